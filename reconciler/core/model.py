@@ -1,0 +1,503 @@
+"""The values that travel between observing, deciding and doing. All of them are frozen; none of them does I/O."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from reconciler.core.spec import ServerSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The moment of a decision. Decisions compare `monotonic`; `wall` is for people."""
+
+    monotonic: float
+    """CLOCK_MONOTONIC in seconds, comparable over processes within one boot."""
+    wall: float
+    """Unix time in seconds."""
+    boot: str
+    """The boot's id (/proc/sys/kernel/random/boot_id)."""
+
+
+class Phase(StrEnum):
+    """Where a server stands (see docs/reference/phases.md)."""
+
+    PENDING = "Pending"
+    STARTING = "Starting"
+    READY = "Ready"
+    UNHEALTHY = "Unhealthy"
+    STOPPING = "Stopping"
+    BACKOFF = "BackOff"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    BLOCKED = "Blocked"
+    INVALID = "Invalid"
+
+
+# ---------------------------------------------------------------- desired
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error in a manifest, with its place."""
+
+    file: str
+    message: str
+    line: int = 0
+    """From 1; 0 when the whole file is meant."""
+    column: int = 0
+    """From 1."""
+    field: str = ""
+    """Path of the field, such as `spec.port`."""
+    server: str = ""
+    """Name of the document's object, if it could be read."""
+    kind: str = ""
+    """Kind of the document, if it could be read."""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A valid document: what a file declares, or what was last accepted of it."""
+
+    kind: str
+    name: str
+    file: str
+    spec: ServerSpec
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    generation: int = 0
+    """Number of accepted changes of the document; 0 for one not accepted yet."""
+    line: int = 0
+    """Where it begins in its file, from 1."""
+    port_line: tuple[int, int] = (0, 0)
+    """Line and column of `spec.port`, from 1 (0 when not written)."""
+
+    def says_the_same(self, other: "Document") -> bool:
+        """Whether both declare the same; the file's name and the place in it do not count."""
+        return (self.kind, self.spec, self.labels, self.annotations) == (
+            other.kind,
+            other.spec,
+            other.labels,
+            other.annotations,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One server as it should be."""
+
+    document: Document
+    fingerprint: str
+    problems: tuple[Problem, ...] = ()
+    """Errors of the newest text; the document is then the last accepted one."""
+    held: str = ""
+    """Why a document that is gone from the files still counts (prune guard, unreadable file); empty otherwise."""
+
+    @property
+    def spec(self) -> ServerSpec:
+        """The accepted spec."""
+        return self.document.spec
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings that the planner needs."""
+
+    loads: int = 4
+    """Most servers loading at once; 0: no limit."""
+    port_low: int = 8001
+    port_high: int = 8999
+    ephemeral: tuple[int, int] = (32768, 60999)
+    """Ports the kernel hands to outgoing connections: never assigned (/proc/sys/net/ipv4/ip_local_port_range)."""
+    loader_stall: float = 60.0
+    """Seconds without progress after which a loader gives its load slot back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What should run."""
+
+    servers: Mapping[str, Wanted]
+    invalid: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    """Names that were never accepted, with their errors."""
+    unreadable: bool = False
+    """Some manifest text has no readable name: a process of an unknown server may be declared there."""
+    limits: Limits = Limits()
+
+
+# ---------------------------------------------------------------- observed
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process, told apart from every other that ever wore its pid."""
+
+    boot: str
+    pid: int
+    start_ticks: int
+    """Field 22 of /proc/PID/stat: clock ticks from boot to start (proc(5))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended. Both None: only its parent, who is gone, could have known."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    def __str__(self) -> str:
+        if self.signal is not None:
+            return f"signal {self.signal}"
+        return "exit status unknown" if self.code is None else f"exit code {self.code}"
+
+
+class HealthState(StrEnum):
+    """What the newest probes say."""
+
+    UNKNOWN = "Unknown"
+    """No probe has ended yet."""
+    REFUSED = "Refused"
+    LOADING = "Loading"
+    """It answers 503."""
+    OK = "Ok"
+    FAILING = "Failing"
+    """No answer, or a wrong one."""
+    STRANGER = "Stranger"
+    """Somebody else answers on the port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """Settings that a running server reports."""
+
+    ctx_per_slot: int | None = None
+    slots: int | None = None
+    gpu_layers: str | None = None
+    """`N/M` as offloaded, when the log says so."""
+    unverified: str = ""
+    """Why the server could not be asked for its settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the prober knows of an instance. Replaced only when something changed."""
+
+    state: HealthState = HealthState.UNKNOWN
+    verified: bool = False
+    """All that Ready needs was seen at least once: 200, our socket, fitting properties."""
+    failures: int = 0
+    """Failed liveness probes in a row."""
+    last_progress: float | None = None
+    """Monotonic time of the last sign of work while loading."""
+    message: str = ""
+    effective: Effective | None = None
+    models: tuple[Mapping[str, Any], ...] = ()
+    busy_slots: int | None = None
+    """Slots at work, asked only while draining."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process that bears this installation's mark."""
+
+    uid: str
+    server: str
+    identity: Identity
+    leader: bool
+    """It leads its session, as every instance does; others are helpers or leftovers of one."""
+    alive: bool
+    fingerprint: str = ""
+    port: int = 0
+    exit: Exit | None = None
+    log_tail: str = ""
+    """The log's last lines, read once it has ended."""
+    diagnosis: str = ""
+    """The engine's name for the cause of its end."""
+    evidence: str = ""
+    health: Health = Health()
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Somebody listens on a port."""
+
+    address: str
+    port: int
+    pid: int | None = None
+    program: str = ""
+    uid: str = ""
+    """The instance's uid when it is one of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """What was seen of the things a start needs. A reason is empty when all is well."""
+
+    reason: str = ""
+    message: str = ""
+    retry_at: float | None = None
+    """Monotonic time at which to look again, when sooner than each second."""
+    identity: str = ""
+    """The model's and binary's file identities: a change of it lets a Failed server try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What is."""
+
+    processes: Mapping[str, tuple[Process, ...]] = field(default_factory=dict)
+    """By server name."""
+    gates: Mapping[str, GateFacts] = field(default_factory=dict)
+    """By server name, for those whose start may be due."""
+    listeners: tuple[Listener, ...] = ()
+
+
+# ---------------------------------------------------------------- history
+
+
+class Trigger(StrEnum):
+    """Why an instance was started."""
+
+    CREATED = "Created"
+    CRASHED = "Crashed"
+    UNRESPONSIVE = "Unresponsive"
+    SPEC_CHANGED = "SpecChanged"
+    REQUESTED = "Requested"
+    RESUMED = "Resumed"
+    REBOOTED = "Rebooted"
+    RETRIED = "Retried"
+    """A Failed server is tried again: time passed or its files changed."""
+    ADOPTED = "Adopted"
+    """Found running under our mark, without a row."""
+
+
+class StopReason(StrEnum):
+    """Why a running instance is being stopped."""
+
+    SPEC_CHANGED = "SpecChanged"
+    SUSPENDED = "Suspended"
+    REMOVED = "Removed"
+    STOP_REQUESTED = "StopRequested"
+    RESTART_REQUESTED = "RestartRequested"
+    UNRESPONSIVE = "Unresponsive"
+    STARTUP_TIMEOUT = "StartupTimeout"
+    SUPERFLUOUS = "Superfluous"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the end counts against the restart budget."""
+        return self in (StopReason.UNRESPONSIVE, StopReason.STARTUP_TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A moment as it is kept: comparable within its boot, readable for people always."""
+
+    boot: str
+    monotonic: float
+    wall: float
+
+    @classmethod
+    def of(cls, now: Now) -> "Stamp":
+        """The stamp of this moment."""
+        return cls(now.boot, now.monotonic, now.wall)
+
+    def age(self, now: Now) -> float:
+        """Seconds since; infinite when it was in another boot."""
+        return now.monotonic - self.monotonic if self.boot == now.boot else float("inf")
+
+    def after(self, seconds: float) -> float:
+        """Monotonic time so many seconds later (of use within the same boot only)."""
+        return self.monotonic + seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One attempt to run a server: its row in the database."""
+
+    uid: str
+    server: str
+    fingerprint: str
+    generation: int
+    port: int
+    intent: Stamp
+    """When the start was committed."""
+    trigger: Trigger = Trigger.CREATED
+    attempt: int = 0
+    """The back-off's count at the start."""
+    delay: float = 0.0
+    """Seconds of back-off before this start."""
+    identity: Identity | None = None
+    """None until the spawn is recorded."""
+    ready: Stamp | None = None
+    """Since when it has been Ready without a break."""
+    first_ready: Stamp | None = None
+    stopping: Stamp | None = None
+    """When the decision to stop it was committed."""
+    stop_reason: StopReason | None = None
+    terminated: Stamp | None = None
+    """When SIGTERM was decided; it is never sent twice."""
+    killed: Stamp | None = None
+    ended: Stamp | None = None
+    exit: Exit | None = None
+    diagnosis: str = ""
+    evidence: str = ""
+    log_tail: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """The spec it was started with, as written."""
+    effective: Effective | None = None
+    models: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One fact about a server, as Kubernetes words it."""
+
+    type: str
+    status: bool
+    reason: str
+    message: str = ""
+    since: float = 0.0
+    """Unix time of the last change of `status`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What people are shown of a server."""
+
+    phase: Phase
+    message: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    """What is remembered of a server between passes."""
+
+    name: str
+    generation: int = 0
+    """The generation that the counters below belong to."""
+    n: int = 0
+    """Ends in a row without a stability window of Ready."""
+    restarts: int = 0
+    """Restarts of its life after an end nobody asked for; never reset."""
+    ended: Stamp | None = None
+    """When the last instance ended unasked; the back-off counts from here."""
+    delay: float = 0.0
+    """Seconds of back-off after `ended`."""
+    next_trigger: Trigger | None = None
+    """Why the next start will happen."""
+    failed: Stamp | None = None
+    """When the restart budget was used up."""
+    failed_files: str = ""
+    """`GateFacts.identity` at that time."""
+    completed: bool = False
+    """It ended by itself, and its policy does not restart it."""
+    was_ready: bool = False
+    last_error: str = ""
+    status: Status | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the database remembers."""
+
+    servers: Mapping[str, ServerRecord] = field(default_factory=dict)
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    """The open instance (not ended) of each server that has one."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Ports assigned to servers with `port: auto`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What people asked for and is not done: ids of request rows by server name."""
+
+    stop: Mapping[str, int] = field(default_factory=dict)
+    restart: Mapping[str, int] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------- plan
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line for people; the same one again is counted, not repeated."""
+
+    server: str
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Commit an instance, then spawn it."""
+
+    server: str
+    trigger: Trigger
+    attempt: int
+    delay: float
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaveInstance:
+    """Commit a changed instance row (also one that ended, or was adopted)."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
+class SaveServer:
+    """Commit what is remembered of a server."""
+
+    record: ServerRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop a server that is gone and its port."""
+
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishRequest:
+    """Mark a request as done."""
+
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Send SIGTERM to an instance."""
+
+    uid: str
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Send SIGKILL to a process of ours."""
+
+    uid: str
+    identity: Identity
+
+
+Action = Start | SaveInstance | SaveServer | Forget | FinishRequest | Terminate | Kill
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, and when to look again at the latest."""
+
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    wake_at: float | None = None
+    """Monotonic time; None when only a change can matter."""

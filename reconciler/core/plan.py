@@ -1,0 +1,281 @@
+"""The decision: what to do now, and when to look again. Pure, total and deterministic."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from reconciler.core.lifecycle import NOT_LOOKED, Server, begin_stop, finish, settle
+from reconciler.core.model import (
+    Desired,
+    HealthState,
+    History,
+    Instance,
+    Now,
+    Observed,
+    Phase,
+    Plan,
+    Requests,
+    ServerRecord,
+    Start,
+    Trigger,
+)
+from reconciler.core.ports import choose_port, hosts_overlap
+from reconciler.core.spec import DEFAULT_HOST
+from reconciler.core.status import show_status
+
+GATE_LOOK = 1.0
+"""Seconds between looks at a gate that is shut."""
+UNASKED = frozenset({Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.RETRIED})
+"""Starts that count as restarts of a server's life."""
+
+
+def plan(desired: Desired, observed: Observed, history: History, requests: Requests, now: Now) -> Plan:
+    """Compare what should run with what does, and name the next steps.
+
+    Following the actions and looking again at `wake_at` converges; the same input gives the same plan.
+    """
+    servers = [
+        _server(name, desired, observed, history, requests, now)
+        for name in _names(desired, observed, history)
+        if not is_at_rest(name, desired, observed, history, requests)
+    ]
+    for server in servers:
+        settle(server)
+    _share(servers, desired, observed, history, now)
+    for server in servers:
+        show_status(server)
+        finish(server)
+    wakes = [at for server in servers for at in server.wakes]
+    return Plan(
+        actions=tuple(action for server in servers for action in server.actions),
+        events=tuple(event for server in servers for event in server.events),
+        wake_at=max(min(wakes), now.monotonic) if wakes else None,
+    )
+
+
+def is_at_rest(name: str, desired: Desired, observed: Observed, history: History, requests: Requests) -> bool:
+    """Whether nothing about a server can call for a step or a new status: Ready, as declared, with no debts.
+
+    A shortcut for the many: planning such a server in full comes to nothing, which a test holds.
+    """
+    wanted, record, instance = desired.servers.get(name), history.servers.get(name), history.instances.get(name)
+    processes = observed.processes.get(name, ())
+    if wanted is None or record is None or instance is None or record.status is None or len(processes) != 1:
+        return False
+    process, document, status = processes[0], wanted.document, record.status
+    health = process.health
+    return (
+        process.alive
+        and process.uid == instance.uid
+        and instance.identity is not None
+        and instance.ready is not None
+        and instance.stopping is None
+        and instance.fingerprint == wanted.fingerprint
+        and health.verified
+        and health.state is HealthState.OK
+        and health.failures == 0
+        and (health.effective is None or (health.effective, health.models) == (instance.effective, instance.models))
+        and not (wanted.problems or wanted.held or document.spec.suspend)
+        and record.n == 0
+        and record.generation == document.generation
+        and status.phase is Phase.READY
+        and all(condition.status for condition in status.conditions if condition.type in ("Ready", "Reconciled"))
+        and name not in requests.stop
+        and name not in requests.restart
+    )
+
+
+def _names(desired: Desired, observed: Observed, history: History) -> list[str]:
+    return sorted({*desired.servers, *desired.invalid, *observed.processes, *history.servers, *history.instances})
+
+
+def _server(
+    name: str, desired: Desired, observed: Observed, history: History, requests: Requests, now: Now
+) -> Server:
+    saved = history.servers.get(name)
+    return Server(
+        name=name,
+        now=now,
+        wanted=desired.servers.get(name),
+        record=saved or ServerRecord(name),
+        instance=history.instances.get(name),
+        processes=observed.processes.get(name, ()),
+        gate=observed.gates.get(name, NOT_LOOKED),
+        stop_request=requests.stop.get(name),
+        restart_request=requests.restart.get(name),
+        invalid=desired.invalid.get(name, ()),
+        keep_unknown=desired.unreadable and saved is None,
+        saved=saved,
+    )
+
+
+# ---------------------------------------------------------------- what servers share: ports and load slots
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """Somebody on a port."""
+
+    server: str
+    """Ours; empty for a stranger."""
+    told: str
+
+
+class _Ports:
+    """Who holds which port, by the listening sockets and by the open instances that may not listen yet."""
+
+    def __init__(self, servers: Iterable[Server], observed: Observed, desired: Desired, history: History) -> None:
+        current: dict[str, Instance | None] = {**history.instances, **{s.name: s.instance for s in servers}}
+        self._instances = {name: instance for name, instance in current.items() if instance is not None}
+        self._servers = {instance.uid: name for name, instance in self._instances.items()}
+        self._listeners = observed.listeners
+        self._assigned = dict(history.ports)
+        self._limits = desired.limits
+        self._explicit = {
+            wanted.spec.port for wanted in desired.servers.values() if isinstance(wanted.spec.port, int)
+        }
+        self._unusable: set[int] = set()
+
+    def holders(self, name: str, host: str, port: int) -> Iterator[_Holder]:
+        """Those other than the server itself who would collide with it."""
+        for listener in self._listeners:
+            owner = self._servers.get(listener.uid, "")
+            if listener.port == port and owner != name and hosts_overlap(host, listener.address):
+                program = f"pid {listener.pid} {listener.program}".strip() if listener.pid else "another program"
+                yield _Holder(owner, f"server '{owner}'" if owner else program)
+        for owner, instance in self._instances.items():
+            if instance.port == port and owner != name and hosts_overlap(host, _host(instance)):
+                yield _Holder(owner, f"server '{owner}'")
+
+    def choose(self, server: Server) -> int | None:
+        """The server's own port, or the next free one for `auto`; None when the range is full."""
+        assert server.wanted
+        wish = server.wanted.spec.port
+        if isinstance(wish, int):
+            return wish
+        kept = self._assigned.get(server.name)
+        if kept is not None and kept not in self._explicit and not self._held_by_stranger(server, kept):
+            return kept
+        others = (port for name, port in self._assigned.items() if name != server.name)
+        taken = {*self._explicit, *others, *self._unusable, *(listener.port for listener in self._listeners)}
+        return choose_port(self._limits, taken)
+
+    def _held_by_stranger(self, server: Server, port: int) -> bool:
+        assert server.wanted
+        return any(not holder.server for holder in self.holders(server.name, server.wanted.spec.host, port))
+
+    def assign(self, name: str, port: int) -> None:
+        """Within this plan, the port is the server's."""
+        self._assigned[name] = port
+        self._unusable.add(port)
+
+
+def _host(instance: Instance) -> str:
+    return str(instance.spec.get("host", DEFAULT_HOST))
+
+
+def _share(servers: list[Server], desired: Desired, observed: Observed, history: History, now: Now) -> None:
+    claims = [server for server in servers if server.claim]
+    if not claims:
+        return
+    ports = _Ports(servers, observed, desired, history)
+    leaving = {s.name for s in servers if s.instance and s.instance.stopping}
+    _replace([s for s in claims if s.claim == "replace"], ports, leaving)
+    _start([s for s in claims if s.claim == "start"], servers, ports, leaving, desired, now)
+
+
+def _replace(claims: list[Server], ports: _Ports, leaving: set[str]) -> None:
+    """Stop what changed, but only where the successor could start. `leaving` grows by those that go."""
+    movers = {server.name: server for server in claims if not server.gate.reason}
+    while stuck := [s for s in movers.values() if _obstacle(s, ports, leaving, movers)]:
+        for server in stuck:
+            del movers[server.name]
+    for server in claims:
+        if server.name in movers:
+            begin_stop(server, server.replace_reason)
+            leaving.add(server.name)
+        else:
+            obstacle = _obstacle(server, ports, leaving, movers)
+            gate = server.gate
+            why = gate.message if gate.reason else f"the new port is held by {obstacle}"
+            server.waiting = ("GateShut", f"the running instance stays, as its successor could not start: {why}")
+            server.wake(min(gate.retry_at or float("inf"), server.now.monotonic + GATE_LOOK))
+
+
+def _obstacle(server: Server, ports: _Ports, leaving: set[str], movers: dict[str, Server]) -> str:
+    """Who would keep the successor from its port; those who leave it themselves do not count."""
+    assert server.wanted
+    port = server.wanted.spec.port
+    if not isinstance(port, int):
+        return ""
+    for holder in ports.holders(server.name, server.wanted.spec.host, port):
+        if holder.server not in leaving and not _moves_away(movers.get(holder.server), port):
+            return holder.told
+    return ""
+
+
+def _moves_away(mover: Server | None, port: int) -> bool:
+    return mover is not None and mover.wanted is not None and mover.wanted.spec.port not in (port, "auto")
+
+
+def _start(
+    claims: list[Server], servers: list[Server], ports: _Ports, leaving: set[str], desired: Desired, now: Now
+) -> None:
+    """Start what may start: restarts of servers that were Ready go first, as many as there are load slots."""
+    limit = desired.limits.loads
+    loading = [since for s in servers if (since := _loading_since(s)) is not None]
+    stalled_at = [since + desired.limits.loader_stall for since in loading]
+    busy = sum(at > now.monotonic for at in stalled_at)
+    for server in sorted(claims, key=lambda s: (not s.record.was_ready, s.name)):
+        port = _gate(server, ports, leaving)
+        if port is None:
+            continue
+        if limit and busy >= limit:
+            server.show(Phase.PENDING, "WaitingForSlot", f"{busy} servers are loading, and {limit} may at once")
+            server.wake(min((at for at in stalled_at if at > now.monotonic), default=now.monotonic + GATE_LOOK))
+            continue
+        busy += 1
+        ports.assign(server.name, port)
+        _begin_start(server, port)
+
+
+def _loading_since(server: Server) -> float | None:
+    """Monotonic time of an instance's last progress while it loads; None when it does not load."""
+    instance, process = server.instance, server.process
+    if instance is None or instance.stopping or process is None or process.health.verified:
+        return None
+    return max(instance.intent.monotonic, process.health.last_progress or 0.0)
+
+
+def _gate(server: Server, ports: _Ports, leaving: set[str]) -> int | None:
+    """The port to start on, or None with the reason shown."""
+    assert server.wanted
+    look_at = min(server.gate.retry_at or float("inf"), server.now.monotonic + GATE_LOOK)
+    if server.gate.reason:
+        server.show(Phase.BLOCKED, server.gate.reason, server.gate.message)
+        server.wake(look_at)
+        return None
+    port = ports.choose(server)
+    if port is None:
+        server.show(Phase.BLOCKED, "NoFreePort", "every port of the range for port: auto is taken; widen it in the settings")
+        server.wake(look_at)
+        return None
+    holder = next(ports.holders(server.name, server.wanted.spec.host, port), None)
+    if holder is None:
+        return port
+    server.wake(look_at)
+    if holder.server in leaving:
+        server.show(Phase.PENDING, "WaitingForPort", f"port {port} is still held by {holder.told}, which is stopping")
+    else:
+        server.show(
+            Phase.BLOCKED, "PortInUse", f"port {port} is held by {holder.told}; free it, or declare another port"
+        )
+    return None
+
+
+def _begin_start(server: Server, port: int) -> None:
+    record = server.record
+    trigger = record.next_trigger or Trigger.CREATED
+    delay = record.delay if trigger in (Trigger.CRASHED, Trigger.UNRESPONSIVE) else 0.0
+    server.actions.append(Start(server.name, trigger, record.n, delay, port))
+    server.record = replace(record, next_trigger=None, restarts=record.restarts + (trigger in UNASKED))
+    server.show(Phase.STARTING)

@@ -1,0 +1,209 @@
+"""What a `LlamaServer` document may say. The models are the schema, the JSON Schema, and the value the planner reads."""
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from reconciler.core.durations import format_duration, parse_duration
+
+API_VERSION = "llama.reconciler/v1alpha1"
+DEFAULT_HOST = "127.0.0.1"
+
+Duration = Annotated[
+    float,
+    BeforeValidator(lambda value: value if isinstance(value, float) else parse_duration(value)),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$", "examples": ["500ms", "10s", "5m"]}),
+]
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+"""A DNS label (RFC 1123): at most 63 of lower-case letters, digits and '-', not at the ends."""
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
+"""One line of text: control characters would reach argv, logs and terminals."""
+FilePath = Annotated[Text, StringConstraints(min_length=1)]
+Scalar = bool | int | float | Text
+
+
+class Strict(BaseModel):
+    """Unknown fields are errors, values cannot change, names in YAML are camelCase."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
+    )
+
+
+class HfModel(Strict):
+    """A model that llama-server itself downloads from Hugging Face."""
+
+    hf: Annotated[Text, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+(:[\w.-]+)?$")]
+    """`user/repo` or `user/repo:quant`."""
+
+
+class FromEnv(Strict):
+    """A value taken from the controller's environment at each start."""
+
+    from_env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    """Name of the variable."""
+
+
+class FromFile(Strict):
+    """A value read from a file at each start (one trailing line break is dropped)."""
+
+    from_file: FilePath
+    """Path of the file."""
+
+
+EnvValue = Text | FromEnv | FromFile
+
+
+class StartupProbe(Strict):
+    """How a start is watched until the server is Ready."""
+
+    initial_period: Duration = 0.05
+    """First pause between looks; it doubles up to `maxPeriod`."""
+    max_period: Duration = 1.0
+    """Longest pause between looks."""
+    timeout: Duration = 5.0
+    """Time one look may take."""
+    deadline: Duration = 600.0
+    """Time *without progress* (CPU time or bytes read growing) after which the start has failed."""
+
+
+class LivenessProbe(Strict):
+    """How a Ready server is watched."""
+
+    period: Duration = 5.0
+    """Pause between looks."""
+    timeout: Duration = 15.0
+    """Time one look may take."""
+    failure_threshold: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Failures in a row until Unhealthy; as many more until it is restarted."""
+
+    @field_validator("period", "timeout")
+    @classmethod
+    def _not_zero(cls, value: float) -> float:
+        if value <= 0:
+            raise ValueError("must be longer than 0s")
+        return value
+
+
+class Probes(Strict):
+    """How the server's health is watched."""
+
+    startup: StartupProbe = StartupProbe()
+    liveness: LivenessProbe = LivenessProbe()
+
+
+class Restart(Strict):
+    """What happens after an exit that nobody asked for."""
+
+    policy: Literal["Always", "OnFailure", "Never"] = "Always"
+    """`Always` restarts after exit 0 too."""
+    initial_backoff: Duration = 0.5
+    """Delay before the first restart."""
+    factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+    """Each further delay is this many times the one before."""
+    max_backoff: Duration = 10.0
+    """Longest delay."""
+    max_restarts: Annotated[int, Field(ge=0, le=1_000_000)] = 3
+    """Restarts in a row before the server is Failed."""
+    stability_window: Duration = 60.0
+    """Time of Ready after which earlier failures are forgotten."""
+    retry_failed_after: Duration = 300.0
+    """A Failed server is tried once more after this time; 0s: never."""
+
+
+class Stop(Strict):
+    """How the server is stopped."""
+
+    grace_period: Duration = 10.0
+    """Time between SIGTERM and SIGKILL."""
+    drain: Duration = 0.0
+    """Longest wait for idle slots before SIGTERM."""
+
+
+class ServerSpec(Strict):
+    """The wanted state of one llama-server."""
+
+    engine: Literal["llama-server"] = "llama-server"
+    """The program that serves the model."""
+    model: FilePath | HfModel
+    """Path of a GGUF (absolute, `~`, or relative to the models folder), or `{hf: user/repo:quant}`."""
+    ctx: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Context size in tokens over all slots; unset: what the model was trained with."""
+    parallel: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """Number of slots; unset: llama-server decides."""
+    gpu_layers: Annotated[int, Field(ge=0, le=2**31 - 1)] | Literal["auto", "all"] | None = None
+    """Layers kept on the GPU; unset: llama-server decides."""
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """CPU threads; unset: llama-server decides."""
+    host: Annotated[Text, StringConstraints(min_length=1, max_length=253)] = DEFAULT_HOST
+    """Address to listen on."""
+    port: Annotated[int, Field(ge=1, le=65535)] | Literal["auto"] = "auto"
+    """Port to listen on; `auto` takes a free one and keeps it over restarts."""
+    flags: Mapping[Annotated[str, StringConstraints(max_length=100)], Scalar | tuple[Scalar, ...]] = Field(
+        default_factory=dict
+    )
+    """Further llama-server flags by long name without dashes: scalar, list (repeated), true (bare), false (`--no-…`)."""
+    env: Mapping[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], EnvValue] = Field(
+        default_factory=dict
+    )
+    """Environment variables: text, `{fromEnv: NAME}`, or `{fromFile: path}`."""
+    api_key_file: FilePath | None = None
+    """File with the keys that clients must send."""
+    binary: FilePath | None = None
+    """The llama-server to run; it must be allowed in the settings."""
+    suspend: bool = False
+    """true: declared, but not running."""
+    probes: Probes = Probes()
+    restart: Restart = Restart()
+    stop: Stop = Stop()
+
+    @field_validator("host")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        try:
+            ipaddress.ip_address(value)
+        except ValueError:
+            label = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+            if not re.fullmatch(rf"{label}(\.{label})*", value) or re.fullmatch(r"[\d.]+", value):
+                raise ValueError("expected an IP address or a host name, such as 127.0.0.1") from None
+        return value
+
+
+class Metadata(Strict):
+    """Who the document is about."""
+
+    name: Name
+    """Unique over all manifests."""
+    labels: Mapping[Text, Text] = Field(default_factory=dict)
+    """Free key-value pairs for selecting."""
+    annotations: Mapping[Text, str] = Field(default_factory=dict)
+    """Free key-value pairs for people and tools."""
+
+
+class LlamaServer(Strict):
+    """One manifest: a llama-server that should run."""
+
+    api_version: Literal["llama.reconciler/v1alpha1"]
+    kind: Literal["LlamaServer"]
+    metadata: Metadata
+    spec: ServerSpec
+
+
+def dump_spec(spec: ServerSpec) -> dict[str, Any]:
+    """The spec as JSON-ready data, only what was written: defaults that nobody wrote are left out."""
+    return spec.model_dump(mode="json", by_alias=True, exclude_unset=True)

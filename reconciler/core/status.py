@@ -1,0 +1,86 @@
+"""What people are shown: the phase, one line of text, and the conditions."""
+
+from dataclasses import replace
+
+from reconciler.core.lifecycle import Server
+from reconciler.core.model import Condition, Event, Phase, Status
+
+PROGRESSING = frozenset({Phase.PENDING, Phase.STARTING, Phase.STOPPING, Phase.BACKOFF})
+DEGRADED = frozenset({Phase.UNHEALTHY, Phase.BACKOFF, Phase.FAILED})
+AS_DECLARED = frozenset({Phase.READY, Phase.STARTING, Phase.STOPPED, Phase.UNHEALTHY})
+
+
+def show_status(server: Server) -> None:
+    """Set the server's status, and tell people of what is new in it."""
+    if server.forgotten:
+        return
+    before = server.record.status
+    status = Status(server.phase, _message(server), _conditions(server))
+    if before is not None:
+        status = replace(status, conditions=_with_times(status.conditions, before.conditions, server.now.wall))
+        if status == before:
+            return
+    else:
+        status = replace(status, conditions=_with_times(status.conditions, (), server.now.wall))
+    server.events.extend(_news(server, before, status))
+    server.record = replace(server.record, status=status)
+
+
+def _message(server: Server) -> str:
+    note = _reconciled(server)[2]
+    if server.phase in (Phase.READY, Phase.STOPPED, Phase.STARTING) and note:
+        return note
+    return server.message or note
+
+
+def _conditions(server: Server) -> tuple[Condition, ...]:
+    ready = server.phase is Phase.READY and server.reason != "Loading"
+    degraded = server.phase in DEGRADED
+    reconciled, reason, message = _reconciled(server)
+    return (
+        Condition("Ready", ready, server.reason, server.message),
+        Condition("Progressing", server.phase in PROGRESSING, server.reason),
+        Condition("Degraded", degraded, server.reason if degraded else "AsAsked", server.message if degraded else ""),
+        Condition("Reconciled", reconciled, reason, message),
+    )
+
+
+def _reconciled(server: Server) -> tuple[bool, str, str]:
+    """Whether what runs is what the file says, and why not."""
+    problems = server.wanted.problems if server.wanted else server.invalid
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        tail = "; the last accepted spec stays in force" if server.wanted else ""
+        return False, "InvalidManifest", f"{problems[0]}{more}{tail}"
+    if server.wanted and server.wanted.held:
+        return False, "PruneHeld", server.wanted.held
+    if server.waiting[0]:
+        return False, *server.waiting
+    if server.phase in AS_DECLARED:
+        return True, "AsDeclared", ""
+    return False, server.reason, ""
+
+
+def _with_times(new: tuple[Condition, ...], old: tuple[Condition, ...], wall: float) -> tuple[Condition, ...]:
+    """A condition's time is that of the last change of its status, not of its words."""
+    before = {condition.type: condition for condition in old}
+    return tuple(
+        replace(c, since=before[c.type].since if c.type in before and before[c.type].status == c.status else wall)
+        for c in new
+    )
+
+
+def _news(server: Server, before: Status | None, status: Status) -> list[Event]:
+    """Events for what only the status tells; ends, starts and readiness have their own."""
+    news = []
+    old = {condition.type: condition for condition in before.conditions} if before else {}
+    reconciled = status.conditions[-1]
+    told_before = "Reconciled" in old and (old["Reconciled"].reason, old["Reconciled"].message) == (
+        reconciled.reason,
+        reconciled.message,
+    )
+    if not reconciled.status and reconciled.message and not told_before:
+        news.append(Event(server.name, reconciled.reason, reconciled.message, warning=True))
+    if status.phase is Phase.BLOCKED and (before is None or (before.phase, before.message) != (status.phase, status.message)):
+        news.append(Event(server.name, server.reason, server.message, warning=True))
+    return news

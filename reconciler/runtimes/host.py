@@ -1,0 +1,101 @@
+"""What the runtime needs to know from the operating system, in one small interface with two ways to answer it."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from reconciler.core.model import Identity, Listener
+
+INSTALLATION = "RECONCILER_INSTALLATION"
+SERVER = "RECONCILER_SERVER"
+UID = "RECONCILER_UID"
+FINGERPRINT = "RECONCILER_FINGERPRINT"
+PORT = "RECONCILER_PORT"
+STEP = "RECONCILER_STEP"
+MARKS = (INSTALLATION, SERVER, UID, FINGERPRINT, PORT, STEP)
+"""The environment variables by which a process is known without the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A live process that bears an installation's mark."""
+
+    identity: Identity
+    leader: bool
+    """It leads its session."""
+    server: str
+    uid: str
+    fingerprint: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Signs of work of a process, both only growing."""
+
+    cpu_seconds: float
+    bytes_read: int
+
+
+class Watch(Protocol):
+    """A process that is being watched for its end, and can be signalled without mistaking it for another."""
+
+    def has_ended(self) -> bool:
+        """Whether it is gone, or a zombie."""
+        ...
+
+    def signal(self, number: int) -> None:
+        """Send a signal; a process that has ended is no error."""
+        ...
+
+    def close(self) -> None:
+        """Stop watching."""
+        ...
+
+
+class Host(Protocol):
+    """The operating system's side of supervising."""
+
+    boot: str
+
+    def identify(self, pid: int) -> Identity | None:
+        """The identity of a live process; None when there is none or it is a zombie."""
+        ...
+
+    def marked(self, installation: str, *, fresh: bool) -> Iterable[Marked]:
+        """Processes that bear the mark: all when `fresh`, else only pids not seen by the last call."""
+        ...
+
+    def watch(self, identity: Identity, on_end: Callable[[], None]) -> Watch | None:
+        """Watch a process; None when it is no longer that one. `on_end` may never come: look at `has_ended` too."""
+        ...
+
+    def listeners(self, resolve: frozenset[int] = frozenset()) -> tuple[Listener, ...]:
+        """Listening TCP sockets; for the ports in `resolve` also whose they are, as far as that can be seen."""
+        ...
+
+    def listens(self, pid: int, host: str, port: int) -> bool | None:
+        """Whether every socket that can answer on that port is the process's; None: it cannot be told."""
+        ...
+
+    def progress(self, pid: int) -> Progress | None:
+        """Signs of work; None when the process is gone."""
+        ...
+
+
+def choose_host(name: str = "") -> Host:
+    """The best host for this machine: `linux` with /proc and pidfd, else `portable` with psutil.
+
+    Raises OSError where processes cannot be supervised at all (Windows).
+    """
+    if sys.platform == "win32":
+        raise OSError("reconciler supervises processes on Linux and macOS; on Windows, run it inside WSL 2")
+    if name != "portable" and sys.platform == "linux" and hasattr(os, "pidfd_open"):
+        from reconciler.runtimes.linux import LinuxHost  # noqa: PLC0415 - only where it can work
+
+        return LinuxHost()
+    from reconciler.runtimes.portable import PortableHost  # noqa: PLC0415 - psutil is slow to import
+
+    return PortableHost()

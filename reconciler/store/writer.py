@@ -1,0 +1,292 @@
+"""The database's one writer. What it has committed is mirrored in memory, so that a pass need not read."""
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlite_utils import Database
+
+from reconciler.core.model import (
+    Document,
+    Event,
+    FinishRequest,
+    Forget,
+    History,
+    Instance,
+    Now,
+    Requests,
+    SaveInstance,
+    SaveServer,
+    ServerRecord,
+)
+from reconciler.core.spec import ServerSpec, dump_spec
+from reconciler.store.migrations import migrations
+
+DATABASE = "state.db"
+SAME_EVENT_WITHIN = 3600.0
+"""Seconds within which the same event again is counted instead of listed."""
+
+_INSTANCE = TypeAdapter(Instance)
+_RECORD = TypeAdapter(ServerRecord)
+
+
+class NewerDatabaseError(Exception):
+    """The database was written by a newer version of the program."""
+
+
+class Store:
+    """The state database, open for writing. Its owner holds the state folder's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or create the database of a state folder, and migrate it.
+
+        Raises NewerDatabaseError, and sqlite3.Error when the file is not usable.
+        """
+        self.path = folder / DATABASE
+        connection = sqlite3.connect(self.path, timeout=10.0, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA foreign_keys=ON")
+        self._db = Database(connection)
+        _refuse_newer(self._db, self.path)
+        self._db.enable_wal()
+        # FULL: a commit that was followed by a spawn must survive a power cut (0.2 ms a commit).
+        connection.execute("PRAGMA synchronous=FULL")
+        migrations.apply(self._db)
+        self._deferred: list[Callable[[], None]] = []
+        self.installation = self._installation()
+        self.documents: dict[str, Document] = self._read_documents()
+        self._servers = {row["name"]: _RECORD.validate_json(row["record"]) for row in self._db["servers"].rows}
+        self._instances = {
+            row["server"]: _INSTANCE.validate_json(row["row"])
+            for row in self._db.query("select server, row from instances where ended_at is null order by started_at")
+        }
+        self._ports = {row["server"]: row["port"] for row in self._db["ports"].rows}
+        self._requests: dict[str, dict[str, int]] = {"stop": {}, "restart": {}, "prune": {}}
+        for row in self._db.query("select id, kind, server from requests where done_at is null order by id"):
+            self._requests.setdefault(row["kind"], {})[row["server"]] = row["id"]
+
+    def close(self) -> None:
+        """Close the database; its owner then releases the lock."""
+        self._db.close()
+
+    # -- what is remembered
+
+    def history(self) -> History:
+        """All that the planner needs to know of the past."""
+        return History(self._servers, self._instances, self._ports)
+
+    def requests(self) -> Requests:
+        """What people asked for and is not done."""
+        return Requests(stop=self._requests["stop"], restart=self._requests["restart"])
+
+    def confirmed_prunes(self) -> frozenset[str]:
+        """Names whose removal a person confirmed."""
+        return frozenset(self._requests["prune"])
+
+    # -- writing, always within a transaction
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, on disk when it returns; the mirror follows only a commit."""
+        connection = self._db.conn
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            self._deferred.clear()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        deferred, self._deferred = self._deferred, []
+        for update in deferred:
+            update()
+
+    def record(self, action: SaveInstance | SaveServer | Forget | FinishRequest, now: Now) -> None:
+        """Write one of the planner's recording actions."""
+        match action:
+            case SaveInstance(instance):
+                self.save_instance(instance)
+            case SaveServer(record):
+                self.save_server(record)
+            case Forget(server):
+                self.forget(server)
+            case FinishRequest(request):
+                self.finish_request(request, now)
+
+    def save_document(self, document: Document, now: Now) -> None:
+        """Keep an accepted document."""
+        self._db["documents"].upsert(
+            {
+                "kind": document.kind,
+                "name": document.name,
+                "file": document.file,
+                "line": document.line,
+                "labels": json.dumps(dict(document.labels)),
+                "annotations": json.dumps(dict(document.annotations)),
+                "spec": json.dumps(dump_spec(document.spec)),
+                "generation": document.generation,
+                "accepted_at": now.wall,
+            },
+            pk=("kind", "name"),
+        )
+        self._deferred.append(lambda: self.documents.update({document.name: document}))
+
+    def remove_document(self, name: str) -> None:
+        """Drop a document that is gone, and what was asked of its removal."""
+        self._db["documents"].delete_where("name = ?", [name])
+        self._db["requests"].delete_where("kind = 'prune' and server = ?", [name])
+        self._deferred.append(lambda: (self.documents.pop(name, None), self._requests["prune"].pop(name, None)) and None)
+
+    def save_instance(self, instance: Instance, launch: Mapping[str, Any] | None = None) -> None:
+        """Write an instance's row; `launch` (argv and references, never secrets) comes with the first writing."""
+        row = {
+            "uid": instance.uid,
+            "server": instance.server,
+            "pid": instance.identity.pid if instance.identity else None,
+            "started_at": instance.intent.wall,
+            "ready_at": instance.first_ready.wall if instance.first_ready else None,
+            "ended_at": instance.ended.wall if instance.ended else None,
+            "row": _INSTANCE.dump_json(instance).decode(),
+        }
+        if launch is not None:
+            row["launch"] = json.dumps(launch)
+        self._db["instances"].upsert(row, pk="uid")
+        self._deferred.append(lambda: self._mirror_instance(instance))
+
+    def _mirror_instance(self, instance: Instance) -> None:
+        open_one = self._instances.get(instance.server)
+        if instance.ended is None:
+            self._instances[instance.server] = instance
+        elif open_one is not None and open_one.uid == instance.uid:
+            del self._instances[instance.server]
+
+    def save_server(self, record: ServerRecord) -> None:
+        """Write what is remembered of a server."""
+        self._db["servers"].upsert(
+            {
+                "name": record.name,
+                "phase": record.status.phase.value if record.status else "Pending",
+                "message": record.status.message if record.status else "",
+                "n": record.n,
+                "restarts": record.restarts,
+                "backoff_until": record.ended.wall + record.delay if record.ended else None,
+                "record": _RECORD.dump_json(record).decode(),
+            },
+            pk="name",
+        )
+        self._deferred.append(lambda: self._servers.update({record.name: record}))
+
+    def forget(self, server: str) -> None:
+        """Drop a server that is gone, its port and its requests; its instances stay as history."""
+        for table, column in (("servers", "name"), ("ports", "server"), ("requests", "server")):
+            self._db[table].delete_where(f"{column} = ?", [server])
+        self._deferred.append(lambda: self._mirror_forget(server))
+
+    def _mirror_forget(self, server: str) -> None:
+        for mapping in (self._servers, self._instances, self._ports, *self._requests.values()):
+            mapping.pop(server, None)
+
+    def assign_port(self, server: str, port: int) -> None:
+        """Keep the port of a server with `port: auto`."""
+        if self._ports.get(server) != port:
+            self._db["ports"].upsert({"server": server, "port": port}, pk="server")
+            self._deferred.append(lambda: self._ports.update({server: port}))
+
+    def add_request(self, kind: str, server: str, now: Now) -> int:
+        """Commit what a person asked for; the same thing asked twice is one request."""
+        pending = self._requests[kind].get(server)
+        if pending is not None:
+            return pending
+        table = self._db["requests"].insert({"kind": kind, "server": server, "created_at": now.wall, "done_at": None})
+        request = int(table.last_pk)
+        self._deferred.append(lambda: self._requests[kind].update({server: request}))
+        return request
+
+    def withdraw(self, kind: str, server: str, now: Now) -> None:
+        """Take a request back, if there is one."""
+        request = self._requests[kind].get(server)
+        if request is not None:
+            self.finish_request(request, now)
+
+    def finish_request(self, request: int, now: Now) -> None:
+        """Mark a request as done."""
+        self._db.execute("update requests set done_at = ? where id = ?", [now.wall, request])
+        self._deferred.append(lambda: self._mirror_finished(request))
+
+    def _mirror_finished(self, request: int) -> None:
+        for pending in self._requests.values():
+            for server in [server for server, number in pending.items() if number == request]:
+                del pending[server]
+
+    def add_event(self, event: Event, now: Now) -> None:
+        """Write an event, or count it when it is the same again."""
+        same = self._db.execute(
+            "update events set count = count + 1, last_at = ? where id = (select id from events where server = ?"
+            " and reason = ? and message = ? and last_at > ? order by id desc limit 1)",
+            [now.wall, event.server, event.reason, event.message, now.wall - SAME_EVENT_WITHIN],
+        )
+        if same.rowcount == 0:
+            self._db.execute(
+                "insert into events (server, reason, message, warning, count, first_at, last_at)"
+                " values (?, ?, ?, ?, 1, ?, ?)",
+                [event.server, event.reason, event.message, int(event.warning), now.wall, now.wall],
+            )
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Keep a fact about the installation or the controller."""
+        self._db["meta"].upsert({"key": key, "value": value}, pk="key")
+
+    def trim(self, *, instances: int, events: int) -> None:
+        """Drop the oldest history: what is left is `instances` for each server and `events` in all."""
+        with self.transaction():
+            self._db.execute(
+                "delete from instances where uid in (select uid from (select uid, ended_at, row_number() over"
+                " (partition by server order by started_at desc) as place from instances)"
+                " where place > ? and ended_at is not null)",
+                [instances],
+            )
+            self._db.execute(
+                "delete from events where id not in (select id from events order by last_at desc limit ?)", [events]
+            )
+            self._db.execute("delete from requests where done_at is not null and id < (select max(id) - 1000 from requests)")
+
+    # -- opening
+
+    def _installation(self) -> str:
+        rows = list(self._db.query("select value from meta where key = 'installation'"))
+        if rows:
+            return str(rows[0]["value"])
+        identity = uuid.uuid4().hex[:16]
+        self.set_meta("installation", identity)
+        return identity
+
+    def _read_documents(self) -> dict[str, Document]:
+        return {
+            row["name"]: Document(
+                kind=row["kind"],
+                name=row["name"],
+                file=row["file"],
+                line=row["line"],
+                labels=json.loads(row["labels"]),
+                annotations=json.loads(row["annotations"]),
+                spec=ServerSpec.model_validate_json(row["spec"]),
+                generation=row["generation"],
+            )
+            for row in self._db["documents"].rows
+        }
+
+
+def _refuse_newer(db: Database, path: Path) -> None:
+    known = {migration.name for migration in migrations._migrations}  # noqa: SLF001 - it has no public listing
+    unknown = [migration.name for migration in migrations.applied(db) if migration.name not in known]
+    if unknown:
+        message = (
+            f"{path} was written by a newer reconciler (it has '{unknown[-1]}'); nothing was changed. "
+            "Install that version again, or name another state folder with --state."
+        )
+        raise NewerDatabaseError(message)
