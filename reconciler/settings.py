@@ -5,7 +5,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -66,6 +66,8 @@ class Settings(_Section):
     """Most servers loading at once; 0: no limit."""
     tick: Annotated[float, Field(gt=0)] = 30.0
     """Seconds between two looks when nothing happens."""
+    host: Literal["auto", "portable"] = "auto"
+    """How processes are watched: `portable` does without /proc and pidfd."""
     ports: Ports = Ports()
     logs: Logging = Logging()
     history: Keeping = Keeping()
@@ -83,6 +85,7 @@ ENVIRONMENT = {
     "RECONCILER_MODELS": "models",
     "RECONCILER_LOADS": "loads",
     "RECONCILER_TICK": "tick",
+    "RECONCILER_HOST": "host",
     "LLAMA_SERVER": "llama_server",
 }
 """Environment variables and the settings they set."""

@@ -32,6 +32,8 @@ from reconciler.core.model import (
     Wanted,
 )
 
+KEPT_LINES = 20
+"""Log lines kept with each end."""
 NOT_LOOKED = GateFacts("NotLookedYet", "the gate was not looked at yet")
 DRAIN_LOOK = 0.25
 """Seconds between looks at the slots while draining."""
@@ -121,6 +123,11 @@ def _end_what_died(server: Server) -> None:
         server.save_instance(replace(ended, diagnosis="Rebooted"))
         server.record = replace(server.record, n=0, ended=None, delay=0.0, next_trigger=Trigger.REBOOTED)
         return
+    if instance.diagnosis == "SpawnFailed":
+        server.save_instance(ended)
+        if server.wanted is not None:
+            _count_failure(server, ended, Exit(), f"SpawnFailed: {instance.evidence}", Trigger.CRASHED)
+        return
     if instance.identity is None and process is None:
         server.save_instance(replace(ended, diagnosis="NotStarted"))
         server.record = replace(server.record, next_trigger=instance.trigger)
@@ -135,9 +142,8 @@ def _record_exit(server: Server, ended: Instance, process: Process | None) -> No
     diagnosis, evidence = (process.diagnosis, process.evidence) if process else ("Unknown", "")
     if stopped_by_us:
         diagnosis, evidence = str(ended.stop_reason), ""
-    ended = replace(
-        ended, exit=exit_, diagnosis=diagnosis, evidence=evidence, log_tail=process.log_tail if process else ""
-    )
+    tail = "\n".join(process.log_tail.splitlines()[-KEPT_LINES:]) if process else ""
+    ended = replace(ended, exit=exit_, diagnosis=diagnosis, evidence=evidence, log_tail=tail)
     server.save_instance(ended)
     why = f"{diagnosis}: {evidence}" if evidence else diagnosis
     if stopped_by_us and not (ended.stop_reason and ended.stop_reason.is_failure):

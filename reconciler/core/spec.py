@@ -24,7 +24,9 @@ DEFAULT_HOST = "127.0.0.1"
 
 Duration = Annotated[
     float,
-    BeforeValidator(lambda value: value if isinstance(value, float) else parse_duration(value)),
+    BeforeValidator(
+        lambda value, info: value if isinstance(value, float) and info.mode == "python" else parse_duration(value)
+    ),
     PlainSerializer(format_duration, return_type=str),
     WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$", "examples": ["500ms", "10s", "5m"]}),
 ]
@@ -104,7 +106,9 @@ class Probes(Strict):
     """How the server's health is watched."""
 
     startup: StartupProbe = StartupProbe()
+    """How a start is watched."""
     liveness: LivenessProbe = LivenessProbe()
+    """How a Ready server is watched."""
 
 
 class Restart(Strict):
@@ -169,8 +173,11 @@ class ServerSpec(Strict):
     suspend: bool = False
     """true: declared, but not running."""
     probes: Probes = Probes()
+    """How the server's health is watched."""
     restart: Restart = Restart()
+    """What happens after an exit that nobody asked for."""
     stop: Stop = Stop()
+    """How the server is stopped."""
 
     @field_validator("host")
     @classmethod
@@ -199,9 +206,13 @@ class LlamaServer(Strict):
     """One manifest: a llama-server that should run."""
 
     api_version: Literal["llama.reconciler/v1alpha1"]
+    """Version of the manifest's format."""
     kind: Literal["LlamaServer"]
+    """What the document declares."""
     metadata: Metadata
+    """Who the document is about."""
     spec: ServerSpec
+    """The wanted state."""
 
 
 def dump_spec(spec: ServerSpec) -> dict[str, Any]:

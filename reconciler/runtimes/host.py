@@ -59,6 +59,8 @@ class Host(Protocol):
     """The operating system's side of supervising."""
 
     boot: str
+    polls: bool
+    """Ends are only seen by looking."""
 
     def identify(self, pid: int) -> Identity | None:
         """The identity of a live process; None when there is none or it is a zombie."""

@@ -59,6 +59,8 @@ class PidfdWatch:
 class LinuxHost:
     """The kernel's own tables."""
 
+    polls = False
+
     def __init__(self) -> None:
         self.boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._seen: frozenset[str] = frozenset()

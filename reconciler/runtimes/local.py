@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -103,14 +103,13 @@ class LocalRuntime:
     @property
     def polls(self) -> bool:
         """Whether ends are only seen by looking."""
-        return any(tracked.watch is None or _is_polled(tracked.watch) for tracked in self._tracked.values())
+        return self._host.polls
 
-    def forget_ended(self, uids: Iterable[str]) -> None:
-        """Drop processes whose end is recorded."""
-        ended = set(uids)
-        for pid, tracked in list(self._tracked.items()):
-            if tracked.process.uid in ended and not tracked.process.alive:
-                del self._tracked[pid]
+    def forget_ended(self, open_uids: Set[str]) -> None:
+        """Drop processes that have ended, but for those whose rows are still open."""
+        ended = [pid for pid, t in self._tracked.items() if not t.process.alive and t.process.uid not in open_uids]
+        for pid in ended:
+            del self._tracked[pid]
 
     # -- act
 
@@ -181,6 +180,14 @@ class LocalRuntime:
         """Signs of work of a process."""
         return self._host.progress(pid)
 
+    def log_head(self, server: str, uid: str) -> str:
+        """The beginning of an instance's log, where loading is told."""
+        return self._logs.head(server, uid)
+
+    def trim_logs(self) -> None:
+        """Keep the log files within their bounds."""
+        self._logs.trim(frozenset(tracked.process.uid for tracked in self._tracked.values()))
+
     def close(self) -> None:
         """Let go of all processes; they run on."""
         for tracked in self._tracked.values():
@@ -190,7 +197,3 @@ class LocalRuntime:
                 # Popen would warn of a child that was not waited for: it is meant to outlive us.
                 tracked.popen.returncode = 0
         self._tracked.clear()
-
-
-def _is_polled(watch: Watch) -> bool:
-    return type(watch).__name__ == "PolledWatch"

@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 TAIL_BYTES = 16 * 1024
-TAIL_LINES = 20
+TAIL_LINES = 100
+HEAD_BYTES = 256 * 1024
 
 
 class Logs:
@@ -36,6 +37,12 @@ class Logs:
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
+
+    def head(self, server: str, uid: str) -> str:
+        """The first 256 KiB, in which a server tells of its loading."""
+        with suppress(OSError), self.path(server, uid).open("rb") as file:
+            return file.read(HEAD_BYTES).decode(errors="replace")
+        return ""
 
     def trim(self, live: frozenset[str]) -> None:
         """Drop logs of old instances and cut those that grew too large. `live` are the uids that may still write."""

@@ -39,6 +39,8 @@ class PolledWatch:
 class PortableHost:
     """What psutil and the socket calls can tell."""
 
+    polls = True
+
     def __init__(self) -> None:
         self.boot = f"boot-{round(psutil.boot_time() / 60)}"
         self._seen: frozenset[int] = frozenset()

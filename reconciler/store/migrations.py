@@ -12,8 +12,7 @@ def first_tables(db: Database) -> None:
 
     The `record` and `row` columns hold what the planner remembers, as JSON; the other columns are for queries.
     """
-    strict = {"strict": True}
-    db.table("meta").create({"key": str, "value": str}, pk="key", **strict)
+    db.table("meta").create({"key": str, "value": str}, pk="key", strict=True)
     db.table("documents").create(
         {
             "kind": str,
@@ -27,7 +26,7 @@ def first_tables(db: Database) -> None:
             "accepted_at": float,
         },
         pk=("kind", "name"),
-        **strict,
+        strict=True,
     )
     db.table("servers").create(
         {
@@ -40,7 +39,7 @@ def first_tables(db: Database) -> None:
             "record": str,
         },
         pk="name",
-        **strict,
+        strict=True,
     )
     db.table("instances").create(
         {
@@ -54,7 +53,7 @@ def first_tables(db: Database) -> None:
             "row": str,
         },
         pk="uid",
-        **strict,
+        strict=True,
     )
     db.table("instances").create_index(["server", "started_at"])
     db.table("instances").create_index(["ended_at"])
@@ -70,12 +69,12 @@ def first_tables(db: Database) -> None:
             "last_at": float,
         },
         pk="id",
-        **strict,
+        strict=True,
     )
     db.table("events").create_index(["server", "reason"])
     db.table("events").create_index(["last_at"])
     db.table("requests").create(
-        {"id": int, "kind": str, "server": str, "created_at": float, "done_at": float}, pk="id", **strict
+        {"id": int, "kind": str, "server": str, "created_at": float, "done_at": float}, pk="id", strict=True
     )
     db.table("requests").create_index(["done_at"])
-    db.table("ports").create({"server": str, "port": int}, pk="server", **strict)
+    db.table("ports").create({"server": str, "port": int}, pk="server", strict=True)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
 from sqlite_utils import Database
 
 from reconciler.core.model import (
@@ -24,15 +23,13 @@ from reconciler.core.model import (
     SaveServer,
     ServerRecord,
 )
-from reconciler.core.spec import ServerSpec, dump_spec
+from reconciler.core.spec import dump_spec
 from reconciler.store.migrations import migrations
+from reconciler.store.rows import DATABASE, INSTANCE, RECORD, read_documents, read_history, read_requests
 
-DATABASE = "state.db"
+KEPT_REQUESTS = 1000
 SAME_EVENT_WITHIN = 3600.0
 """Seconds within which the same event again is counted instead of listed."""
-
-_INSTANCE = TypeAdapter(Instance)
-_RECORD = TypeAdapter(ServerRecord)
 
 
 class NewerDatabaseError(Exception):
@@ -58,16 +55,14 @@ class Store:
         migrations.apply(self._db)
         self._deferred: list[Callable[[], None]] = []
         self.installation = self._installation()
-        self.documents: dict[str, Document] = self._read_documents()
-        self._servers = {row["name"]: _RECORD.validate_json(row["record"]) for row in self._db["servers"].rows}
-        self._instances = {
-            row["server"]: _INSTANCE.validate_json(row["row"])
-            for row in self._db.query("select server, row from instances where ended_at is null order by started_at")
-        }
-        self._ports = {row["server"]: row["port"] for row in self._db["ports"].rows}
-        self._requests: dict[str, dict[str, int]] = {"stop": {}, "restart": {}, "prune": {}}
-        for row in self._db.query("select id, kind, server from requests where done_at is null order by id"):
-            self._requests.setdefault(row["kind"], {})[row["server"]] = row["id"]
+        self.documents = read_documents(connection)
+        history = read_history(connection)
+        self._servers, self._instances, self._ports = (
+            dict(history.servers),
+            dict(history.instances),
+            dict(history.ports),
+        )
+        self._requests = read_requests(connection)
 
     def close(self) -> None:
         """Close the database; its owner then releases the lock."""
@@ -120,7 +115,7 @@ class Store:
 
     def save_document(self, document: Document, now: Now) -> None:
         """Keep an accepted document."""
-        self._db["documents"].upsert(
+        self._db.table("documents").upsert(
             {
                 "kind": document.kind,
                 "name": document.name,
@@ -138,9 +133,13 @@ class Store:
 
     def remove_document(self, name: str) -> None:
         """Drop a document that is gone, and what was asked of its removal."""
-        self._db["documents"].delete_where("name = ?", [name])
-        self._db["requests"].delete_where("kind = 'prune' and server = ?", [name])
-        self._deferred.append(lambda: (self.documents.pop(name, None), self._requests["prune"].pop(name, None)) and None)
+        self._db.table("documents").delete_where("name = ?", [name])
+        self._db.table("requests").delete_where("kind = 'prune' and server = ?", [name])
+        self._deferred.append(lambda: self._mirror_removed(name))
+
+    def _mirror_removed(self, name: str) -> None:
+        self.documents.pop(name, None)
+        self._requests["prune"].pop(name, None)
 
     def save_instance(self, instance: Instance, launch: Mapping[str, Any] | None = None) -> None:
         """Write an instance's row; `launch` (argv and references, never secrets) comes with the first writing."""
@@ -151,11 +150,11 @@ class Store:
             "started_at": instance.intent.wall,
             "ready_at": instance.first_ready.wall if instance.first_ready else None,
             "ended_at": instance.ended.wall if instance.ended else None,
-            "row": _INSTANCE.dump_json(instance).decode(),
+            "row": INSTANCE.dump_json(instance).decode(),
         }
         if launch is not None:
             row["launch"] = json.dumps(launch)
-        self._db["instances"].upsert(row, pk="uid")
+        self._db.table("instances").upsert(row, pk="uid")
         self._deferred.append(lambda: self._mirror_instance(instance))
 
     def _mirror_instance(self, instance: Instance) -> None:
@@ -167,7 +166,7 @@ class Store:
 
     def save_server(self, record: ServerRecord) -> None:
         """Write what is remembered of a server."""
-        self._db["servers"].upsert(
+        self._db.table("servers").upsert(
             {
                 "name": record.name,
                 "phase": record.status.phase.value if record.status else "Pending",
@@ -175,7 +174,7 @@ class Store:
                 "n": record.n,
                 "restarts": record.restarts,
                 "backoff_until": record.ended.wall + record.delay if record.ended else None,
-                "record": _RECORD.dump_json(record).decode(),
+                "record": RECORD.dump_json(record).decode(),
             },
             pk="name",
         )
@@ -184,17 +183,20 @@ class Store:
     def forget(self, server: str) -> None:
         """Drop a server that is gone, its port and its requests; its instances stay as history."""
         for table, column in (("servers", "name"), ("ports", "server"), ("requests", "server")):
-            self._db[table].delete_where(f"{column} = ?", [server])
+            self._db.table(table).delete_where(f"{column} = ?", [server])
         self._deferred.append(lambda: self._mirror_forget(server))
 
     def _mirror_forget(self, server: str) -> None:
-        for mapping in (self._servers, self._instances, self._ports, *self._requests.values()):
-            mapping.pop(server, None)
+        self._servers.pop(server, None)
+        self._instances.pop(server, None)
+        self._ports.pop(server, None)
+        for pending in self._requests.values():
+            pending.pop(server, None)
 
     def assign_port(self, server: str, port: int) -> None:
         """Keep the port of a server with `port: auto`."""
         if self._ports.get(server) != port:
-            self._db["ports"].upsert({"server": server, "port": port}, pk="server")
+            self._db.table("ports").upsert({"server": server, "port": port}, pk="server")
             self._deferred.append(lambda: self._ports.update({server: port}))
 
     def add_request(self, kind: str, server: str, now: Now) -> int:
@@ -202,8 +204,8 @@ class Store:
         pending = self._requests[kind].get(server)
         if pending is not None:
             return pending
-        table = self._db["requests"].insert({"kind": kind, "server": server, "created_at": now.wall, "done_at": None})
-        request = int(table.last_pk)
+        table = self._db.table("requests").insert({"kind": kind, "server": server, "created_at": now.wall, "done_at": None})
+        request = int(str(table.last_pk))
         self._deferred.append(lambda: self._requests[kind].update({server: request}))
         return request
 
@@ -239,7 +241,7 @@ class Store:
 
     def set_meta(self, key: str, value: str) -> None:
         """Keep a fact about the installation or the controller."""
-        self._db["meta"].upsert({"key": key, "value": value}, pk="key")
+        self._db.table("meta").upsert({"key": key, "value": value}, pk="key")
 
     def trim(self, *, instances: int, events: int) -> None:
         """Drop the oldest history: what is left is `instances` for each server and `events` in all."""
@@ -253,7 +255,10 @@ class Store:
             self._db.execute(
                 "delete from events where id not in (select id from events order by last_at desc limit ?)", [events]
             )
-            self._db.execute("delete from requests where done_at is not null and id < (select max(id) - 1000 from requests)")
+            self._db.execute(
+                "delete from requests where done_at is not null and id < (select max(id) - ? from requests)",
+                [KEPT_REQUESTS],
+            )
 
     # -- opening
 
@@ -264,21 +269,6 @@ class Store:
         identity = uuid.uuid4().hex[:16]
         self.set_meta("installation", identity)
         return identity
-
-    def _read_documents(self) -> dict[str, Document]:
-        return {
-            row["name"]: Document(
-                kind=row["kind"],
-                name=row["name"],
-                file=row["file"],
-                line=row["line"],
-                labels=json.loads(row["labels"]),
-                annotations=json.loads(row["annotations"]),
-                spec=ServerSpec.model_validate_json(row["spec"]),
-                generation=row["generation"],
-            )
-            for row in self._db["documents"].rows
-        }
 
 
 def _refuse_newer(db: Database, path: Path) -> None:

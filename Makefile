@@ -1,0 +1,58 @@
+# `make help` tells the targets. All of them make the environment first where it is missing or out of date.
+#
+# Each checkout has its own environment (VENV), made in seconds from pip's cache: two checkouts never run each other's
+# code. What takes minutes, building llama-server, happens once for all of them: pip keeps the built wheel.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The checkout's own path is part of the name: an environment that moved with its checkout is made again.
+STAMP := $(VENV)/.installed-$(shell pwd | cksum | cut -d' ' -f1)
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 python3.14,\
+	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
+
+.DEFAULT_GOAL := help
+.PHONY: help up test lint format bench schema clean
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+up: $(STAMP) ## Run the demo: two llama-servers from manifests/ (builds llama-server if there is none)
+	@$(BIN)/python -m reconciler.demo.up
+
+test: $(STAMP) ## Run all tests, the real llama-server's too; ARGS are pytest's
+	@$(BIN)/python -m reconciler.demo.binary
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP) ## Check style, types and the rooms' imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy --strict reconciler tests
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Format, and fix what can be fixed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(STAMP) ## Measure, with a hundred real servers; ARGS are those of benchmarks
+	@$(BIN)/python -m reconciler.demo.binary
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+schema: $(STAMP) ## Write docs/schema/ from the models
+	$(BIN)/python -m reconciler.manifests.schema
+
+clean: ## Remove the environment and the caches; manifests, models and state stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find reconciler tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: reconciler needs Python 3.11 or newer, and none is on PATH:" \
+		"install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "making the environment in $(VENV) (seconds from pip's cache, else a minute or so)"
+	@test -e $(STAMP) || test ! -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "error: $(PYTHON) -m venv failed;" \
+		"Debian keeps it apart: apt-get install python3-venv"; exit 1; }
+	@$(PIP) install -q -c constraints.txt hatchling editables
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $(STAMP)

@@ -1,0 +1,107 @@
+"""The controller's HTTP interface, served on the Unix socket in the state folder."""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+KINDS = frozenset({"stop", "start", "restart", "prune"})
+MOST_BODY = 8 * 1024 * 1024
+
+
+class UnknownServersError(Exception):
+    """Names that no manifest declares."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(f"no such server: {', '.join(names)}")
+        self.names = list(names)
+
+
+class Controller(Protocol):
+    """What the interface asks of the controller."""
+
+    def describe(self) -> dict[str, Any]:
+        """Who it is."""
+        ...
+
+    async def reconcile(self) -> dict[str, Any]:
+        """Look at everything now; answer when the pass is done."""
+        ...
+
+    async def request(self, kind: str, servers: Sequence[str]) -> list[int]:
+        """Commit what a person asks for. Raises UnknownServersError."""
+        ...
+
+    def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """What would happen."""
+        ...
+
+
+class BadRequestError(Exception):
+    """The body is not what the route takes."""
+
+
+def create_app(controller: Controller) -> Starlette:
+    """The routes; see docs/reference/socket.md."""
+
+    async def healthz(_request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok", **controller.describe()})
+
+    async def reconcile(_request: Request) -> JSONResponse:
+        return JSONResponse(await controller.reconcile())
+
+    async def requests(request: Request) -> JSONResponse:
+        body = await _body(request)
+        kind, servers = body.get("kind"), body.get("servers")
+        if kind not in KINDS or not isinstance(servers, list) or not all(isinstance(name, str) for name in servers):
+            raise BadRequestError(f"expected kind (one of {', '.join(sorted(KINDS))}) and servers (a list of names)")
+        return JSONResponse({"requests": await controller.request(kind, servers)})
+
+    async def preview(request: Request) -> JSONResponse:
+        documents = (await _body(request)).get("documents", [])
+        if not isinstance(documents, list) or not all(_is_text_of_file(item) for item in documents):
+            raise BadRequestError("expected documents: a list of {file, text}")
+        return JSONResponse(controller.preview(documents))
+
+    routes: list[tuple[str, Callable[[Request], Awaitable[JSONResponse]], str]] = [
+        ("/healthz", healthz, "GET"),
+        ("/reconcile", reconcile, "POST"),
+        ("/requests", requests, "POST"),
+        ("/preview", preview, "POST"),
+    ]
+    return Starlette(
+        routes=[Route(path, endpoint, methods=[method]) for path, endpoint, method in routes],
+        exception_handlers={BadRequestError: _bad_request, UnknownServersError: _unknown},
+    )
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    raw = bytearray()
+    async for chunk in request.stream():
+        raw += chunk
+        if len(raw) > MOST_BODY:
+            raise BadRequestError(f"the body is larger than {MOST_BODY} bytes")
+    try:
+        body = json.loads(bytes(raw) or b"{}")
+    except (ValueError, RecursionError):
+        raise BadRequestError("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise BadRequestError("expected a JSON object")
+    return body
+
+
+def _is_text_of_file(item: object) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("file"), str) and isinstance(item.get("text"), str)
+
+
+async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, status_code=400)
+
+
+async def _unknown(_request: Request, error: Exception) -> JSONResponse:
+    names = error.names if isinstance(error, UnknownServersError) else []
+    return JSONResponse({"error": str(error), "unknown": names}, status_code=404)

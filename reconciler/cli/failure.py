@@ -1,0 +1,48 @@
+"""How a verb says that it cannot go on."""
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+import click
+
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class Failure(click.ClickException):
+    """An error for people: one line of what happened, and a hint with a command that works pasted."""
+
+    def __init__(self, message: str, hint: str = "", *, exit_code: int = FAILED) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.exit_code = exit_code
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write `error: …` and the hint."""
+        say_error(self.message, self.hint, file)
+
+
+def say_error(message: str, hint: str = "", file: IO[Any] | None = None) -> None:
+    """One error, as all of them look."""
+    click.echo(f"error: {message}", file=file, err=file is None)
+    if hint:
+        click.echo(f"hint: {hint}", file=file, err=file is None)
+
+
+def refuse_unknown(wanted: Iterable[str], known: Iterable[str], *, exit_code: int = FAILED) -> None:
+    """Raise Failure when a server is not among the known ones."""
+    present = list(known)
+    unknown = [name for name in wanted if name not in present]
+    if not unknown:
+        return
+    message = "; ".join(f"no server '{name}'{did_you_mean(name, present)}" for name in unknown)
+    raise Failure(message, "see which there are with: reconciler get servers", exit_code=exit_code)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?` when something is near."""
+    import difflib  # noqa: PLC0415 - only errors need it
+
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean '{near[0]}'?" if near else ""

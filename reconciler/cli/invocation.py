@@ -1,0 +1,144 @@
+"""What was named on the command line for all verbs, and what follows from it: the state folder and the settings."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler import installation
+from reconciler.cli.failure import BAD_INPUT, Failure
+
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
+
+_VARIABLES = {"manifests": "RECONCILER_MANIFESTS", "models": "RECONCILER_MODELS"}
+
+
+@dataclass
+class Invocation:
+    """The global options, as far as they were given."""
+
+    config: str | None = None
+    state: str | None = None
+    manifests: str | None = None
+    models: str | None = None
+    debug: bool = False
+
+    def state_folder(self) -> Path:
+        """The folder of an installation that exists. Raises Failure."""
+        try:
+            return installation.find_state(Path.cwd(), os.environ, self.state, self.config)
+        except installation.NotFoundError as error:
+            raise Failure(str(error)) from None
+
+    def settings(self) -> "Settings":
+        """The settings of the working folder. Raises Failure."""
+        return self._load(self.config, {"state": self.state, "manifests": self.manifests, "models": self.models})
+
+    def settings_of(self, state: Path) -> "Settings":
+        """The settings for an installation that exists: its own folders, unless others were named.
+
+        The working folder may be another project's, whose manifests must not be put in force here.
+        """
+        config, above = self.config, state.parent / installation.CONFIG
+        if config is None and not Path(installation.CONFIG).exists() and above.exists():
+            config = str(above)
+        flags = {"state": str(state), "manifests": self.manifests, "models": self.models}
+        settings = self._load(config, flags)
+        if state == Path.cwd() / installation.STATE:
+            return settings
+        recorded = _recorded(state)
+        own = {
+            name: recorded.get(name) or str(state.parent / name)
+            for name, variable in _VARIABLES.items()
+            if flags[name] is None and not os.environ.get(variable) and getattr(settings, name) == os.path.abspath(name)
+        }
+        return settings.model_copy(update=own)
+
+    def existing_or_new(self) -> "Settings":
+        """The settings of the installation meant; where there is none, of the one that would be made here."""
+        if self.state is None and self.config is None and _is_project(Path.cwd()):
+            return self.settings()
+        try:
+            found = installation.find_state(Path.cwd(), os.environ, self.state, self.config)
+        except installation.NotFoundError:
+            return self.settings()
+        return self.settings_of(found)
+
+    def _load(self, config: str | None, flags: Mapping[str, str | None]) -> "Settings":
+        from reconciler.settings import SettingsError, load_settings  # noqa: PLC0415 - pydantic is slow to import
+
+        try:
+            return load_settings(os.environ, config, flags)
+        except SettingsError as error:
+            raise Failure(str(error), "correct that setting", exit_code=BAD_INPUT) from None
+
+
+def _is_project(folder: Path) -> bool:
+    """Whether a folder is the root of an installation, or about to be one."""
+    return (folder / "manifests").is_dir() or (folder / installation.CONFIG).exists()
+
+
+def _recorded(state: Path) -> Mapping[str, Any]:
+    """The folders that the installation's last controller used."""
+    from reconciler.store import read  # noqa: PLC0415 - not all verbs need it
+
+    try:
+        with read.opened(state) as db:
+            facts = read.meta(db)
+    except read.ReadError as error:
+        raise Failure(str(error)) from None
+    folder = facts.get("manifests", {}).get("folder")
+    return {"manifests": folder, **facts.get("controller", {})} if folder else facts.get("controller", {})
+
+
+# ---------------------------------------------------------------- the global options
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Note an option that was given; one behind the verb comes later, and wins."""
+    invocation = context.ensure_object(Invocation)
+    if value and parameter.name:
+        setattr(invocation, parameter.name, value)
+
+
+def global_options() -> list[click.Parameter]:
+    """The options that every verb takes, and that may stand before the verb too."""
+    texts = {
+        "config": ("FILE", "Settings file.  [default: reconciler.toml]"),
+        "state": ("DIR", "Folder of the database and logs.  [env: RECONCILER_STATE; default: state, here or above]"),
+        "manifests": ("DIR", "Folder of the manifests.  [env: RECONCILER_MANIFESTS; default: manifests]"),
+        "models": ("DIR", "Folder that relative model paths start from.  [env: RECONCILER_MODELS; default: models]"),
+    }
+    options = [
+        click.Option([f"--{name}"], metavar=metavar, help=text, expose_value=False, callback=_keep)
+        for name, (metavar, text) in texts.items()
+    ]
+    debug = "Show tracebacks.  [env: RECONCILER_DEBUG=1]"
+    return [*options, click.Option(["--debug"], is_flag=True, help=debug, expose_value=False, callback=_keep)]
+
+
+class Verb(click.Command):
+    """A command that takes the global options beside its own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(global_options())
+
+
+class ServerName(click.ParamType[str]):
+    """A server's name; `server/NAME` is understood too, as `get servers -o name` prints it."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Drop the prefix."""
+        del param, ctx
+        return str(value).removeprefix("server/")
+
+
+SERVER_NAME = ServerName()
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

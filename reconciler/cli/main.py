@@ -1,0 +1,115 @@
+"""The `reconciler` command. A verb's module is imported when the verb is used: the command line's speed is its imports."""
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from reconciler.cli.failure import BAD_INPUT, FAILED, INTERRUPTED, did_you_mean, say_error
+from reconciler.cli.invocation import Invocation, global_options
+
+VERBS: dict[str, tuple[str, str]] = {
+    "run": ("run", "Run the controller in the foreground."),
+    "apply": ("apply", "Bring the servers to what the manifests say, and wait until they are."),
+    "diff": ("diff", "Show what apply would change."),
+    "get": ("get", "List servers, events or restarts."),
+    "describe": ("describe", "Show all that is known of a server."),
+    "logs": ("logs", "Print a server's log."),
+    "restart": ("requests", "Restart servers."),
+    "stop": ("requests", "Stop servers until they are started again."),
+    "start": ("requests", "Start servers that were stopped by request."),
+    "validate": ("validate", "Check manifests without touching anything."),
+    "version": ("version", "Print the version."),
+}
+"""Each verb's module and its line in the help."""
+SIGPIPE_EXIT = 141
+"""128 + SIGPIPE: what a shell sees of a program whose reader went away."""
+
+
+class Verbs(click.Group):
+    """The verbs, known by name and imported late."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of use."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, from its module."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"reconciler.cli.{VERBS[cmd_name][0]}")
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """A misspelt verb is answered with the one that was meant."""
+        name = args[0]
+        if name not in VERBS:
+            raise click.UsageError(f"no such command '{name}'{did_you_mean(name, VERBS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs, without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+
+
+cli = Verbs(
+    "reconciler",
+    help="Keep the llama-servers of this machine as the manifests say.",
+    epilog="Begin with: reconciler run",
+    params=global_options(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def main() -> NoReturn:
+    """Run the command line, and end the process with the exit code."""
+    if sys.platform == "win32":
+        say_error("reconciler supervises processes on Linux and macOS; on Windows, run it inside WSL 2")
+        sys.exit(FAILED)
+    # A terminal that cannot show a character shows another, instead of a traceback.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    sys.exit(_invoke(sys.argv[1:]))
+
+
+def _invoke(arguments: list[str]) -> int:
+    invocation = Invocation()
+    try:
+        code = cli.main(arguments, prog_name="reconciler", standalone_mode=False, obj=invocation)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SIGPIPE_EXIT
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last place where an error can be worded for people
+        return _explain(error, invocation)
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: Exception, invocation: Invocation) -> int:
+    if invocation.debug or os.environ.get("RECONCILER_DEBUG", "0") not in ("", "0"):
+        import traceback  # noqa: PLC0415 - only for debugging
+
+        traceback.print_exception(error)
+    if isinstance(error, click.UsageError):
+        path = error.ctx.command_path if error.ctx else "reconciler"
+        say_error(error.format_message(), f"see: {path} --help")
+        return BAD_INPUT
+    if isinstance(error, click.ClickException):
+        error.show()
+        return error.exit_code
+    if isinstance(error, OSError) and error.filename:
+        say_error(f"{error.filename}: {error.strerror}", "see the traceback with: reconciler --debug …")
+        return FAILED
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    say_error(f"unexpected: {what}", "this is a fault of reconciler; show where with: RECONCILER_DEBUG=1 reconciler …")
+    return FAILED

@@ -1,0 +1,54 @@
+"""Tables as plain lines: columns padded with blanks, never wider than asked."""
+
+from collections.abc import Callable, Sequence
+
+from reconciler.cli.terminal import cells, clean, cut
+
+GAP = "   "
+Paint = Callable[[str, str], str]
+
+
+class Table:
+    """A table whose columns only ever grow, so that rows printed later still stand below the first ones."""
+
+    def __init__(self, headers: Sequence[str], *, width: int | None, gives_way: Sequence[tuple[str, int]] = ()) -> None:
+        """`width` is the most columns of a line (None: any); `gives_way` names what is cut first, and down to what."""
+        self.headers = headers
+        self._width = width
+        self._gives_way = gives_way
+        self._sizes = [cells(header) for header in headers]
+
+    def lines(self, rows: Sequence[Sequence[str]], paint: Paint | None = None, *, header: bool = True) -> list[str]:
+        """The header and the rows. `paint` colours a padded cell, given the cell and its column's name."""
+        texts = [[clean(cell) for cell in row] for row in rows]
+        for row in texts:
+            self._sizes = [max(size, cells(cell)) for size, cell in zip(self._sizes, row, strict=True)]
+        sizes = self._fitting()
+        shown = [self._line(row, sizes, paint) for row in texts]
+        return [self._line(self.headers, sizes, None), *shown] if header else shown
+
+    def _fitting(self) -> list[int]:
+        sizes = list(self._sizes)
+        if self._width is None:
+            return sizes
+        excess = sum(sizes) + len(GAP) * (len(sizes) - 1) - self._width
+        for name, least in self._gives_way:
+            column = self.headers.index(name)
+            given = min(max(0, excess), max(0, sizes[column] - least))
+            sizes[column] -= given
+            excess -= given
+        return sizes
+
+    def _line(self, row: Sequence[str], sizes: Sequence[int], paint: Paint | None) -> str:
+        """One line; what still does not fit is cut at its end."""
+        room = self._width if self._width is not None else 1_000_000
+        line = ""
+        for index, (cell, size) in enumerate(zip(row, sizes, strict=True)):
+            gap = GAP if index else ""
+            text = cut(cut(cell, size), room - len(gap))
+            if not text and room <= len(gap):
+                break
+            room -= len(gap) + max(size, cells(text))
+            padded = text + " " * (size - cells(text)) if index < len(row) - 1 else text
+            line += gap + (paint(padded, self.headers[index]) if paint else padded)
+        return line.rstrip()

@@ -1,0 +1,81 @@
+"""What a terminal may be given: clean text, colour where it is wanted, and lines that fit."""
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Controls of C0 and C1 other than tab and newline, and those that turn the direction of writing."""
+_ESCAPE = re.compile("(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]")
+"""Escape sequences as ECMA-48 writes them: CSI, OSC, and the short ones."""
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+
+COLOURS: Mapping[str, int] = {
+    "Ready": 32,
+    "Pending": 36,
+    "Starting": 36,
+    "Stopping": 36,
+    "BackOff": 33,
+    "Unhealthy": 33,
+    "Blocked": 33,
+    "Failed": 31,
+    "Invalid": 31,
+    "Stopped": 90,
+}
+"""SGR codes of the phases."""
+
+
+def clean(text: str) -> str:
+    """One line that no terminal takes for a command."""
+    return _CONTROL.sub(REPLACEMENT, text.strip().replace("\r\n", "\n").replace("\n", " ").replace("\t", " "))
+
+
+def clean_lines(text: str) -> str:
+    """Many lines that no terminal takes for a command: escape sequences vanish, other controls are replaced."""
+    return _CONTROL.sub(REPLACEMENT, _ESCAPE.sub("", text).replace("\r\n", "\n"))
+
+
+def is_terminal() -> bool:
+    """Whether people read the output."""
+    return sys.stdout.isatty()
+
+
+def uses_colour() -> bool:
+    """Only on a terminal, and not against NO_COLOR (no-color.org: any text in it counts)."""
+    return is_terminal() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width() -> int | None:
+    """Columns of the terminal; None when the output is read by a program."""
+    return max(20, shutil.get_terminal_size().columns) if is_terminal() else None
+
+
+def paint(text: str, phase: str) -> str:
+    """The text in the phase's colour, where colours are used."""
+    if not uses_colour() or phase not in COLOURS:
+        return text
+    return f"\x1b[{COLOURS[phase]}m{text}\x1b[0m"
+
+
+def cells(text: str) -> int:
+    """Columns that a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - seldom needed
+
+    return cell_len(text)
+
+
+def cut(text: str, most: int) -> str:
+    """The text in at most so many columns, with … where something is missing."""
+    if cells(text) <= most:
+        return text
+    if most < 1:
+        return ""
+    if text.isascii():
+        return text[: most - 1] + "…"
+    from rich.cells import set_cell_size  # noqa: PLC0415 - seldom needed
+
+    return set_cell_size(text, most - 1).rstrip() + "…"

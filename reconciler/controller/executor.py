@@ -1,0 +1,131 @@
+"""Does what the plan says, in three steps: commit the intents, do the deeds, commit what came of them.
+
+A controller that dies between any two of them leaves rows and marks from which the next one plans.
+"""
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from reconciler.controller.launching import Launcher, LaunchError
+from reconciler.core.model import (
+    Desired,
+    Event,
+    Identity,
+    Instance,
+    Kill,
+    Now,
+    Plan,
+    Stamp,
+    Start,
+    Terminate,
+    Wanted,
+)
+from reconciler.core.spec import dump_spec
+from reconciler.runtimes.local import Launch, LocalRuntime
+from reconciler.store.writer import Store
+
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    """A start that is about to be committed."""
+
+    instance: Instance
+    launch: Launch | None
+    public: dict[str, object] | None
+    error: str = ""
+
+
+class Executor:
+    """The only one who acts."""
+
+    def __init__(self, store: Store, runtime: LocalRuntime, launcher: Launcher, report: Report) -> None:
+        """`report` is told every event, once it is committed."""
+        self._store = store
+        self._runtime = runtime
+        self._launcher = launcher
+        self._report = report
+
+    def execute(self, plan: Plan, desired: Desired, now: Now) -> None:
+        """Carry out a plan. Raises sqlite3.Error when its intents cannot be committed: then nothing was done."""
+        if not plan.actions and not plan.events:
+            return
+        starts = [
+            self._intend(action, desired.servers[action.server], now)
+            for action in plan.actions
+            if isinstance(action, Start)
+        ]
+        self._commit_intents(plan, starts, now)
+        for action in plan.actions:
+            if isinstance(action, Terminate):
+                self._runtime.terminate(action.identity)
+            elif isinstance(action, Kill):
+                self._runtime.kill(action.identity)
+        self._spawn(starts, now)
+
+    def _intend(self, start: Start, wanted: Wanted, now: Now) -> _Intent:
+        instance = Instance(
+            uid=uuid.uuid4().hex[:12],
+            server=start.server,
+            fingerprint=wanted.fingerprint,
+            generation=wanted.document.generation,
+            port=start.port,
+            intent=Stamp.of(now),
+            trigger=start.trigger,
+            attempt=start.attempt,
+            delay=start.delay,
+            spec=dump_spec(wanted.spec),
+        )
+        try:
+            launch = self._launcher.launch(wanted.spec, start.port)
+        except LaunchError as error:
+            return _Intent(instance, None, None, str(error))
+        return _Intent(instance, launch, self._launcher.public(wanted.spec, launch))
+
+    def _commit_intents(self, plan: Plan, starts: list[_Intent], now: Now) -> None:
+        with self._store.transaction():
+            for event in plan.events:
+                self._store.add_event(event, now)
+            for action in plan.actions:
+                if not isinstance(action, Start | Terminate | Kill):
+                    self._store.record(action, now)
+            for intent in starts:
+                self._store.assign_port(intent.instance.server, intent.instance.port)
+                self._store.save_instance(intent.instance, intent.public)
+        for event in plan.events:
+            self._report(event)
+
+    def _spawn(self, starts: list[_Intent], now: Now) -> None:
+        if not starts:
+            return
+        outcomes = [(intent, self._try_spawn(intent)) for intent in starts]
+        events = []
+        with self._store.transaction():
+            for intent, outcome in outcomes:
+                instance = intent.instance
+                if isinstance(outcome, Identity):
+                    instance = replace(instance, identity=outcome)
+                    event = Event(instance.server, "Started", _started(instance))
+                else:
+                    instance = replace(instance, diagnosis="SpawnFailed", evidence=outcome)
+                    event = Event(instance.server, "SpawnFailed", outcome, warning=True)
+                self._store.save_instance(instance)
+                self._store.add_event(event, now)
+                events.append(event)
+        for event in events:
+            self._report(event)
+
+    def _try_spawn(self, intent: _Intent) -> Identity | str:
+        if intent.launch is None:
+            return intent.error
+        try:
+            return self._runtime.start(intent.instance, intent.launch)
+        except (OSError, ValueError) as error:
+            return f"{intent.launch.argv[0]} could not be executed: {error}"
+
+
+def _started(instance: Instance) -> str:
+    pid = instance.identity.pid if instance.identity else 0
+    return f"pid {pid} on port {instance.port}, instance {instance.uid} ({instance.trigger})"

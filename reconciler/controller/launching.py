@@ -1,0 +1,144 @@
+"""From a spec to what is executed: finds the binary, resolves paths, reads secrets at the last moment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.controller.files import FileLooker
+from reconciler.core.gate import judge, part_paths
+from reconciler.core.model import GateFacts, Now
+from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
+from reconciler.discovery import find_llama_server
+from reconciler.engines import engine_of
+from reconciler.runtimes.local import Launch
+from reconciler.settings import Settings
+
+NO_BINARY = (
+    "no llama-server was found: set LLAMA_SERVER to its path, put it on PATH, "
+    "or build it with: pip install 'reconciler[demo]'"
+)
+
+
+class LaunchError(Exception):
+    """Something that a start needs cannot be had; `reason` is its name."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Launcher:
+    """Renders launches for one installation, and looks whether they could be rendered."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._environ = dict(environ)
+        self._files = FileLooker()
+
+    def look(self, spec: ServerSpec, now: Now) -> GateFacts:
+        """The gate's facts for a spec."""
+        trouble = ("", "")
+        try:
+            binary = self._binary(spec)
+            self._environment(spec)
+            self._api_key_file(spec)
+        except LaunchError as error:
+            trouble = (error.reason, str(error))
+            binary = spec.binary or ""
+        model = self._model(spec)
+        parts = [self._files.look(path, now) for path in part_paths(model)] if model else []
+        return judge(self._files.look(binary, now), parts, trouble, now.monotonic)
+
+    def launch(self, spec: ServerSpec, port: int) -> Launch:
+        """What to execute. Raises LaunchError when something is gone since the gate was looked at."""
+        binary, model = self._binary(spec), self._model(spec)
+        argv = engine_of(spec).render(
+            spec,
+            binary=binary,
+            model=model,
+            port=port,
+            models_dir=self._settings.models,
+            api_key_file=self._api_key_file(spec),
+            home=self._environ.get("HOME", ""),
+        )
+        return Launch(argv, self._environment(spec))
+
+    def public(self, spec: ServerSpec, launch: Launch) -> dict[str, Any]:
+        """What may be written down of a launch: argv, and variables with their references unresolved."""
+        env = {name: value if isinstance(value, str) else value.model_dump() for name, value in spec.env.items()}
+        return {"argv": list(launch.argv), "env": env}
+
+    def model_path(self, spec: ServerSpec) -> str | None:
+        """The model's absolute path; None for one that llama-server downloads."""
+        return self._model(spec)
+
+    def api_key(self, spec: ServerSpec) -> str | None:
+        """The first key that the server accepts, for asking it."""
+        try:
+            path = self._api_key_file(spec)
+            return Path(path).read_text().split()[0] if path else None
+        except (LaunchError, OSError, IndexError, UnicodeDecodeError):
+            return None
+
+    def _binary(self, spec: ServerSpec) -> str:
+        found = self._discovered()
+        if spec.binary is None:
+            if not found:
+                raise LaunchError("BinaryMissing", NO_BINARY)
+            return found
+        wanted = str(Path(spec.binary).expanduser())
+        allowed = [str(Path(binary).expanduser()) for binary in self._settings.binaries]
+        if wanted not in (*allowed, found):
+            raise LaunchError(
+                "BinaryNotAllowed",
+                f"{wanted} is not allowed by the settings; add it to `binaries` in reconciler.toml",
+            )
+        return wanted
+
+    def _discovered(self) -> str:
+        if self._settings.llama_server:
+            return str(Path(self._settings.llama_server).expanduser().absolute())
+        found = find_llama_server(self._environ)
+        return found[0] if found else ""
+
+    def _model(self, spec: ServerSpec) -> str | None:
+        return None if isinstance(spec.model, HfModel) else self._resolve(spec.model)
+
+    def _resolve(self, path: str) -> str:
+        """Absolute, `~`, or relative to the models folder."""
+        return str(Path(self._settings.models) / Path(path).expanduser())
+
+    def _api_key_file(self, spec: ServerSpec) -> str | None:
+        if spec.api_key_file is None:
+            return None
+        path = self._resolve(spec.api_key_file)
+        if not Path(path).is_file():
+            raise LaunchError("SecretMissing", f"spec.apiKeyFile: no file at {path}; write the keys there, one a line")
+        return path
+
+    def _environment(self, spec: ServerSpec) -> dict[str, str]:
+        inherits = engine_of(spec).inherits
+        environment = {name: value for name, value in self._environ.items() if inherits(name)}
+        for name, value in spec.env.items():
+            match value:
+                case FromEnv(from_env=source):
+                    environment[name] = self._from_environment(name, source)
+                case FromFile(from_file=path):
+                    environment[name] = self._from_file(name, path)
+                case _:
+                    environment[name] = value
+        return environment
+
+    def _from_environment(self, name: str, source: str) -> str:
+        if source not in self._environ:
+            message = f"spec.env.{name}: the controller's environment has no {source}; set it and run the controller again"
+            raise LaunchError("SecretMissing", message)
+        return self._environ[source]
+
+    def _from_file(self, name: str, path: str) -> str:
+        resolved = Path(self._resolve(path))
+        try:
+            return resolved.read_text().removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise LaunchError("SecretMissing", f"spec.env.{name}: {resolved} cannot be read: {why}") from None

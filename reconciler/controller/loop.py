@@ -1,0 +1,213 @@
+"""The loop: every poke leads to one whole look, one plan, and its execution."""
+
+import asyncio
+import json
+import logging
+import sqlite3
+import time
+from dataclasses import dataclass, field, replace
+
+from reconciler.controller.executor import Executor
+from reconciler.controller.launching import Launcher
+from reconciler.controller.observing import Observer
+from reconciler.controller.prober import Prober
+from reconciler.core.accept import Acceptance, Memory, Seen, accept
+from reconciler.core.model import Desired, Event, Now, Wanted
+from reconciler.core.plan import plan
+from reconciler.engines import engine_of
+from reconciler.manifests.folder import Folder, Look
+from reconciler.runtimes.local import LocalRuntime
+from reconciler.settings import Settings
+from reconciler.store.writer import Store
+
+log = logging.getLogger("reconciler")
+POLL = 0.25
+"""Seconds between looks where the end of a process is not told."""
+STORE_RETRY = 1.0
+"""Seconds until the next look when the database could not be written."""
+
+
+@dataclass(slots=True)
+class _Accepted:
+    """The newest acceptance, and the look it came from."""
+
+    look: Look | None = None
+    acceptance: Acceptance = field(default_factory=lambda: Acceptance({}))
+    confirmed: frozenset[str] = frozenset()
+
+
+class Loop:
+    """Brings together folder, store, runtime and prober; decides nothing itself."""
+
+    def __init__(
+        self, store: Store, runtime: LocalRuntime, folder: Folder, launcher: Launcher, settings: Settings
+    ) -> None:
+        self.store = store
+        self.runtime = runtime
+        self.prober = Prober(runtime, self.poke)
+        self.passes = 0
+        self.stopping_all = False
+        """Stop all servers, for as long as this controller lives."""
+        self._folder = folder
+        self._observer = Observer(runtime, self.prober, launcher)
+        self._executor = Executor(store, runtime, launcher, report)
+        self._accepted = _Accepted()
+        self._desired = Desired({}, limits=settings.limits())
+        self._manifests = settings.manifests
+        self._poked = asyncio.Event()
+        self._fresh = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._lock = asyncio.Lock()
+        self._told_manifests = ""
+
+    @property
+    def acceptance(self) -> Acceptance:
+        """The documents in force and what is wrong with the newest text, as of the last pass."""
+        return self._accepted.acceptance
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether files are not quiet yet, or missing documents not yet taken for gone."""
+        look = self._accepted.look
+        return (look is not None and look.wake_at is not None) or self.acceptance.wake_at is not None
+
+    def look(self) -> Look:
+        """The manifest folder as it is now."""
+        return self._folder.look(time.monotonic())
+
+    def poke(self, *, fresh: bool = False) -> None:
+        """Look again soon; `fresh` looks at every process of the machine too."""
+        self._fresh = self._fresh or fresh
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self._poked.wait()
+            await self.run_pass()
+
+    async def run_pass(self) -> None:
+        """One whole look, plan and execution. A database that cannot be written leaves everything as it is."""
+        async with self._lock:
+            self._poked.clear()
+            fresh, self._fresh = self._fresh, False
+            self.passes += 1
+            try:
+                self._pass(fresh=fresh)
+            except sqlite3.Error as error:
+                log.error("the state cannot be written, so nothing is started or stopped: %s", error)  # noqa: TRY400
+                self._wake_at(time.monotonic() + STORE_RETRY)
+
+    def _pass(self, *, fresh: bool) -> None:
+        now = self.now()
+        wake_at = self._accept(now)
+        history, requests = self.store.history(), self.store.requests()
+        if self.stopping_all:
+            requests = replace(requests, stop={**dict.fromkeys(history.instances, 0), **requests.stop})
+        observed = self._observer.observe(self._desired, history, requests, now, fresh=fresh)
+        self._observer.probe(self._desired, history, observed)
+        decided = plan(self._desired, observed, history, requests, now)
+        self._executor.execute(decided, self._desired, now)
+        self.runtime.forget_ended({instance.uid for instance in self.store.history().instances.values()})
+        if decided.actions:
+            # What was done may call for a next step, and only a look tells.
+            self.poke()
+        wakes = [at for at in (wake_at, decided.wake_at) if at is not None]
+        if self.runtime.polls:
+            wakes.append(now.monotonic + POLL)
+        self._wake_at(min(wakes, default=None))
+
+    def now(self) -> Now:
+        """This moment."""
+        return Now(time.monotonic(), time.time(), self.runtime.boot)
+
+    # -- manifests
+
+    def _accept(self, now: Now) -> float | None:
+        """Judge the newest look at the manifests, unless nothing there can have changed."""
+        look = self._folder.look(now.monotonic)
+        confirmed = self.store.confirmed_prunes()
+        before = self._accepted
+        same = look is before.look and confirmed == before.confirmed
+        if not same or not _is_quiet(before.acceptance, now):
+            seen = Seen(look.documents, look.problems, look.failed)
+            acceptance = accept(self.store.documents, seen, before.acceptance.memory, now.monotonic, confirmed)
+            self._save(acceptance, now)
+            self._accepted = _Accepted(look, acceptance, confirmed)
+            self._desired = desired_of(acceptance, self._desired)
+        wakes = [at for at in (look.wake_at, self._accepted.acceptance.wake_at) if at is not None]
+        return min(wakes, default=None)
+
+    def _save(self, acceptance: Acceptance, now: Now) -> None:
+        told = json.dumps(
+            {
+                "folder": self._manifests,
+                "problems": [str(problem) for problem in acceptance.general],
+                "folderProblem": acceptance.folder_problem,
+                "prunable": list(acceptance.prunable),
+            }
+        )
+        if not acceptance.changed and not acceptance.removed and told == self._told_manifests:
+            return
+        news = [Event("", "ManifestUnreadable", str(problem), warning=True) for problem in acceptance.general]
+        if acceptance.folder_problem:
+            news.append(Event("", "ManifestsHeld", acceptance.folder_problem, warning=True))
+        news = news if told != self._told_manifests else []
+        with self.store.transaction():
+            for document in acceptance.changed:
+                self.store.save_document(document, now)
+            for name in acceptance.removed:
+                self.store.remove_document(name)
+            for event in news:
+                self.store.add_event(event, now)
+            self.store.set_meta("manifests", told)
+        self._told_manifests = told
+        for event in news:
+            report(event)
+
+    # -- waking
+
+    def _wake_at(self, at: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if at is not None:
+            self._timer = asyncio.get_running_loop().call_at(at, self.poke)
+
+    def close(self) -> None:
+        """Stop looking; all servers run on."""
+        self._wake_at(None)
+        self.prober.close()
+        self.runtime.close()
+
+
+def _is_quiet(acceptance: Acceptance, now: Now) -> bool:
+    return not acceptance.memory.missing and (acceptance.wake_at is None or acceptance.wake_at > now.monotonic)
+
+
+def desired_of(acceptance: Acceptance, before: Desired) -> Desired:
+    """What the documents in force ask for; what did not change stays the same object."""
+    servers = {}
+    for name, document in acceptance.documents.items():
+        known = before.servers.get(name)
+        same = known is not None and known.document is document
+        wanted = Wanted(
+            document,
+            known.fingerprint if known and same else engine_of(document.spec).fingerprint(document.spec),
+            acceptance.problems.get(name, ()),
+            acceptance.held.get(name, ""),
+        )
+        servers[name] = known if known == wanted else wanted
+    return Desired(
+        servers,
+        invalid={name: found for name, found in acceptance.problems.items() if name not in servers},
+        unreadable=bool(acceptance.general or acceptance.folder_problem),
+        limits=before.limits,
+    )
+
+
+def report(event: Event) -> None:
+    """One log line for each decision."""
+    level = logging.WARNING if event.warning else logging.INFO
+    extra = {"server": event.server, "reason": event.reason}
+    log.log(level, "%s%s: %s", f"{event.server}  " if event.server else "", event.reason, event.message, extra=extra)

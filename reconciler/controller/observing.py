@@ -1,0 +1,132 @@
+"""Puts together what is seen: processes with their health, gates, listening ports."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from reconciler.controller.launching import Launcher
+from reconciler.controller.prober import Prober, Target
+from reconciler.core.model import (
+    Desired,
+    GateFacts,
+    Health,
+    History,
+    Instance,
+    Now,
+    Observed,
+    Process,
+    Requests,
+    Wanted,
+)
+from reconciler.core.spec import ServerSpec
+from reconciler.engines import engine_of
+from reconciler.runtimes.local import LocalRuntime
+
+UNPROBED = Health()
+
+
+class Observer:
+    """One look at the machine, as the planner wants it."""
+
+    def __init__(self, runtime: LocalRuntime, prober: Prober, launcher: Launcher) -> None:
+        self._runtime = runtime
+        self._prober = prober
+        self._launcher = launcher
+        self._joined: dict[int, tuple[Process, Health, Process]] = {}
+        self._targets: dict[str, tuple[tuple[object, ...], Target]] = {}
+
+    def observe(self, desired: Desired, history: History, requests: Requests, now: Now, *, fresh: bool) -> Observed:
+        """What is, as far as the plan may need it: gates and ports are looked at for those whose start may be due."""
+        processes = {
+            server: tuple(self._join(process, desired, history) for process in found)
+            for server, found in self._runtime.observe(fresh=fresh).items()
+        }
+        due = [
+            wanted for name, wanted in desired.servers.items() if _may_start(wanted, name, processes, history, requests)
+        ]
+        gates = {wanted.document.name: self._gate(wanted, now) for wanted in due}
+        ports = {wanted.spec.port for wanted in due} | {history.ports.get(wanted.document.name, "auto") for wanted in due}
+        wished = frozenset(port for port in ports if isinstance(port, int))
+        return Observed(processes, gates, self._runtime.listeners(wished) if due else ())
+
+    def _join(self, process: Process, desired: Desired, history: History) -> Process:
+        """The process with its health, or with the cause of its end; the same object while both are the same."""
+        health = (self._prober.health(process.uid) or UNPROBED) if process.alive else UNPROBED
+        pid = process.identity.pid
+        before = self._joined.get(pid)
+        if before is not None and before[0] is process and before[1] is health:
+            return before[2]
+        joined = replace(process, health=health) if process.alive else self._diagnosed(process, desired, history)
+        self._joined[pid] = (process, health, joined)
+        return joined
+
+    def _diagnosed(self, process: Process, desired: Desired, history: History) -> Process:
+        wanted, instance = desired.servers.get(process.server), history.instances.get(process.server)
+        if wanted is None or process.exit is None:
+            return process
+        was_ready = instance is not None and instance.uid == process.uid and instance.first_ready is not None
+        diagnosis, evidence = engine_of(wanted.spec).diagnose(process.exit, process.log_tail, was_ready=was_ready)
+        return replace(process, diagnosis=diagnosis, evidence=evidence)
+
+    def _gate(self, wanted: Wanted, now: Now) -> GateFacts:
+        return self._launcher.look(wanted.spec, now)
+
+    def probe(self, desired: Desired, history: History, observed: Observed) -> None:
+        """Have every live instance asked for its health, and drop what is known of others."""
+        targets = {}
+        pids = set()
+        for processes in observed.processes.values():
+            for process in processes:
+                pids.add(process.identity.pid)
+                instance = history.instances.get(process.server)
+                if process.alive and process.leader and instance is not None and instance.uid == process.uid:
+                    targets[process.uid] = self._target(process, instance, desired.servers.get(process.server))
+        self._prober.sync(targets)
+        self._targets = {uid: self._targets[uid] for uid in targets}
+        for pid in self._joined.keys() - pids:
+            del self._joined[pid]
+
+    def _target(self, process: Process, instance: Instance, wanted: Wanted | None) -> Target:
+        draining = instance.stopping is not None and instance.terminated is None
+        key = (process.identity, wanted and wanted.document, draining)
+        before = self._targets.get(process.uid)
+        if before is not None and before[0] == key:
+            return before[1]
+        spec = _spec_of(instance, wanted)
+        target = Target(
+            uid=process.uid,
+            server=process.server,
+            pid=process.identity.pid,
+            port=process.port or instance.port,
+            spec=spec,
+            model_path=self._launcher.model_path(spec),
+            api_key=self._launcher.api_key(spec),
+            was_ready=instance.first_ready is not None,
+            draining=draining,
+        )
+        self._targets[process.uid] = (key, target)
+        return target
+
+
+def _may_start(
+    wanted: Wanted,
+    name: str,
+    processes: Mapping[str, tuple[Process, ...]],
+    history: History,
+    requests: Requests,
+) -> bool:
+    """Whether the plan may want to start this server, now or in place of what runs."""
+    if wanted.spec.suspend or name in requests.stop:
+        return False
+    instance = history.instances.get(name)
+    alive = instance is not None and any(p.alive and p.uid == instance.uid for p in processes.get(name, ()))
+    if not alive or instance is None:
+        return True
+    return instance.fingerprint != wanted.fingerprint or name in requests.restart
+
+
+def _spec_of(instance: Instance, wanted: Wanted | None) -> ServerSpec:
+    """How the instance is asked: by the spec it was started with, and by the declared probes when both agree."""
+    if wanted is not None and (wanted.fingerprint == instance.fingerprint or not instance.spec):
+        return wanted.spec
+    started_with = ServerSpec.model_validate(dict(instance.spec) or {"model": "unknown"})
+    return started_with.model_copy(update={"probes": wanted.spec.probes}) if wanted else started_with

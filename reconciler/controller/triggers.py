@@ -1,0 +1,79 @@
+"""What makes the loop look: changes of files, and the clock. All of it only pokes."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from watchfiles import Change, awatch
+
+log = logging.getLogger("reconciler")
+STEP = 10
+"""Milliseconds without a further change after which a batch is told (the library's 50 ms would be our latency)."""
+DEBOUNCE = 400
+"""Most milliseconds that a batch may take."""
+REWATCH = 1.0
+"""Seconds between looks whether a folder that cannot be watched is back."""
+
+
+async def watch_manifests(root: Path, poke: Callable[[], None]) -> None:
+    """Poke at each change below a folder, for ever; watch it anew when it was deleted or replaced."""
+    while True:
+        watched = _identity(root)
+        if watched is not None:
+            stop = asyncio.Event()
+            replaced = asyncio.create_task(_notice_replacement(root, watched, stop))
+            try:
+                await _watch(root, stop, poke)
+            except (OSError, RuntimeError) as error:
+                log.warning("cannot watch %s, looking at each tick instead: %s", root, error)
+            finally:
+                replaced.cancel()
+            poke()
+        await asyncio.sleep(REWATCH)
+
+
+async def _watch(root: Path, stop: asyncio.Event, poke: Callable[[], None]) -> None:
+    changes = awatch(root, watch_filter=_is_manifest, step=STEP, debounce=DEBOUNCE, stop_event=stop, recursive=True)
+    async for _ in changes:
+        poke()
+
+
+async def _notice_replacement(root: Path, watched: tuple[int, int], stop: asyncio.Event) -> None:
+    """A watch sticks to the folder it was set on: end it when the name comes to mean another one, or none."""
+    while _identity(root) == watched:
+        await asyncio.sleep(REWATCH)
+    stop.set()
+
+
+def _identity(root: Path) -> tuple[int, int] | None:
+    with suppress(OSError):
+        found = os.stat(root)
+        return found.st_dev, found.st_ino
+    return None
+
+
+def _is_manifest(_change: Change, path: str) -> bool:
+    """Manifests and folders; an editor's other files are no reason to look."""
+    name = os.path.basename(path)
+    return not name.startswith(".") and (name.endswith((".yaml", ".yml")) or "." not in name) or "..data" in path
+
+
+def start_ticking(seconds: float, tick: Callable[[], None]) -> AsyncIOScheduler:
+    """Call `tick` now and every so many seconds. The running loop must be the caller's."""
+    scheduler = AsyncIOScheduler(timezone=UTC)
+    scheduler.add_job(
+        tick,
+        "interval",
+        seconds=seconds,
+        next_run_time=datetime.now(UTC),
+        misfire_grace_time=None,
+        coalesce=True,
+        max_instances=1,
+    )
+    scheduler.start()
+    return scheduler

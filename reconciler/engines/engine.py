@@ -1,0 +1,78 @@
+"""What an engine owes the house: everything that is peculiar to a kind of server, without I/O."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from reconciler.core.model import Effective, Exit, HealthState
+from reconciler.core.spec import ServerSpec
+
+
+class Engine(Protocol):
+    """A kind of server: how it is launched, asked, and what its end means. Modules are engines (see llama_server)."""
+
+    # ------------------------------------------------------------ launch
+
+    def check(self, spec: ServerSpec) -> list[tuple[tuple[str | int, ...], str]]:
+        """What cannot be accepted of a spec, with its place and what to write instead."""
+
+    def fingerprint(self, spec: ServerSpec) -> str:
+        """The fingerprint of a spec: a change of it restarts the server."""
+
+    def symbolic_argv(self, spec: ServerSpec) -> tuple[str, ...]:
+        """The arguments exactly as the spec writes them."""
+
+    def render(  # noqa: PLR0913 - what differs between two instances, each by its name
+        self,
+        spec: ServerSpec,
+        *,
+        binary: str,
+        model: str | None,
+        port: int,
+        models_dir: str,
+        api_key_file: str | None,
+        home: str = "",
+    ) -> tuple[str, ...]:
+        """The command line of one instance."""
+
+    def inherits(self, name: str) -> bool:
+        """Whether a server gets this variable of the controller's environment."""
+
+    # ------------------------------------------------------------ answers
+
+    def scheme(self, spec: ServerSpec) -> str:
+        """`http` or `https`."""
+
+    def health_path(self, spec: ServerSpec) -> str:
+        """Where the server says that it is up."""
+
+    def props_path(self, spec: ServerSpec) -> str:
+        """Where the server reports its settings."""
+
+    def models_path(self, spec: ServerSpec) -> str:
+        """Where the server describes its model."""
+
+    def slots_path(self, spec: ServerSpec) -> str:
+        """Where the server shows its slots."""
+
+    def read_health(self, status: int, headers: Mapping[str, str], body: bytes) -> tuple[HealthState, str]:
+        """What an answer on `health_path` means."""
+
+    def read_props(self, body: bytes, *, model_path: str | None) -> tuple[Effective | None, str]:
+        """The settings in effect, or None and why this is not the server that was started."""
+
+    def read_models(self, body: bytes) -> tuple[Mapping[str, Any], ...]:
+        """The served models."""
+
+    def read_slots(self, body: bytes) -> int | None:
+        """How many slots are at work, when told."""
+
+    def gpu_layers_in_log(self, log_tail: str) -> str | None:
+        """`N/M` layers on the GPU, when the log tells."""
+
+    # ------------------------------------------------------------ ends
+
+    def diagnose(self, exit_: Exit, log_tail: str, *, was_ready: bool, model_missing: bool = False) -> tuple[str, str]:
+        """Name of the cause of an end nobody asked for, and the evidence for it."""
+
+    def remedy(self, cause: str, server: str) -> str:
+        """One sentence of what to do about a cause."""

@@ -1,0 +1,118 @@
+"""The engine `llama-server`: from a spec to a command line. What it answers and why it ends is read beside."""
+
+from collections.abc import Sequence
+
+from reconciler.core import fingerprint as fingerprints
+from reconciler.core.spec import DEFAULT_HOST, HfModel, ServerSpec
+from reconciler.engines.answers import (
+    gpu_layers_in_log,
+    health_path,
+    models_path,
+    props_path,
+    read_health,
+    read_models,
+    read_props,
+    read_slots,
+    scheme,
+    slots_path,
+)
+from reconciler.engines.diagnosis import diagnose, remedy
+from reconciler.engines.environment import INHERITED, check_environment, inherits
+from reconciler.engines.flags import Refusal, as_written, check_flags, flag_arguments, inside
+
+__all__ = [
+    "INHERITED",
+    "Argv",
+    "check",
+    "diagnose",
+    "fingerprint",
+    "gpu_layers_in_log",
+    "health_path",
+    "inherits",
+    "models_path",
+    "props_path",
+    "read_health",
+    "read_models",
+    "read_props",
+    "read_slots",
+    "remedy",
+    "render",
+    "scheme",
+    "slots_path",
+    "symbolic_argv",
+]
+
+Argv = tuple[str, ...]
+
+
+def check(spec: ServerSpec) -> list[Refusal]:
+    """What cannot be accepted of a spec, with its place and what to write instead."""
+    return _check_host(spec) + check_flags(spec.flags) + check_environment(spec.env)
+
+
+def _check_host(spec: ServerSpec) -> list[Refusal]:
+    if not spec.host.endswith(".sock"):
+        return []
+    return [(("host",), "llama-server takes this for a Unix socket, which cannot be watched; write an IP address")]
+
+
+def fingerprint(spec: ServerSpec) -> str:
+    """The fingerprint of a spec: a change of it restarts the server."""
+    return fingerprints.fingerprint(spec, symbolic_argv(spec))
+
+
+def symbolic_argv(spec: ServerSpec) -> Argv:
+    """The arguments exactly as the spec writes them, without the binary: paths unresolved, port `auto` as it is.
+
+    It feeds the fingerprint: a change of its form restarts every server of every user.
+    """
+    model = _hf_arguments(spec.model) if isinstance(spec.model, HfModel) else ["--model", spec.model]
+    host = [] if spec.host == DEFAULT_HOST else ["--host", spec.host]
+    key = _option("--api-key-file", spec.api_key_file)
+    return (*model, *host, "--port", str(spec.port), *_sizes(spec), *key, *flag_arguments(spec.flags, as_written))
+
+
+def render(  # noqa: PLR0913 - what differs between two instances, each by its name
+    spec: ServerSpec,
+    *,
+    binary: str,
+    model: str | None,
+    port: int,
+    models_dir: str,
+    api_key_file: str | None,
+    home: str = "",
+) -> Argv:
+    """The command line of one instance. All paths given are absolute; `model` is None for one of Hugging Face.
+
+    Host and port are always in it, for llama-server's defaults move. Raises ValueError for a path as `spec.model`
+    that was not resolved.
+    """
+    key = _option("--api-key-file", api_key_file)
+    flags = flag_arguments(spec.flags, inside(models_dir, home))
+    address = ["--host", spec.host, "--port", str(port)]
+    return (binary, *_model_arguments(spec, model), *address, *_sizes(spec), *key, *flags)
+
+
+def _model_arguments(spec: ServerSpec, model: str | None) -> Sequence[str]:
+    if isinstance(spec.model, HfModel):
+        return _hf_arguments(spec.model)
+    if model is None:
+        raise ValueError(f"the model's path {spec.model} was not resolved")
+    return ["--model", model]
+
+
+def _hf_arguments(model: HfModel) -> Sequence[str]:
+    return ["--hf-repo", model.hf]
+
+
+def _sizes(spec: ServerSpec) -> Sequence[str]:
+    return [
+        *_option("--ctx-size", spec.ctx),
+        *_option("--parallel", spec.parallel),
+        *_option("--n-gpu-layers", spec.gpu_layers),
+        *_option("--threads", spec.threads),
+    ]
+
+
+def _option(flag: str, value: int | str | None) -> Sequence[str]:
+    return [] if value is None else [flag, str(value)]

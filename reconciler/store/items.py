@@ -1,0 +1,127 @@
+"""The rows of the database in the words and shapes of `-o json`."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+MAX_RESTARTS = 3
+"""`spec.restart.maxRestarts` where nobody wrote it."""
+AT_REST = frozenset({"Failed", "Stopped", "Invalid"})
+"""Phases that stay true while no controller runs."""
+
+Item = dict[str, Any]
+
+
+def timestamp(unix: float | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds."""
+    if unix is None:
+        return None
+    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def server_item(name: str, document: sqlite3.Row | None, record: Item, instance: Item | None, now: float) -> Item:
+    """A server as `-o json` shows it, from its accepted document, record and open instance; `now` is Unix time."""
+    metadata: Item = {"name": name, "labels": {}, "annotations": {}}
+    spec: Item = {}
+    if document is not None:
+        metadata["labels"], metadata["annotations"] = (
+            json.loads(document["labels"]),
+            json.loads(document["annotations"]),
+        )
+        metadata["source"] = {"file": document["file"], "line": document["line"]}
+        spec = json.loads(document["spec"])
+    generation = document["generation"] if document is not None else record.get("generation", 0)
+    return {"metadata": metadata, "spec": spec, "status": _status(record, spec, instance, generation, now)}
+
+
+def _status(record: Item, spec: Item, instance: Item | None, generation: int, now: float) -> Item:
+    shown = record.get("status") or {"phase": "Pending", "message": "not looked at yet", "conditions": []}
+    backing_off = shown["phase"] == "BackOff" and record.get("ended")
+    return {
+        "phase": shown["phase"],
+        "conditions": [_condition(condition) for condition in shown["conditions"]],
+        "instance": _instance(instance) if instance else None,
+        "restarts": record.get("restarts", 0),
+        "backoffAttempt": record.get("n", 0),
+        "maxRestarts": (spec.get("restart") or {}).get("maxRestarts", MAX_RESTARTS),
+        "backoffUntil": timestamp(record["ended"]["wall"] + record["delay"]) if backing_off else None,
+        "lastError": record.get("last_error", ""),
+        "uptimeSeconds": round(max(0.0, now - instance["intent"]["wall"]), 3) if instance else None,
+        "fingerprint": instance["fingerprint"] if instance else None,
+        "generation": generation,
+        "effective": _effective(instance),
+        "models": list(instance["models"]) if instance else [],
+        "message": shown["message"],
+    }
+
+
+def _condition(condition: Item) -> Item:
+    return {
+        "type": condition["type"],
+        "status": "True" if condition["status"] else "False",
+        "reason": condition["reason"],
+        "message": condition["message"],
+        "lastTransitionTime": timestamp(condition["since"]),
+    }
+
+
+def _instance(row: Item) -> Item:
+    return {
+        "uid": row["uid"],
+        "pid": row["identity"]["pid"] if row["identity"] else None,
+        "port": row["port"],
+        "startedAt": timestamp(row["intent"]["wall"]),
+        "readyAt": _wall(row["first_ready"]),
+    }
+
+
+def _wall(stamp: Item | None) -> str | None:
+    return timestamp(stamp["wall"]) if stamp else None
+
+
+def _effective(instance: Item | None) -> Item | None:
+    found = instance.get("effective") if instance else None
+    if not found:
+        return None
+    shown = {"ctxPerSlot": found["ctx_per_slot"], "slots": found["slots"], "gpuLayers": found["gpu_layers"]}
+    return {**shown, "unverified": found["unverified"]} if found.get("unverified") else shown
+
+
+def distrust(item: Item, instance: Item | None, alive: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Put what can be known without a controller in place of what the last one wrote; `alive` judges an identity."""
+    status = item["status"]
+    gone = instance is not None and not (instance["identity"] and alive(instance["identity"]))
+    if gone:
+        status.update(phase="Stopped", instance=None, uptimeSeconds=None, fingerprint=None, effective=None, models=[])
+        status["message"] = "ended while no controller was running; start one with: reconciler run"
+    elif status["phase"] not in AT_REST:
+        last = f"{status['phase']}: {status['message']}" if status["message"] else status["phase"]
+        status["message"] = f"no controller is running; last seen {last}"
+    for condition in status["conditions"]:
+        if condition["type"] == "Ready":
+            condition.update(status="False", reason="NoController", message=status["message"])
+
+
+def restart_item(row: Item) -> Item:
+    """A start and its end as `get restarts -o json` shows it, from an instance's row."""
+    ended = row["exit"] or {}
+    return {
+        "server": row["server"],
+        "uid": row["uid"],
+        "attempt": row["attempt"],
+        "trigger": row["trigger"],
+        "delay": row["delay"],
+        "startedAt": timestamp(row["intent"]["wall"]),
+        "readyAt": _wall(row["first_ready"]),
+        "endedAt": _wall(row["ended"]),
+        "exitCode": ended.get("code"),
+        "signal": ended.get("signal"),
+        "stopReason": row["stop_reason"],
+        "diagnosis": row["diagnosis"],
+        "evidence": row["evidence"],
+        "logTail": row["log_tail"],
+        "port": row["port"],
+        "pid": row["identity"]["pid"] if row["identity"] else None,
+    }

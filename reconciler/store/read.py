@@ -1,0 +1,164 @@
+"""Read-only questions to the state database, with nothing but sqlite3: the command line's speed depends on it."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from reconciler.store.items import Item, distrust, restart_item, server_item, timestamp
+from reconciler.store.liveness import is_alive
+
+DATABASE = "state.db"
+MIGRATIONS = frozenset({"first_tables"})
+"""Names of the migrations that this version can read (see store.migrations)."""
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for a lock; in WAL mode readers seldom meet one."""
+
+
+class ReadError(Exception):
+    """The database cannot be read; the text says why and what to do."""
+
+
+def open_readonly(state: Path) -> sqlite3.Connection:
+    """The database of a state folder, for reading only.
+
+    Raises ReadError when it is missing, locked, damaged, not there yet, or of a newer version.
+    """
+    path = state / DATABASE
+    if not path.is_file():
+        raise ReadError(f"{path} is missing; begin an installation with: reconciler run")
+    try:
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
+        )
+        db.row_factory = sqlite3.Row
+        _refuse_newer(db, path)
+    except sqlite3.Error as error:
+        raise ReadError(explain(error, path)) from None
+    return db
+
+
+def explain(error: sqlite3.Error, path: Path) -> str:
+    """What an error of the database means, and what to do about it."""
+    text = str(error)
+    if "no such table" in text:
+        return f"{path} is only being made; try again in a moment"
+    if "locked" in text or "busy" in text:
+        return f"{path} is locked by another program; try again, and see who holds it with: fuser -v {path}"
+    if "unable to open" in text or "readonly" in text:
+        return f"{path} cannot be opened: its folder must be readable and writable for you; see: ls -la {path.parent}"
+    if isinstance(error, sqlite3.DatabaseError) and ("not a database" in text or "malformed" in text):
+        return f"{path} is damaged ({text}); move it away, and reconciler run makes a new one and adopts what runs"
+    return f"{path}: {text}"
+
+
+def _refuse_newer(db: sqlite3.Connection, path: Path) -> None:
+    rows = db.execute("select name from _sqlite_migrations where migration_set = 'reconciler' order by rowid")
+    applied = [row["name"] for row in rows]
+    unknown = [name for name in applied if name not in MIGRATIONS]
+    if unknown:
+        raise ReadError(
+            f"{path} was written by a newer reconciler (it has '{unknown[-1]}'); "
+            "use that version, or name another state folder with --state"
+        )
+    if MIGRATIONS.difference(applied):
+        raise ReadError(f"{path} is of an older version, or only being made; bring it up to date with: reconciler run")
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """A number that changes when another connection has committed."""
+    return int(db.execute("pragma data_version").fetchone()[0])
+
+
+def meta(db: sqlite3.Connection) -> Item:
+    """Facts about the installation: `installation` (text), `manifests` and `controller` (objects)."""
+    rows = db.execute("select key, value from meta")
+    return {row["key"]: json.loads(row["value"]) if row["value"].startswith("{") else row["value"] for row in rows}
+
+
+# ---------------------------------------------------------------- servers
+
+
+def names(db: sqlite3.Connection) -> list[str]:
+    """All servers that are declared, or not gone yet."""
+    rows = db.execute("select name from documents where kind = 'LlamaServer' union select name from servers order by 1")
+    return [row["name"] for row in rows]
+
+
+def servers(
+    db: sqlite3.Connection,
+    wanted: Iterable[str] | None = None,
+    *,
+    now: float,
+    controller: bool,
+    alive: Callable[[Mapping[str, Any]], bool] = is_alive,
+) -> list[Item]:
+    """The servers as `get servers -o json` shows them, by name; all, or the `wanted` ones that exist.
+
+    `now` is Unix time. Without a running `controller` what it last wrote is not repeated as true: the processes
+    are looked at with `alive`, which is given an identity as it was recorded.
+    """
+    documents = {row["name"]: row for row in db.execute("select * from documents where kind = 'LlamaServer'")}
+    records = {row["name"]: json.loads(row["record"]) for row in db.execute("select name, record from servers")}
+    rows = db.execute("select server, row from instances where ended_at is null order by started_at")
+    open_ones = {row["server"]: json.loads(row["row"]) for row in rows}
+    chosen = sorted({*documents, *records})
+    if wanted is not None:
+        asked = set(wanted)
+        chosen = [name for name in chosen if name in asked]
+    items = []
+    for name in chosen:
+        item = server_item(name, documents.get(name), records.get(name, {}), open_ones.get(name), now)
+        if not controller:
+            distrust(item, open_ones.get(name), alive)
+        items.append(item)
+    return items
+
+
+# ---------------------------------------------------------------- events and restarts
+
+
+def events(db: sqlite3.Connection, wanted: Iterable[str] | None = None, *, limit: int | None = None) -> list[Item]:
+    """The newest `limit` events (all: None) of the named servers (all: None), in the order of their last time."""
+    where, values = _where(wanted)
+    rows = db.execute(f"select * from events {where} order by last_at desc, id desc limit ?", [*values, _most(limit)])  # noqa: S608 - only question marks are put in
+    return [
+        {
+            "server": row["server"],
+            "type": "Warning" if row["warning"] else "Normal",
+            "reason": row["reason"],
+            "message": row["message"],
+            "count": row["count"],
+            "firstAt": timestamp(row["first_at"]),
+            "lastAt": timestamp(row["last_at"]),
+        }
+        for row in reversed(rows.fetchall())
+    ]
+
+
+def restarts(db: sqlite3.Connection, wanted: Iterable[str] | None = None, *, limit: int | None = None) -> list[Item]:
+    """The newest `limit` starts (all: None) of the named servers (all: None), one for each instance, oldest first."""
+    where, values = _where(wanted)
+    rows = db.execute(
+        f"select row from instances {where} order by started_at desc, rowid desc limit ?",  # noqa: S608 - as above
+        [*values, _most(limit)],
+    )
+    return [restart_item(json.loads(row["row"])) for row in reversed(rows.fetchall())]
+
+
+def _where(wanted: Iterable[str] | None) -> tuple[str, list[str]]:
+    if wanted is None:
+        return "", []
+    values = list(wanted)
+    return f"where server in ({', '.join('?' * len(values))})", values
+
+
+def _most(limit: int | None) -> int:
+    return -1 if limit is None else limit
+
+
+def launch(db: sqlite3.Connection, uid: str) -> Item | None:
+    """How an instance was started: `argv` and `env` without secrets; None when that is not known."""
+    row = db.execute("select launch from instances where uid = ?", [uid]).fetchone()
+    return json.loads(row["launch"]) if row is not None and row["launch"] else None

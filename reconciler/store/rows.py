@@ -1,0 +1,62 @@
+"""How rows become values: shared by the writer and by read-only snapshots."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from reconciler.core.model import Document, History, Instance, ServerRecord
+from reconciler.core.spec import ServerSpec
+
+DATABASE = "state.db"
+INSTANCE = TypeAdapter(Instance)
+RECORD = TypeAdapter(ServerRecord)
+
+
+def read_documents(connection: sqlite3.Connection) -> dict[str, Document]:
+    """The accepted documents."""
+    rows = connection.execute("select kind, name, file, line, labels, annotations, spec, generation from documents")
+    return {
+        name: Document(
+            kind=kind,
+            name=name,
+            file=file,
+            line=line,
+            labels=json.loads(labels),
+            annotations=json.loads(annotations),
+            spec=ServerSpec.model_validate_json(spec),
+            generation=generation,
+        )
+        for kind, name, file, line, labels, annotations, spec, generation in rows
+    }
+
+
+def read_history(connection: sqlite3.Connection) -> History:
+    """What is remembered of the servers, and their open instances."""
+    servers = connection.execute("select name, record from servers")
+    instances = connection.execute("select server, row from instances where ended_at is null order by started_at")
+    ports = connection.execute("select server, port from ports")
+    return History(
+        servers={name: RECORD.validate_json(record) for name, record in servers},
+        instances={server: INSTANCE.validate_json(row) for server, row in instances},
+        ports=dict(ports.fetchall()),
+    )
+
+
+def read_requests(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
+    """Open requests: ids by kind and server."""
+    found: dict[str, dict[str, int]] = {"stop": {}, "restart": {}, "prune": {}}
+    for number, kind, server in connection.execute(
+        "select id, kind, server from requests where done_at is null order by id"
+    ):
+        found.setdefault(kind, {})[server] = number
+    return found
+
+
+def open_snapshot(folder: Path) -> sqlite3.Connection | None:
+    """The database of a state folder, read-only; None when there is none. Raises sqlite3.Error."""
+    path = folder / DATABASE
+    if not path.exists():
+        return None
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)

@@ -1,0 +1,130 @@
+import json
+
+import pytest
+
+from reconciler.core.model import Effective, HealthState
+from reconciler.core.spec import ServerSpec
+from reconciler.engines import answers
+
+OURS = {"Server": "llama.cpp"}
+LOADING = b'{"error":{"message":"Loading model","type":"unavailable_error","code":503}}'
+NO_KEY = b'{"error":{"message":"Invalid API Key","type":"authentication_error","code":401}}'
+NO_SLOTS = (
+    b'{"error":{"code":501,"message":"This server does not support slots endpoint.","type":"not_supported_error"}}'
+)
+PROPS = json.dumps(
+    {
+        "default_generation_settings": {"params": {"seed": 1}, "n_ctx": 256},
+        "total_slots": 2,
+        "model_path": "/models/a.gguf",
+    }
+).encode()
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "state", "said"),
+    [
+        (200, OURS, b'{"status":"ok"}', HealthState.OK, ""),
+        (200, {"server": "llama.cpp"}, b'{"status": "ok", "slots_idle": 1}', HealthState.OK, ""),
+        (200, {}, b'{"status":"ok"}', HealthState.OK, ""),
+        (503, OURS, LOADING, HealthState.LOADING, "Loading model"),
+        (503, {}, b'{"status":"loading model"}', HealthState.LOADING, "loading model"),
+        (503, {}, b"", HealthState.LOADING, "503"),
+        (200, {"SERVER": "nginx"}, b'{"status":"ok"}', HealthState.STRANGER, "'nginx' answers on the port"),
+        (503, {"Server": "nginx"}, b"", HealthState.STRANGER, "'nginx' answers on the port"),
+        (200, OURS, b"", HealthState.STRANGER, "but not with"),
+        (200, {}, b'{"status":"fine"}', HealthState.STRANGER, "but not with"),
+        (200, {}, b"[1]", HealthState.STRANGER, "but not with"),
+        (200, {}, b"\xff\xfe", HealthState.STRANGER, "but not with"),
+        (200, {}, DEEP, HealthState.STRANGER, "but not with"),
+        (404, OURS, b'{"error":{"message":"File Not Found"}}', HealthState.FAILING, "404: File Not Found"),
+        (500, {}, b"oops", HealthState.FAILING, "500: without a reason"),
+    ],
+)
+def test_health(status: int, headers: dict[str, str], body: bytes, state: HealthState, said: str) -> None:
+    found, message = answers.read_health(status, headers, body)
+    assert found is state
+    assert (said in message) if said else message == ""
+
+
+def test_props_of_the_model_that_was_started() -> None:
+    assert answers.read_props(PROPS, model_path="/models/a.gguf") == (Effective(256, 2), "")
+    assert answers.read_props(PROPS, model_path=None) == (Effective(256, 2), "")
+
+
+def test_props_of_another_model_are_nobodys() -> None:
+    effective, message = answers.read_props(PROPS, model_path="/models/b.gguf")
+    assert effective is None
+    assert "/models/a.gguf, not /models/b.gguf" in message
+
+
+@pytest.mark.parametrize(
+    ("body", "effective"),
+    [
+        (b'{"total_slots":4}', Effective(slots=4)),
+        (b'{"default_generation_settings":{"n_ctx":64}}', Effective(ctx_per_slot=64)),
+        (NO_KEY, Effective(unverified="/props does not tell: Invalid API Key")),
+        (b"<html>", Effective(unverified="/props does not tell: no settings in it")),
+        (
+            b'{"total_slots":true,"default_generation_settings":[]}',
+            Effective(unverified="/props does not tell: no settings in it"),
+        ),
+    ],
+)
+def test_props_with_less_in_them(body: bytes, effective: Effective) -> None:
+    assert answers.read_props(body, model_path="/models/a.gguf") == (effective, "")
+
+
+def test_models() -> None:
+    meta = {"vocab_type": 1, "n_ctx": 256, "n_ctx_train": 512, "n_params": 127552, "size": 510208, "ftype": "all F32"}
+    body = json.dumps({"data": [{"id": "tiny", "owned_by": "llamacpp", "meta": meta}, {"id": "bare", "meta": None}]})
+    assert answers.read_models(body.encode()) == (
+        {"id": "tiny", "size": 510208, "parameters": 127552, "trainedContext": 512},
+        {"id": "bare"},
+    )
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data":3}', b'{"data":["x"]}', NO_KEY, DEEP])
+def test_no_models(body: bytes) -> None:
+    assert answers.read_models(body) == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "busy"),
+    [
+        (b'[{"id":0,"is_processing":false},{"id":1,"is_processing":true}]', 1),
+        (b'[{"id":0}]', 0),
+        (b"[]", 0),
+        (NO_SLOTS, None),
+        (NO_KEY, None),
+        (b"", None),
+        (b"[1]", None),
+    ],
+)
+def test_busy_slots(body: bytes, busy: int | None) -> None:
+    assert answers.read_slots(body) == busy
+
+
+@pytest.mark.parametrize(
+    ("log", "layers"),
+    [
+        ("load_tensors: offloaded 62/62 layers to GPU\n", "62/62"),
+        ("offloaded 1/9 layers to GPU\nload_tensors: offloaded 3/9 layers to GPU", "3/9"),
+        ("load_tensors: offloading output layer to GPU\n", None),
+    ],
+)
+def test_gpu_layers(log: str, layers: str | None) -> None:
+    assert answers.gpu_layers_in_log(log) == layers
+
+
+@pytest.mark.parametrize(("flags", "prefix"), [({}, ""), ({"api-prefix": "/chat"}, "/chat")])
+def test_paths_follow_the_prefix(flags: dict[str, str], prefix: str) -> None:
+    spec = ServerSpec(model="a", flags=flags)
+    asked = [each(spec) for each in (answers.health_path, answers.props_path, answers.models_path, answers.slots_path)]
+    assert asked == [prefix + "/health", prefix + "/props", prefix + "/v1/models", prefix + "/slots"]
+
+
+def test_a_certificate_with_its_key_means_https() -> None:
+    assert answers.scheme(ServerSpec(model="a", flags={"ssl-key-file": "k", "ssl-cert-file": "c"})) == "https"
+    assert answers.scheme(ServerSpec(model="a", flags={"ssl-cert-file": "c"})) == "http"
