@@ -1,6 +1,6 @@
 # `make help` tells the targets. All of them make the environment first where it is missing or out of date.
 #
-# Each checkout has its own environment (VENV), made in seconds from pip's cache: two checkouts never run each other's
+# Each checkout has its own environment (VENV), made in half a minute from pip's cache: two checkouts never run each other's
 # code. What takes minutes, building llama-server, happens once for all of them: pip keeps the built wheel.
 
 VENV ?= .venv
@@ -49,7 +49,7 @@ clean: ## Remove the environment and the caches; manifests, models and state sta
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: reconciler needs Python 3.11 or newer, and none is on PATH:" \
 		"install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=/path/to/python3"; exit 1; }
-	@echo "making the environment in $(VENV) (seconds from pip's cache, else a minute or so)"
+	@echo "making the environment in $(VENV) (half a minute from pip's cache, else a minute or two)"
 	@test -e $(STAMP) || test ! -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "error: $(PYTHON) -m venv failed;" \
 		"Debian keeps it apart: apt-get install python3-venv"; exit 1; }

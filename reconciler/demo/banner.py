@@ -57,7 +57,7 @@ def phase(item: Item) -> str:
 def banner(items: Sequence[Item], command: str) -> str:
     """The text for these servers; all its commands work when pasted where `make up` was called."""
     ready = [item for item in items if phase(item) == "Ready"]
-    lines = ["", "─" * 78]
+    lines = ["", "-" * 78]
     lines += [_where(item, command) for item in items] or [f"no server yet; look again: {command} get servers"]
     lines += ["", "Try, in another terminal:", f"  {command} get servers -w"]
     for item in ready:
@@ -69,7 +69,7 @@ def banner(items: Sequence[Item], command: str) -> str:
         "",
         f"Ctrl-C ends the controller and leaves the servers running. To stop them: {command} stop --all",
         f"(that holds until: {command} start --all)",
-        "─" * 78,
+        "-" * 78,
     ]
     return "\n".join(lines)
 

@@ -52,7 +52,8 @@ def _below(node: Mapping[str, Any], part: str | int) -> list[Any]:
 
 def words(model: type[BaseModel], path: Path, value: Any) -> str:
     """What may stand at a path, for somebody who wrote `value` there."""
-    choices = list(dict.fromkeys(filter(None, map(_word, schemas(model, path))))) or ["another value"]
+    found = (choice for node in schemas(model, path) for choice in _choices(node))
+    choices = list(dict.fromkeys(found)) or ["another value"]
     if isinstance(value, float):
         choices = [word.replace("a number", "a whole number") for word in choices]
     return _either(choices)
@@ -62,13 +63,10 @@ def _either(words: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
-def _word(node: Mapping[str, Any]) -> str:
-    if "const" in node:
-        return f"'{node['const']}'"
-    if "enum" in node:
-        return _either([f"'{choice}'" for choice in node["enum"]])
+def _choices(node: Mapping[str, Any]) -> list[str]:
+    literals = node.get("enum") or ([node["const"]] if "const" in node else [])
     describe = _TYPES.get(node.get("type", ""))
-    return describe(node) if describe else ""
+    return [f"'{literal}'" for literal in literals] or ([describe(node)] if describe else [])
 
 
 def _number(node: Mapping[str, Any]) -> str:

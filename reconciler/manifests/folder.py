@@ -11,7 +11,7 @@ from typing import TypeVar
 from reconciler.core.model import Document, Problem
 from reconciler.manifests.parse import LARGEST, TOO_LARGE, Check, Parsed, parse
 from reconciler.manifests.scan import Scan
-from reconciler.manifests.settle import Writers, writers_of
+from reconciler.manifests.settle import Writers, can_ask, writers_of
 
 QUIET = 0.5
 """Seconds without a change after which a file that is written in place is used."""
@@ -148,7 +148,7 @@ class Folder:
         quiet_at = file.since + QUIET
         in_place = file.key is not None and file.key[:2] == (found.st_dev, found.st_ino)
         quiet = now >= quiet_at or (not in_place and self._cold and _is_old(found))
-        if not quiet and (in_place or found.st_size == 0):
+        if not quiet and (in_place or found.st_size == 0 or not (can_ask() or _is_old(found))):
             return quiet_at
         try:
             content = _content(self._root / name, found, ask=not quiet)

@@ -212,7 +212,9 @@ def locate(root: Node, path: Sequence[str | int], *, at_key: bool = False) -> tu
     mark = root.start_mark
     for part in path:
         if isinstance(node, MappingNode) and (entry := entries(node).get(str(part))):
-            mark, node = (entry[0] if at_key else entry[1]).start_mark, entry[1]
+            key, node = entry
+            # A value that was left out would be placed at whatever follows.
+            mark = (key if at_key or node.start_mark.index == node.end_mark.index else node).start_mark
         elif isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             mark = node.start_mark

@@ -2,7 +2,8 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,18 @@ def open_readonly(state: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise ReadError(explain(error, path)) from None
     return db
+
+
+@contextmanager
+def opened(state: Path) -> Iterator[sqlite3.Connection]:
+    """`open_readonly` for a while; errors of the questions asked meanwhile are ReadErrors too."""
+    db = open_readonly(state)
+    try:
+        yield db
+    except sqlite3.Error as error:
+        raise ReadError(explain(error, state / DATABASE)) from None
+    finally:
+        db.close()
 
 
 def explain(error: sqlite3.Error, path: Path) -> str:
@@ -84,6 +97,11 @@ def names(db: sqlite3.Connection) -> list[str]:
     """All servers that are declared, or not gone yet."""
     rows = db.execute("select name from documents where kind = 'LlamaServer' union select name from servers order by 1")
     return [row["name"] for row in rows]
+
+
+def names_in_history(db: sqlite3.Connection) -> list[str]:
+    """All servers that ever were started or told of, as far back as the history goes."""
+    return [row[0] for row in db.execute("select server from instances union select server from events order by 1")]
 
 
 def servers(

@@ -32,7 +32,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     program = tmp_path / "llama-server"
     program.touch(mode=0o755)
-    monkeypatch.setenv("LLAMA_SERVER", str(program))
+    monkeypatch.delenv("LLAMA_SERVER", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
     (tmp_path / "manifests").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -48,7 +49,7 @@ def test_it_writes_the_models_and_becomes_the_controller(
     assert environ["LLAMA_SERVER"] == str(checkout / "llama-server")
     assert {path.name for path in (checkout / "models").iterdir()} == {"tiny-chat.gguf", "tiny-embed.gguf"}
     told = capsys.readouterr().out
-    assert f"llama-server: {checkout}/llama-server (from LLAMA_SERVER)" in told
+    assert f"llama-server: {checkout}/llama-server (from PATH)" in told
     assert "wrote models/tiny-chat.gguf (0.5 MB, random weights" in told
 
 
@@ -60,8 +61,9 @@ def test_outside_a_checkout_it_says_so(checkout: Path) -> None:
 
 
 @pytest.mark.usefixtures("execs")
-def test_a_llama_server_that_cannot_run_is_an_error(checkout: Path) -> None:
+def test_a_llama_server_that_cannot_run_is_an_error(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (checkout / "llama-server").chmod(0o644)
+    monkeypatch.setenv("LLAMA_SERVER", str(checkout / "llama-server"))
     with pytest.raises(SystemExit, match=r"error: .*llama-server .*not an executable file"):
         up.main()
     assert not (checkout / "models").exists()

@@ -1,0 +1,118 @@
+"""Speaking with the controller, wherever it runs: one that is there already, or one that this command is for a while."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from reconciler.cli.failure import Failure
+from reconciler.installation import is_controller_running, socket_path
+
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
+
+ANSWER_TIMEOUT = 120.0
+"""Seconds for an answer: a pass may start a hundred servers."""
+BEGIN_TIMEOUT = 10.0
+"""Seconds for a controller that holds the lock to open its socket, or to end."""
+LOOK = 0.1
+"""Seconds between looks for that."""
+NOT_FOUND = 404
+
+
+class Controller:
+    """The interface of a running controller. All calls raise Failure."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        transport = httpx.HTTPTransport(uds=str(socket_path(state)))
+        timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=5.0)
+        self._client = httpx.Client(transport=transport, base_url="http://controller", timeout=timeout, trust_env=False)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+
+    def reconcile(self) -> Mapping[str, Any]:
+        """Have it look at everything now; the answer comes when its actions are done and its statuses written."""
+        return self._post("/reconcile", {})
+
+    def request(self, kind: str, servers: Sequence[str]) -> None:
+        """Ask for `stop`, `start`, `restart` or `prune`."""
+        self._post("/requests", {"kind": kind, "servers": list(servers)})
+
+    def preview(self, documents: Sequence[Mapping[str, str]]) -> Mapping[str, Any]:
+        """What it would do with these documents in the folder."""
+        return self._post("/preview", {"documents": list(documents)})
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            answer = self._client.post(path, json=body)
+            data = answer.json()
+        except httpx.HTTPError as error:
+            what = str(error) or type(error).__name__
+            raise Failure(f"the controller does not answer: {what}", _log_hint(self.state)) from None
+        except ValueError:
+            raise Failure(f"the controller answers {answer.status_code} with no JSON", _log_hint(self.state)) from None
+        if answer.is_success and isinstance(data, dict):
+            return data
+        text = data.get("error", "") if isinstance(data, dict) else ""
+        hint = "reconciler get servers" if answer.status_code == NOT_FOUND else _log_hint(self.state)
+        raise Failure(text or f"the controller answers {answer.status_code}", hint)
+
+
+def _log_hint(state: Path) -> str:
+    return f"see what it says where it runs, and: reconciler --state {state} get events"
+
+
+@contextmanager
+def open_controller(settings: "Settings", verb: str) -> Iterator[Controller]:
+    """A controller of the settings' state folder: the running one, else one within this command. Raises Failure."""
+    state = Path(settings.state)
+    if is_controller_running(state):
+        with _connected(state) as controller:
+            yield controller
+        return
+    with _embedded_or_running(settings, verb), _connected(state) as controller:
+        yield controller
+
+
+@contextmanager
+def _connected(state: Path) -> Iterator[Controller]:
+    controller = Controller(state)
+    try:
+        yield controller
+    finally:
+        controller.close()
+
+
+@contextmanager
+def _embedded_or_running(settings: "Settings", verb: str) -> Iterator[None]:
+    """Take the lock; when somebody else has it, wait until that one answers or has ended."""
+    from reconciler.controller.daemon import embedded  # noqa: PLC0415 - a controller's imports take a while
+    from reconciler.controller.lock import HeldError  # noqa: PLC0415
+    from reconciler.store.writer import NewerDatabaseError  # noqa: PLC0415
+
+    until = time.monotonic() + BEGIN_TIMEOUT
+    while True:
+        context = embedded(settings, verb)
+        try:
+            context.__enter__()
+        except HeldError as error:
+            if is_controller_running(Path(settings.state)):
+                yield
+                return
+            if time.monotonic() > until:
+                raise Failure(str(error)) from None
+            time.sleep(LOOK)
+            continue
+        except NewerDatabaseError as error:
+            raise Failure(str(error)) from None
+        break
+    try:
+        yield
+    finally:
+        context.__exit__(None, None, None)

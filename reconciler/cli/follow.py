@@ -1,0 +1,181 @@
+"""Following servers until they are as wanted, and telling how far they are."""
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from reconciler.cli.failure import Failure
+from reconciler.cli.judging import Item, Judge, Judgement, Verdict, name_of
+from reconciler.cli.terminal import clean, cut, is_terminal, paint, width
+from reconciler.core.durations import describe_duration
+from reconciler.installation import is_controller_running
+from reconciler.store import read
+
+LOOK = 0.02
+"""Seconds between looks for commits."""
+REFRESH = 0.5
+"""Seconds after which all is looked at again without a commit."""
+PATIENCE = 2.0
+"""Seconds for which a server may be stuck before it counts as failed: what it waits for may just be ending."""
+MOST_LIVE = 12
+"""Servers listed one by one while they are on their way."""
+
+
+@dataclass
+class Followed:
+    """What became of the servers that were followed."""
+
+    seconds: float = 0.0
+    judgements: dict[str, Judgement] = field(default_factory=dict)
+    items: dict[str, Item] = field(default_factory=dict)
+    """Those that still exist."""
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of those that are not as wanted."""
+        return [name for name, found in self.judgements.items() if found.verdict is not Verdict.DONE]
+
+
+def follow(state: Path, names: Sequence[str], judge: Judge, *, timeout: float, known: Sequence[str] = ()) -> Followed:
+    """Wait until every server is done or has failed, or the time (in seconds) is over.
+
+    Those of `known` that are done at once are passed over in silence. Raises Failure when the controller ends.
+    """
+    follower = _Follower(state, judge, time.monotonic())
+    with read.opened(state) as db, _Progress(max(map(len, names), default=0)) as progress:
+        return follower.run(db, list(names), timeout, progress, frozenset(known))
+
+
+@dataclass
+class _Follower:
+    state: Path
+    judge: Judge
+    began: float
+    stuck_since: dict[str, float] = field(default_factory=dict)
+
+    def run(
+        self, db: sqlite3.Connection, names: list[str], timeout: float, progress: "_Progress", silent: frozenset[str]
+    ) -> Followed:
+        followed, waiting, first = Followed(), names, True
+        while waiting:
+            at = time.monotonic()
+            followed.items = {name_of(item): item for item in self._read(db, names)}
+            for name in waiting:
+                found = followed.judgements[name] = self._judge(name, followed.items.get(name), at)
+                if not (first and name in silent and found.verdict is Verdict.DONE):
+                    progress.tell(name, found, at - self.began)
+            waiting = [name for name in waiting if followed.judgements[name].verdict in (Verdict.WAITING, Verdict.STUCK)]
+            progress.show([(name, followed.judgements[name]) for name in waiting], at - self.began)
+            first = False
+            if waiting and at - self.began >= timeout:
+                for name in waiting:
+                    progress.give_up(name, followed.judgements[name], timeout)
+                break
+            if waiting:
+                self._wait(db)
+        followed.seconds = time.monotonic() - self.began
+        return followed
+
+    def _read(self, db: sqlite3.Connection, names: Sequence[str]) -> list[dict[str, Any]]:
+        return read.servers(db, names, now=time.time(), controller=True)
+
+    def _judge(self, name: str, item: Item | None, now: float) -> Judgement:
+        found = self.judge(item)
+        if found.verdict is not Verdict.STUCK:
+            self.stuck_since.pop(name, None)
+            return found
+        if now - self.stuck_since.setdefault(name, now) >= PATIENCE:
+            return Judgement(Verdict.FAILED, found.text)
+        return found
+
+    def _wait(self, db: sqlite3.Connection) -> None:
+        """Until the next commit, or a moment."""
+        seen, until = read.version_of(db), time.monotonic() + REFRESH
+        while time.monotonic() < until:
+            time.sleep(LOOK)
+            if read.version_of(db) != seen:
+                return
+        if not is_controller_running(self.state):
+            message = "the controller ended meanwhile; what was asked for is kept"
+            raise Failure(message, "go on with: reconciler apply, or reconciler run")
+
+
+class _Progress:
+    """One line for each step of a server; on a terminal, those on their way below."""
+
+    def __init__(self, indent: int) -> None:
+        self._indent = indent
+        self._told: dict[str, str] = {}
+        self._live: Any = None
+
+    def __enter__(self) -> Self:
+        if is_terminal():
+            from rich.console import Console  # noqa: PLC0415 - slow to import, and of use on terminals only
+            from rich.live import Live  # noqa: PLC0415
+
+            self._live = Live(console=Console(), auto_refresh=False, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def tell(self, name: str, found: Judgement, seconds: float) -> None:
+        """Print what is new about a server."""
+        if found.verdict is Verdict.DONE:
+            self._print(name, f"{found.text} in {describe_duration(seconds)}")
+        elif found.verdict is Verdict.FAILED:
+            self._print(name, found.text)
+        elif self._live is None and self._told.get(name) != found.text.partition(":")[0]:
+            self._told[name] = found.text.partition(":")[0]
+            self._print(name, found.text)
+
+    def give_up(self, name: str, found: Judgement, timeout: float) -> None:
+        """Print that the time was too short."""
+        self._print(name, f"not done within {describe_duration(timeout)}; still {found.text}")
+
+    def show(self, waiting: Sequence[tuple[str, Judgement]], seconds: float) -> None:
+        """Redraw the servers that are on their way."""
+        if self._live is None:
+            return
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        lines = [self._line(name, found.text) for name, found in waiting[:MOST_LIVE]]
+        if waiting:
+            lines.append(f"{len(waiting)} on their way, {describe_duration(seconds)}")
+        self._live.update(Text.from_ansi("\n".join(lines), no_wrap=True), refresh=True)
+
+    def _print(self, name: str, text: str) -> None:
+        line = self._line(name, text)
+        if self._live is None:
+            print(line, flush=True)
+            return
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        self._live.console.print(Text.from_ansi(line), soft_wrap=True)
+
+    def _line(self, name: str, text: str) -> str:
+        columns = width()
+        shown = clean(text) if columns is None else cut(clean(text), max(10, columns - self._indent - 2))
+        phase = shown.replace(":", " ").replace(",", " ").partition(" ")[0]
+        return f"{name:<{self._indent}}  {paint(phase, phase)}{shown[len(phase) :]}"
+
+
+def snapshot(state: Path, names: Sequence[str] | None, *, controller: bool) -> dict[str, Item]:
+    """The servers as they are now, by name; none where there is no database yet."""
+    if not (state / read.DATABASE).exists():
+        return {}
+    with read.opened(state) as db:
+        return {name_of(item): item for item in read.servers(db, names, now=time.time(), controller=controller)}
+
+
+def failing(items: Mapping[str, Item], names: Sequence[str]) -> list[str]:
+    """Those of the names that still exist, for hints."""
+    return [name for name in names if name in items]

@@ -1,0 +1,154 @@
+"""`get`: lists of servers, events and restarts."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean, refuse_unknown
+from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, event_row, history_table, restart_row
+from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.output import format_option, list_of, print_json, print_yaml, show
+from reconciler.cli.servers import paint_phase, server_row, server_table, summary
+from reconciler.cli.tables import Table
+from reconciler.cli.terminal import clean
+from reconciler.installation import is_controller_running
+from reconciler.store import read
+
+RESOURCES = {"server": "servers", "event": "events", "restart": "restarts"}
+MOST_WARNINGS = 5
+TABLE_LIMIT = 100
+"""Rows of history in a table, unless asked otherwise."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """How one kind of thing is read and shown."""
+
+    kind: str
+    """Of the list, in JSON."""
+    read: Callable[[sqlite3.Connection], list[Any]]
+    table: Callable[[], Table]
+    row: Callable[[Any], list[str]]
+    name: Callable[[Any], str]
+    """For `-o name`, and to tell what changed."""
+    summary: Callable[[Sequence[Any]], str] | None = None
+    empty: str = ""
+
+
+@click.command(cls=Verb, short_help="List servers, events or restarts.")
+@click.argument("resource", metavar="servers|events|restarts")
+@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
+@format_option
+@click.option("-w", "--watch", is_flag=True, help="Go on showing what changes, until Ctrl-C.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="Newest events or restarts to list.  [default: 100 in a table]"
+)
+@pass_invocation
+def get(
+    invocation: Invocation, resource: str, names: tuple[str, ...], output: str | None, watch: bool, limit: int | None
+) -> None:
+    """List servers, events or restarts, of all servers or of the named ones.
+
+    \b
+    reconciler get servers -w
+    reconciler get servers -o json
+    reconciler get restarts coder
+    """
+    resource = RESOURCES.get(resource, resource)
+    if resource not in RESOURCES.values():
+        message = f"no such list '{resource}'{did_you_mean(resource, RESOURCES.values())}"
+        raise Failure(message, "there are: reconciler get servers | events | restarts", exit_code=BAD_INPUT)
+    state = invocation.state_folder()
+    try:
+        with read.opened(state) as db:
+            _refuse_unknown(db, resource, names)
+            listing = _listing(resource, state, names or None, output, limit)
+            if resource == "servers":
+                _warn(db, state)
+            if watch:
+                from reconciler.cli.watch import watch_list  # noqa: PLC0415 - only -w needs it
+
+                watch_list(db, listing, output)
+            else:
+                show_list(listing, listing.read(db), output)
+    except read.ReadError as error:
+        raise Failure(str(error)) from None
+
+
+def show_list(listing: Listing, items: Sequence[Any], output: str | None) -> None:
+    """Print a list once."""
+    if output == "json":
+        print_json(list_of(listing.kind, items))
+    elif output == "yaml":
+        print_yaml(list_of(listing.kind, items))
+    elif output == "name":
+        for item in items:
+            show(listing.name(item))
+    elif items:
+        show("\n".join(table_lines(listing, items)))
+    elif listing.empty:
+        click.echo(listing.empty, err=True)
+
+
+def table_lines(listing: Listing, items: Sequence[Any]) -> list[str]:
+    """The table with its last line."""
+    lines = listing.table().lines([listing.row(item) for item in items], paint_phase)
+    return [*lines, listing.summary(items)] if listing.summary else lines
+
+
+def _listing(resource: str, state: Path, names: Sequence[str] | None, output: str | None, limit: int | None) -> Listing:
+    wide = output == "wide"
+    most = limit or (None if output in ("json", "yaml", "name") else TABLE_LIMIT)
+    if resource == "events":
+        return Listing(
+            "EventList",
+            lambda db: read.events(db, names, limit=most),
+            lambda: history_table(EVENT_HEADERS, wide=wide),
+            lambda item: event_row(item, time.time()),
+            lambda item: f"event/{item['server']}/{item['reason']}",
+            empty="nothing has happened yet",
+        )
+    if resource == "restarts":
+        return Listing(
+            "RestartList",
+            lambda db: read.restarts(db, names, limit=most),
+            lambda: history_table(RESTART_HEADERS, wide=wide),
+            lambda item: restart_row(item, time.time()),
+            lambda item: f"restart/{item['server']}/{item['uid']}",
+            empty="nothing was started yet",
+        )
+    return Listing(
+        "LlamaServerList",
+        lambda db: read.servers(db, names, now=time.time(), controller=is_controller_running(state)),
+        lambda: server_table(wide=wide),
+        lambda item: server_row(item, time.time(), wide=wide),
+        lambda item: f"server/{item['metadata']['name']}",
+        summary,
+        "no servers are declared; write a manifest into the manifests folder, or run: reconciler apply -f FILE",
+    )
+
+
+def _refuse_unknown(db: sqlite3.Connection, resource: str, names: Sequence[str]) -> None:
+    if names:
+        known = read.names(db)
+        # Servers that are gone have a history all the same.
+        refuse_unknown(names, known if resource == "servers" else {*known, *read.names_in_history(db)})
+
+
+def _warn(db: sqlite3.Connection, state: Path) -> None:
+    """On stderr: that no controller runs, and what is wrong with the manifests as a whole."""
+    warnings = [] if is_controller_running(state) else ["no controller is running; start one with: reconciler run"]
+    manifests = read.meta(db).get("manifests", {})
+    if manifests.get("folderProblem"):
+        warnings.append(manifests["folderProblem"])
+    problems = manifests.get("problems", [])
+    warnings += problems[:MOST_WARNINGS]
+    if len(problems) > MOST_WARNINGS:
+        warnings.append(f"{len(problems) - MOST_WARNINGS} more errors; see them with: reconciler validate")
+    for warning in warnings:
+        click.echo(f"warning: {clean(warning)}", err=True)

@@ -1,0 +1,69 @@
+"""Events and restarts as rows of tables."""
+
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reconciler.cli.servers import NOTHING, unix
+from reconciler.cli.tables import Table
+from reconciler.cli.terminal import width
+from reconciler.core.durations import describe_duration, format_duration
+
+EVENT_HEADERS = ("LAST", "TYPE", "REASON", "SERVER", "COUNT", "MESSAGE")
+RESTART_HEADERS = ("SERVER", "STARTED", "TRIGGER", "ATTEMPT", "DELAY", "PID", "RAN", "END", "DIAGNOSIS", "EVIDENCE")
+
+
+def history_table(headers: Sequence[str], *, wide: bool = False) -> Table:
+    """An empty table whose last column gives way; a wide one is never cut."""
+    return Table(headers, width=None if wide else width(), gives_way=((headers[-1], 0),))
+
+
+def event_row(item: Mapping[str, Any], now: float) -> list[str]:
+    """The cells of an event; `now` is Unix time."""
+    return [
+        age(item["lastAt"], now),
+        item["type"],
+        item["reason"],
+        item["server"] or NOTHING,
+        str(item["count"]),
+        item["message"],
+    ]
+
+
+def restart_row(item: Mapping[str, Any], now: float) -> list[str]:
+    """The cells of one start and its end; `now` is Unix time."""
+    end = unix(item["endedAt"]) if item["endedAt"] else now
+    return [
+        item["server"],
+        age(item["startedAt"], now),
+        item["trigger"],
+        str(item["attempt"]),
+        format_duration(item["delay"]),
+        str(item["pid"] or NOTHING),
+        describe_duration(max(0.0, end - unix(item["startedAt"]))),
+        how_ended(item),
+        item["diagnosis"] or NOTHING,
+        item["evidence"],
+    ]
+
+
+def how_ended(item: Mapping[str, Any]) -> str:
+    """`SIGKILL`, `exit 1`, `running`."""
+    if item["endedAt"] is None:
+        return "running"
+    if item["signal"] is not None:
+        return signal_name(item["signal"])
+    return "unknown" if item["exitCode"] is None else f"exit {item['exitCode']}"
+
+
+def signal_name(number: int) -> str:
+    """`SIGKILL` for 9; numbers without a name as `signal 99`."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def age(text: str, now: float) -> str:
+    """`12s ago`."""
+    return f"{describe_duration(max(0.0, now - unix(text)))} ago"

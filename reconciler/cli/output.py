@@ -1,0 +1,44 @@
+"""`-o`: lists as JSON, YAML or names."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from reconciler.cli.terminal import clean_lines, is_terminal
+
+API_VERSION = "llama.reconciler/v1alpha1"
+FORMATS = ("wide", "json", "yaml", "name")
+format_option = click.option("-o", "--output", type=click.Choice(FORMATS), help="Output format.  [default: a table]")
+
+
+def list_of(kind: str, items: Sequence[Any]) -> dict[str, Any]:
+    """The list as an object."""
+    return {"apiVersion": API_VERSION, "kind": kind, "items": list(items)}
+
+
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """JSON; on one line with `indent` None."""
+    show(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def print_yaml(value: Any) -> None:
+    """YAML, in the order of the keys."""
+    from io import StringIO  # noqa: PLC0415 - with the import below, which is slow
+
+    from ruamel.yaml import YAML  # noqa: PLC0415
+
+    text = StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.width = 4096
+    yaml.dump(value, text)
+    show(text.getvalue().rstrip("\n"))
+
+
+def show(text: str) -> None:
+    """Lines of text; on a terminal without what it would take for commands."""
+    print(clean_lines(text) if is_terminal() else text)
+    sys.stdout.flush()

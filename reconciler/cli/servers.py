@@ -1,0 +1,113 @@
+"""Servers as rows of a table."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from reconciler.cli.tables import Table
+from reconciler.cli.terminal import paint, width
+from reconciler.core.durations import describe_duration
+
+HEADERS = ("NAME", "PHASE", "MODEL", "CTX", "NGL", "PORT", "PID", "RESTARTS", "UPTIME", "MESSAGE")
+WIDE = (*HEADERS[:-1], "SLOTS", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE")
+NOTHING = "-"
+
+
+def server_table(*, wide: bool = False) -> Table:
+    """An empty table of servers; a wide one is never cut."""
+    if wide:
+        return Table(WIDE, width=None)
+    return Table(HEADERS, width=width(), gives_way=(("MESSAGE", 12), ("MODEL", 8), ("MESSAGE", 0), ("NAME", 8)))
+
+
+def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False) -> list[str]:
+    """The cells of one server; `now` is Unix time."""
+    status, spec = item["status"], item["spec"]
+    instance = status["instance"] or {}
+    source = item["metadata"].get("source")
+    more = [
+        str((status["effective"] or {}).get("slots") or spec.get("parallel") or "auto"),
+        str(status["generation"]),
+        instance.get("uid") or NOTHING,
+        f"{source['file']}:{source['line']}" if source else NOTHING,
+    ]
+    return [
+        item["metadata"]["name"],
+        status["phase"],
+        model_name(spec.get("model"), short=not wide),
+        context_size(spec, status["effective"]),
+        str((status["effective"] or {}).get("gpuLayers") or _asked(spec, "gpuLayers")),
+        str(instance.get("port") or _asked(spec, "port")),
+        str(instance.get("pid") or NOTHING),
+        restart_count(status, now),
+        NOTHING if status["uptimeSeconds"] is None else describe_duration(status["uptimeSeconds"]),
+        *(more if wide else ()),
+        status["message"],
+    ]
+
+
+def paint_phase(cell: str, column: str) -> str:
+    """Colour for the phase, and for nothing else."""
+    return paint(cell, cell.strip()) if column == "PHASE" else cell
+
+
+def summary(items: Sequence[Mapping[str, Any]]) -> str:
+    """`3 total, 3 ready, 3 running`, and what is wrong."""
+    ready = sum(is_ready(item) for item in items)
+    running = sum(item["status"]["instance"] is not None for item in items)
+    bad = Counter(
+        item["status"]["phase"] for item in items if item["status"]["phase"] in ("Failed", "Blocked", "Invalid")
+    )
+    return ", ".join(
+        [f"{len(items)} total", f"{ready} ready", f"{running} running"]
+        + [f"{count} {phase.lower()}" for phase, count in sorted(bad.items())]
+    )
+
+
+def is_ready(item: Mapping[str, Any]) -> bool:
+    """By the condition, which knows more than the phase."""
+    return condition(item, "Ready")["status"] == "True"
+
+
+def condition(item: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """A condition of a server; one that nobody set yet is False."""
+    unset = {"type": kind, "status": "False", "reason": "NotLookedYet", "message": ""}
+    return next((found for found in item["status"]["conditions"] if found["type"] == kind), unset)
+
+
+def model_name(model: Any, *, short: bool) -> str:
+    """A model as people name it: the file's name, or `hf:user/repo:quant`."""
+    if isinstance(model, Mapping):
+        return f"hf:{model.get('hf', '')}"
+    if not model:
+        return NOTHING
+    return str(model).rstrip("/").rpartition("/")[2] if short else str(model)
+
+
+def context_size(spec: Mapping[str, Any], effective: Mapping[str, Any] | None) -> str:
+    """Tokens of context: over all slots as asked, and as the server reports them for one slot where that differs."""
+    asked = spec.get("ctx")
+    per_slot = (effective or {}).get("ctxPerSlot")
+    if per_slot is None:
+        return str(asked or "auto")
+    return str(per_slot) if asked in (None, per_slot) else f"{per_slot}/slot"
+
+
+def restart_count(status: Mapping[str, Any], now: float) -> str:
+    """Restarts of its life; during a back-off with the count that matters and the time left: `3 (2/3 in 4s)`."""
+    count = str(status["restarts"])
+    if status["phase"] != "BackOff":
+        return count
+    left = max(0.0, unix(status["backoffUntil"]) - now) if status["backoffUntil"] else 0.0
+    return f"{count} ({status['backoffAttempt']}/{status['maxRestarts']} in {describe_duration(left)})"
+
+
+def unix(text: str) -> float:
+    """Unix time of an RFC 3339 text."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _asked(spec: Mapping[str, Any], field: str) -> str:
+    value = spec.get(field)
+    return "auto" if value is None else str(value)

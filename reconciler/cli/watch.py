@@ -1,0 +1,100 @@
+"""`get -w`: redrawn on a terminal, new lines for programs."""
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reconciler.cli.get import Listing, show_list, table_lines
+from reconciler.cli.output import print_json, print_yaml, show
+from reconciler.cli.servers import paint_phase
+from reconciler.cli.terminal import is_terminal
+from reconciler.store import read
+
+LOOK = 0.1
+"""Seconds between looks for commits."""
+REDRAW = 1.0
+"""Seconds after which times and processes are looked at again without a commit."""
+
+
+def watch_list(db: sqlite3.Connection, listing: Listing, output: str | None) -> None:
+    """Show the list, then each change of it, until interrupted."""
+    if is_terminal() and output in (None, "wide") and listing.summary:
+        _redraw(db, listing)
+    else:
+        _append(db, listing, output)
+
+
+def _looks(db: sqlite3.Connection, listing: Listing) -> Iterator[list[Any]]:
+    """The list: now, after each commit, and each second."""
+    seen, at = None, 0.0
+    while True:
+        version = read.version_of(db)
+        if version != seen or time.monotonic() - at >= REDRAW:
+            seen, at = version, time.monotonic()
+            yield listing.read(db)
+        time.sleep(LOOK)
+
+
+def _redraw(db: sqlite3.Connection, listing: Listing) -> None:
+    from rich.console import Console  # noqa: PLC0415 - slow to import, and of use on terminals only
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    with Live(console=Console(), auto_refresh=False, vertical_overflow="visible") as live:
+        for items in _looks(db, listing):
+            text = "\n".join(table_lines(listing, items)) if items else listing.empty
+            live.update(Text.from_ansi(text, no_wrap=True), refresh=True)
+
+
+def _append(db: sqlite3.Connection, listing: Listing, output: str | None) -> None:
+    """All at first, then what is new or different."""
+    looks = _looks(db, listing)
+    items = next(looks)
+    table = listing.table()
+    if output in (None, "wide"):
+        show("\n".join(table.lines([listing.row(item) for item in items], paint_phase)))
+    elif output == "name":
+        show_list(listing, items, output)
+    else:
+        _print_objects(items, output)
+    seen = _by_name(listing, items)
+    for items in looks:
+        found = _by_name(listing, items)
+        changed = [item for item, key in zip(items, found, strict=True) if seen.get(key) != found[key]]
+        gone = [name for name in seen if name not in found] if listing.summary else []
+        if output == "name":
+            show_list(listing, changed, output)
+        elif output in ("json", "yaml"):
+            _print_objects(changed, output)
+        else:
+            rows = [listing.row(item) for item in changed]
+            rows += [[name.partition("/")[2], *["-"] * (len(table.headers) - 2), "removed"] for name in gone]
+            _show_rows(table.lines(rows, paint_phase, header=False))
+        seen = found
+
+
+def _by_name(listing: Listing, items: Sequence[Any]) -> dict[str, Any]:
+    """What is compared: everything but the time that passes."""
+    found = {}
+    for number, item in enumerate(items):
+        name = listing.name(item)
+        status = item.get("status")
+        content = {**item, "status": {**status, "uptimeSeconds": None}} if status else item
+        found[name if name not in found else f"{name}#{number}"] = content
+    return found
+
+
+def _show_rows(lines: Sequence[str]) -> None:
+    if lines:
+        show("\n".join(lines))
+
+
+def _print_objects(items: Sequence[Any], output: str | None) -> None:
+    """One object after the other: JSON Lines, or YAML documents."""
+    for item in items:
+        if output == "json":
+            print_json(item, indent=None)
+        else:
+            show("---")
+            print_yaml(item)
