@@ -1,6 +1,5 @@
 """Where installations are: finding a state folder, its controller's socket, and those used on this machine before."""
 
-import hashlib
 import json
 import os
 import socket
@@ -25,7 +24,7 @@ class NotFoundError(Exception):
 
 
 def find_state(cwd: Path, environ: Mapping[str, str], flag: str | None, config: str | None) -> Path:
-    """The state folder meant: `--state`, RECONCILER_STATE, the settings' `state`, or `state/` here or in a folder above.
+    """The state folder meant: `--state`, RECONCILER_STATE, the settings' `state`, or `state/` here or above.
 
     Raises NotFoundError when the folder has no database, or when nothing is named and none is found.
     """
@@ -52,7 +51,7 @@ def _named_state(
     """The folder that somebody named, and where."""
     for value, origin in ((flag, "--state"), (environ.get("RECONCILER_STATE"), "RECONCILER_STATE")):
         if value:
-            return Path(os.path.abspath(cwd / Path(value).expanduser())), origin
+            return Path(os.path.normpath(cwd / Path(value).expanduser())), origin
     path = cwd / Path(config).expanduser() if config else cwd / CONFIG
     if not config and not path.exists():
         return None
@@ -64,7 +63,7 @@ def _named_state(
         raise NotFoundError(f"{path} is not valid TOML: {error}; correct it, or name the folder with --state") from None
     if not isinstance(value, str):
         return None
-    return Path(os.path.abspath(path.parent / Path(value).expanduser())), str(path)
+    return Path(os.path.normpath(path.parent / Path(value).expanduser())), str(path)
 
 
 def _nothing_found(what: str) -> str:
@@ -85,6 +84,8 @@ def socket_path(state: Path) -> Path | str:
     path = Path(os.path.realpath(state)) / "controller.sock"
     if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
         return path
+    import hashlib  # noqa: PLC0415 - slow to import, and seldom needed
+
     name = f"reconciler-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}"
     # A shell and a service of one user must agree, and only the shell may have the variable.
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"

@@ -1,7 +1,8 @@
-"""Speaking with the controller, wherever it runs: one that is there already, or one that this command is for a while."""
+"""Speaking with the controller: the one that runs, else one within this command."""
 
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,14 +70,16 @@ def _log_hint(state: Path) -> str:
 
 
 @contextmanager
-def open_controller(settings: "Settings", verb: str) -> Iterator[Controller]:
-    """A controller of the settings' state folder: the running one, else one within this command. Raises Failure."""
-    state = Path(settings.state)
+def open_controller(state: Path, settings: Callable[[], "Settings"], verb: str) -> Iterator[Controller]:
+    """A controller of a state folder: the running one, else one within this command. Raises Failure.
+
+    The settings are asked for only when this command has to be the controller.
+    """
     if is_controller_running(state):
         with _connected(state) as controller:
             yield controller
         return
-    with _embedded_or_running(settings, verb), _connected(state) as controller:
+    with _embedded_or_running(settings(), verb), _connected(state) as controller:
         yield controller
 
 
@@ -96,6 +99,8 @@ def _embedded_or_running(settings: "Settings", verb: str) -> Iterator[None]:
     from reconciler.controller.lock import HeldError  # noqa: PLC0415
     from reconciler.store.writer import NewerDatabaseError  # noqa: PLC0415
 
+    # What it decides is seen in the database; its log would stand between the lines of progress.
+    logging.getLogger("reconciler").addHandler(logging.NullHandler())
     until = time.monotonic() + BEGIN_TIMEOUT
     while True:
         context = embedded(settings, verb)

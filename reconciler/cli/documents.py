@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from reconciler.cli.failure import BAD_INPUT, Failure
-from reconciler.cli.terminal import clean
 from reconciler.core.accept import Memory, Seen, accept
 from reconciler.core.model import Document, Problem
 from reconciler.core.spec import ServerSpec
@@ -100,14 +97,3 @@ def check_together(given: Sequence[Source], folder: Sequence[Source] = ()) -> Ch
     found = [problem for each in acceptance.problems.values() for problem in each]
     every = sorted({*found, *acceptance.general}, key=lambda one: (one.file, one.line, one.column, one.message))
     return Checked(tuple(documents), tuple(every))
-
-
-def print_problems(texts: Sequence[str]) -> None:
-    """One line each, on stderr."""
-    for text in texts:
-        click.echo(clean(text), err=True)
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 error`, `2 errors`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

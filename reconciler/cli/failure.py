@@ -16,7 +16,8 @@ class Failure(click.ClickException):
     def __init__(self, message: str, hint: str = "", *, exit_code: int = FAILED) -> None:
         super().__init__(message)
         self.hint = hint
-        self.exit_code = exit_code
+        # Click declares it for the class, and reads it from the instance.
+        self.exit_code = exit_code  # type: ignore[misc]
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write `error: …` and the hint."""

@@ -2,7 +2,7 @@
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -68,7 +68,9 @@ class _Follower:
                 found = followed.judgements[name] = self._judge(name, followed.items.get(name), at)
                 if not (first and name in silent and found.verdict is Verdict.DONE):
                     progress.tell(name, found, at - self.began)
-            waiting = [name for name in waiting if followed.judgements[name].verdict in (Verdict.WAITING, Verdict.STUCK)]
+            waiting = [
+                name for name in waiting if followed.judgements[name].verdict in (Verdict.WAITING, Verdict.STUCK)
+            ]
             progress.show([(name, followed.judgements[name]) for name in waiting], at - self.began)
             first = False
             if waiting and at - self.began >= timeout:
@@ -147,7 +149,8 @@ class _Progress:
             return
         from rich.text import Text  # noqa: PLC0415 - as above
 
-        lines = [self._line(name, found.text) for name, found in waiting[:MOST_LIVE]]
+        columns = width() or 80
+        lines = [self._line(name, cut(found.text, columns - self._indent - 2)) for name, found in waiting[:MOST_LIVE]]
         if waiting:
             lines.append(f"{len(waiting)} on their way, {describe_duration(seconds)}")
         self._live.update(Text.from_ansi("\n".join(lines), no_wrap=True), refresh=True)
@@ -162,8 +165,7 @@ class _Progress:
         self._live.console.print(Text.from_ansi(line), soft_wrap=True)
 
     def _line(self, name: str, text: str) -> str:
-        columns = width()
-        shown = clean(text) if columns is None else cut(clean(text), max(10, columns - self._indent - 2))
+        shown = clean(text)
         phase = shown.replace(":", " ").replace(",", " ").partition(" ")[0]
         return f"{name:<{self._indent}}  {paint(phase, phase)}{shown[len(phase) :]}"
 
@@ -174,8 +176,3 @@ def snapshot(state: Path, names: Sequence[str] | None, *, controller: bool) -> d
         return {}
     with read.opened(state) as db:
         return {name_of(item): item for item in read.servers(db, names, now=time.time(), controller=controller)}
-
-
-def failing(items: Mapping[str, Item], names: Sequence[str]) -> list[str]:
-    """Those of the names that still exist, for hints."""
-    return [name for name in names if name in items]

@@ -52,13 +52,7 @@ class Listing:
 def get(
     invocation: Invocation, resource: str, names: tuple[str, ...], output: str | None, watch: bool, limit: int | None
 ) -> None:
-    """List servers, events or restarts, of all servers or of the named ones.
-
-    \b
-    reconciler get servers -w
-    reconciler get servers -o json
-    reconciler get restarts coder
-    """
+    """List servers, events or restarts, of all servers or of the named ones."""
     resource = RESOURCES.get(resource, resource)
     if resource not in RESOURCES.values():
         message = f"no such list '{resource}'{did_you_mean(resource, RESOURCES.values())}"

@@ -54,7 +54,9 @@ class Invocation:
         own = {
             name: recorded.get(name) or str(state.parent / name)
             for name, variable in _VARIABLES.items()
-            if flags[name] is None and not os.environ.get(variable) and getattr(settings, name) == os.path.abspath(name)
+            if flags[name] is None
+            and not os.environ.get(variable)
+            and getattr(settings, name) == str(Path.cwd() / name)
         }
         return settings.model_copy(update=own)
 

@@ -36,27 +36,43 @@ class Judgement:
 Judge = Callable[[Item | None], Judgement]
 
 
-def as_declared(item: Item | None) -> Judgement:
-    """Ready as its manifest says, or at rest because that is what was asked."""
+def up(item: Item | None) -> Judgement:
+    """Ready, or at rest because that is what was asked."""
     if item is None:
         return Judgement(Verdict.DONE, "removed")
-    status = item["status"]
-    phase, message = status["phase"], status["message"]
-    ready, reconciled = condition(item, "Ready"), condition(item, "Reconciled")
+    verdict, words = _verdict(item), _words(item)
+    if verdict is Verdict.DONE:
+        phase, message = item["status"]["phase"], item["status"]["message"]
+        words = f"{phase} ({message})" if phase == "Stopped" and message else phase
+    return Judgement(verdict, words)
+
+
+def as_declared(item: Item | None) -> Judgement:
+    """Up, and that as its manifest says."""
+    found = up(item)
+    if item is None:
+        return found
+    phase, reconciled = item["status"]["phase"], condition(item, "Reconciled")
     if reconciled["reason"] in ("InvalidManifest", "PruneHeld"):
-        return Judgement(Verdict.FAILED, f"{phase}, not as declared: {reconciled['message'] or message}")
-    if phase == "Ready" and ready["status"] == reconciled["status"] == "True":
-        return Judgement(Verdict.DONE, "Ready")
-    if phase == "Stopped":
-        at_rest = ready["reason"] in AT_REST
-        return Judgement(Verdict.DONE if at_rest else Verdict.WAITING, f"Stopped ({message})" if message else "Stopped")
-    if phase in ("Failed", "Invalid"):
-        return Judgement(Verdict.FAILED, f"{phase}: {message}")
-    if phase == "Blocked" and ready["reason"] not in PASSING:
-        return Judgement(Verdict.STUCK, f"Blocked: {message}")
-    if phase == "Ready" and reconciled["status"] != "True":
-        return Judgement(Verdict.STUCK, f"Ready, but not as declared: {reconciled['message']}")
-    return Judgement(Verdict.WAITING, f"{phase}: {message}" if message else phase)
+        return Judgement(Verdict.FAILED, f"{phase}, not as declared: {reconciled['message']}")
+    if phase == "Ready" and found.verdict is Verdict.DONE and reconciled["status"] != "True":
+        return Judgement(Verdict.STUCK, f"Ready, not as declared: {reconciled['message']}")
+    return found
+
+
+def restarted(before: Mapping[str, str | None]) -> Judge:
+    """Up, with another instance than the one `before` (uids by server)."""
+
+    def judge(item: Item | None) -> Judgement:
+        found = up(item)
+        if item is None or uid_of(item) is None or uid_of(item) != before.get(name_of(item)):
+            return found
+        reconciled = condition(item, "Reconciled")
+        if reconciled["reason"] == "GateShut":
+            return Judgement(Verdict.STUCK, f"{item['status']['phase']}, not restarted: {reconciled['message']}")
+        return Judgement(Verdict.WAITING, _words(item))
+
+    return judge
 
 
 def stopped(item: Item | None) -> Judgement:
@@ -66,20 +82,25 @@ def stopped(item: Item | None) -> Judgement:
     status = item["status"]
     if status["instance"] is None and status["phase"] in ("Stopped", "Invalid"):
         return Judgement(Verdict.DONE, status["phase"])
-    return Judgement(Verdict.WAITING, f"{status['phase']}: {status['message']}" if status["message"] else status["phase"])
+    return Judgement(
+        Verdict.WAITING, f"{status['phase']}: {status['message']}" if status["message"] else status["phase"]
+    )
 
 
-def restarted(before: Mapping[str, str | None]) -> Callable[[Item | None], Judgement]:
-    """As declared, with another instance than the one `before` (uids by server)."""
+def _verdict(item: Item) -> Verdict:
+    phase, ready = item["status"]["phase"], condition(item, "Ready")
+    if phase in ("Failed", "Invalid"):
+        return Verdict.FAILED
+    if phase == "Blocked" and ready["reason"] not in PASSING:
+        return Verdict.STUCK
+    if phase == "Stopped":
+        return Verdict.DONE if ready["reason"] in AT_REST else Verdict.WAITING
+    return Verdict.DONE if phase == "Ready" and ready["status"] == "True" else Verdict.WAITING
 
-    def judge(item: Item | None) -> Judgement:
-        found = as_declared(item)
-        same = item is not None and item["status"]["instance"] is not None and uid_of(item) == before.get(name_of(item))
-        if found.verdict is Verdict.DONE and same:
-            return Judgement(Verdict.WAITING, "the old instance still runs")
-        return found
 
-    return judge
+def _words(item: Item) -> str:
+    status = item["status"]
+    return f"{status['phase']}: {status['message']}" if status["message"] else str(status["phase"])
 
 
 def name_of(item: Item) -> str:

@@ -1,4 +1,4 @@
-"""The `reconciler` command. A verb's module is imported when the verb is used: the command line's speed is its imports."""
+"""The `reconciler` command. A verb's module is imported when it is used: imports decide the command line's speed."""
 
 import importlib
 import os

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.terminal import clean_lines, is_terminal
+from reconciler.cli.terminal import clean, clean_lines, is_terminal
 
 API_VERSION = "llama.reconciler/v1alpha1"
 FORMATS = ("wide", "json", "yaml", "name")
@@ -42,3 +42,14 @@ def show(text: str) -> None:
     """Lines of text; on a terminal without what it would take for commands."""
     print(clean_lines(text) if is_terminal() else text)
     sys.stdout.flush()
+
+
+def print_problems(texts: Sequence[str]) -> None:
+    """One line each, on stderr."""
+    for text in texts:
+        click.echo(clean(text), err=True)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 error`, `2 errors`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

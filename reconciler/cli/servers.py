@@ -12,13 +12,14 @@ from reconciler.core.durations import describe_duration
 HEADERS = ("NAME", "PHASE", "MODEL", "CTX", "NGL", "PORT", "PID", "RESTARTS", "UPTIME", "MESSAGE")
 WIDE = (*HEADERS[:-1], "SLOTS", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE")
 NOTHING = "-"
+_GIVES_WAY = (("MESSAGE", 20), ("MODEL", 12), ("MESSAGE", 0), ("MODEL", 8), ("NAME", 8))
 
 
 def server_table(*, wide: bool = False) -> Table:
     """An empty table of servers; a wide one is never cut."""
     if wide:
         return Table(WIDE, width=None)
-    return Table(HEADERS, width=width(), gives_way=(("MESSAGE", 12), ("MODEL", 8), ("MESSAGE", 0), ("NAME", 8)))
+    return Table(HEADERS, width=width(), gives_way=_GIVES_WAY)
 
 
 def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False) -> list[str]:
@@ -67,7 +68,7 @@ def summary(items: Sequence[Mapping[str, Any]]) -> str:
 
 def is_ready(item: Mapping[str, Any]) -> bool:
     """By the condition, which knows more than the phase."""
-    return condition(item, "Ready")["status"] == "True"
+    return bool(condition(item, "Ready")["status"] == "True")
 
 
 def condition(item: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
@@ -86,12 +87,15 @@ def model_name(model: Any, *, short: bool) -> str:
 
 
 def context_size(spec: Mapping[str, Any], effective: Mapping[str, Any] | None) -> str:
-    """Tokens of context: over all slots as asked, and as the server reports them for one slot where that differs."""
-    asked = spec.get("ctx")
+    """Tokens of context over all slots, as the server reports them, else as asked.
+
+    llama-server reports them for one slot: its share where `parallel` is written, else the whole, which slots share.
+    """
+    asked, slots = spec.get("ctx"), spec.get("parallel") or 1
     per_slot = (effective or {}).get("ctxPerSlot")
     if per_slot is None:
         return str(asked or "auto")
-    return str(per_slot) if asked in (None, per_slot) else f"{per_slot}/slot"
+    return str(per_slot if asked and per_slot >= asked else per_slot * slots)
 
 
 def restart_count(status: Mapping[str, Any], now: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from reconciler.cli.terminal import cells, clean, cut
 
-GAP = "   "
+GAP = "  "
 Paint = Callable[[str, str], str]
 
 

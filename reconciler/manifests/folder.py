@@ -106,7 +106,7 @@ class Folder:
             for name in self._files.keys() - scan.files.keys():
                 del self._files[name]
         self._cold = self._cold and bool(scan.failed)
-        settled = not scan.failed and all(self._files[name].key == keys.get(name) for name in scan.files)
+        settled = not scan.failed and all(name in keys and self._files[name].key == keys[name] for name in scan.files)
         self._last_keys = keys if settled else None
         look = self._result(scan, min((wake for wake in wakes if wake is not None), default=None))
         self._last = self._last if look == self._last else look
@@ -131,7 +131,6 @@ class Folder:
             return None
         key = _key(found)
         if key == file.key:
-            file.newer = None
             return None
         if key != file.newer:
             file.newer, file.since = key, now
@@ -147,7 +146,7 @@ class Folder:
         """Reads a version if it has settled."""
         quiet_at = file.since + QUIET
         in_place = file.key is not None and file.key[:2] == (found.st_dev, found.st_ino)
-        quiet = now >= quiet_at or (not in_place and self._cold and _is_old(found))
+        quiet = now >= quiet_at or (self._cold and _is_old(found))
         if not quiet and (in_place or found.st_size == 0 or not (can_ask() or _is_old(found))):
             return quiet_at
         try:

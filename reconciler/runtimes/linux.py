@@ -9,9 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from reconciler.core.model import Identity, Listener
-from reconciler.core.ports import hosts_overlap
 from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Marked, Progress
-from reconciler.runtimes.sockets import listening_sockets
+from reconciler.runtimes.sockets import can_answer, listening_sockets
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -80,13 +79,13 @@ class LinuxHost:
         needle = f"{INSTALLATION}={installation}".encode()
         for entry in unseen:
             with suppress(OSError):
-                environment = _read(f"/proc/{entry}/environ")
-                if needle in environment:
-                    yield from self._marked(int(entry), environment, needle)
+                if needle in _read(f"/proc/{entry}/environ"):
+                    yield from self._marked(int(entry), needle)
 
-    def _marked(self, pid: int, environment: bytes, needle: bytes) -> Iterable[Marked]:
-        entries = environment.split(b"\0")
+    def _marked(self, pid: int, needle: bytes) -> Iterable[Marked]:
+        # Identity first: were the pid reused in between, the mark would not be found, or the watch would refuse it.
         identity = self.identify(pid)
+        entries = _read(f"/proc/{pid}/environ").split(b"\0")
         if identity is None or needle not in entries:
             return
         marks = dict(entry.decode(errors="replace").partition("=")[::2] for entry in entries)
@@ -116,7 +115,7 @@ class LinuxHost:
 
     def listens(self, pid: int, host: str, port: int) -> bool | None:
         """All sockets that overlap must be among the process's descriptors."""
-        answering = {s.inode for s in listening_sockets() if s.port == port and hosts_overlap(host, s.address)}
+        answering = {s.inode for s in listening_sockets() if s.port == port and can_answer(host, s.address)}
         return bool(answering) and answering <= _sockets_of(str(pid))
 
     def progress(self, pid: int) -> Progress | None:
@@ -141,7 +140,8 @@ def _stat(pid: int) -> list[str] | None:
     """Fields 3 and on; the name in field 2 may hold spaces and brackets."""
     try:
         return _read(f"/proc/{pid}/stat").decode(errors="replace").rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except OSError:
+        # Gone, or hidden: with hidepid other users' processes may not be looked at (proc(5)).
         return None
 
 
@@ -181,5 +181,3 @@ def _uid(pid: str) -> str:
             if entry.startswith(prefix):
                 return entry[len(prefix) :].decode(errors="replace")
     return ""
-
-

@@ -39,7 +39,7 @@ class LocalRuntime:
         self._installation = installation
         self._logs = logs
         self._on_end = on_end
-        self._tracked: dict[int, _Tracked] = {}
+        self._tracked: dict[Identity, _Tracked] = {}
         self.boot = host.boot
 
     # -- observe
@@ -51,16 +51,15 @@ class LocalRuntime:
         """
         for marked in self._host.marked(self._installation, fresh=fresh):
             self._track(marked)
-        for pid, tracked in list(self._tracked.items()):
-            self._look(pid, tracked, thorough=fresh)
+        for tracked in list(self._tracked.values()):
+            self._look(tracked, thorough=fresh)
         found: dict[str, list[Process]] = {}
         for tracked in self._tracked.values():
             found.setdefault(tracked.process.server, []).append(tracked.process)
         return {server: tuple(processes) for server, processes in found.items()}
 
     def _track(self, marked: Marked) -> None:
-        known = self._tracked.get(marked.identity.pid)
-        if known is not None and known.process.identity == marked.identity:
+        if marked.identity in self._tracked:
             return
         process = Process(
             uid=marked.uid,
@@ -71,16 +70,16 @@ class LocalRuntime:
             fingerprint=marked.fingerprint,
             port=marked.port,
         )
-        watch = self._host.watch(marked.identity, lambda: self._mark_ending(marked.identity.pid))
+        watch = self._host.watch(marked.identity, lambda: self._mark_ending(marked.identity))
         if watch is not None:
-            self._tracked[marked.identity.pid] = _Tracked(process, watch)
+            self._tracked[marked.identity] = _Tracked(process, watch)
 
-    def _mark_ending(self, pid: int) -> None:
-        if pid in self._tracked:
-            self._tracked[pid].ending = True
+    def _mark_ending(self, identity: Identity) -> None:
+        if identity in self._tracked:
+            self._tracked[identity].ending = True
         self._on_end()
 
-    def _look(self, pid: int, tracked: _Tracked, *, thorough: bool) -> None:
+    def _look(self, tracked: _Tracked, *, thorough: bool) -> None:
         if not tracked.process.alive or not (tracked.ending or thorough or self.polls):
             return
         if tracked.popen is not None:
@@ -98,7 +97,7 @@ class LocalRuntime:
             tail = self._logs.tail(tracked.process.server, tracked.process.uid)
             tracked.process = replace(tracked.process, alive=False, exit=exit_, log_tail=tail)
         else:
-            del self._tracked[pid]
+            del self._tracked[tracked.process.identity]
 
     @property
     def polls(self) -> bool:
@@ -107,9 +106,9 @@ class LocalRuntime:
 
     def forget_ended(self, open_uids: Set[str]) -> None:
         """Drop processes that have ended, but for those whose rows are still open."""
-        ended = [pid for pid, t in self._tracked.items() if not t.process.alive and t.process.uid not in open_uids]
-        for pid in ended:
-            del self._tracked[pid]
+        ended = [key for key, t in self._tracked.items() if not t.process.alive and t.process.uid not in open_uids]
+        for identity in ended:
+            del self._tracked[identity]
 
     # -- act
 
@@ -146,8 +145,10 @@ class LocalRuntime:
             fingerprint=instance.fingerprint,
             port=instance.port,
         )
-        watch = self._host.watch(identity, lambda: self._mark_ending(popen.pid))
-        self._tracked[popen.pid] = _Tracked(process, watch, popen, ending=watch is None)
+        watch = None
+        with suppress(OSError):  # out of descriptors: it runs all the same, and its parent can always ask for its end
+            watch = self._host.watch(identity, lambda: self._mark_ending(identity))
+        self._tracked[identity] = _Tracked(process, watch, popen, ending=watch is None)
         if watch is None:
             self._on_end()
         return identity
@@ -161,8 +162,8 @@ class LocalRuntime:
         self._signal(identity, signal.SIGKILL)
 
     def _signal(self, identity: Identity, number: int) -> None:
-        tracked = self._tracked.get(identity.pid)
-        if tracked and tracked.watch and tracked.process.alive and tracked.process.identity == identity:
+        tracked = self._tracked.get(identity)
+        if tracked and tracked.watch and tracked.process.alive:
             with suppress(PermissionError):
                 tracked.watch.signal(number)
 
@@ -170,7 +171,22 @@ class LocalRuntime:
 
     def listeners(self, resolve: frozenset[int]) -> tuple[Listener, ...]:
         """Listening sockets; owners are looked up for the ports in `resolve`."""
-        return self._host.listeners(resolve)
+        return tuple(self._owned(listener, resolve) for listener in self._host.listeners(resolve))
+
+    def _owned(self, listener: Listener, resolve: frozenset[int]) -> Listener:
+        """Our own processes are known where the host cannot tell whose a socket is."""
+        if listener.pid is not None or listener.port not in resolve:
+            return listener
+        for tracked in self._tracked.values():
+            process = tracked.process
+            pid = process.identity.pid
+            if (
+                process.alive
+                and process.port == listener.port
+                and self._host.listens(pid, listener.address, process.port)
+            ):
+                return replace(listener, pid=pid, uid=process.uid)
+        return listener
 
     def listens(self, pid: int, host: str, port: int) -> bool | None:
         """Whether who answers there is that process; None when it cannot be told."""

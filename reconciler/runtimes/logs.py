@@ -1,6 +1,7 @@
 """One log file for each instance: `<folder>/<server>/<uid>.log`, and its older half in `<uid>.log.1`."""
 
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,14 +30,11 @@ class Logs:
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def tail(self, server: str, uid: str, lines: int = TAIL_LINES) -> str:
-        """The last lines, for the history."""
-        try:
-            with self.path(server, uid).open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-                text = file.read().decode(errors="replace")
-        except OSError:
-            return ""
-        return "\n".join(text.splitlines()[-lines:])
+        """The last lines, for the history; those cut off a moment before count too."""
+        path = self.path(server, uid)
+        newest = _last_bytes(path)
+        content = _last_bytes(_older_half(path)) + newest if len(newest) < TAIL_BYTES else newest
+        return "\n".join(content.decode(errors="replace").splitlines()[-lines:])
 
     def head(self, server: str, uid: str) -> str:
         """The first 256 KiB, in which a server tells of its loading."""
@@ -46,9 +44,9 @@ class Logs:
 
     def trim(self, live: frozenset[str]) -> None:
         """Drop logs of old instances and cut those that grew too large. `live` are the uids that may still write."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             for folder in self._folder.iterdir():
-                if folder.is_dir():
+                with suppress(OSError):
                     self._trim_server(folder, live)
 
     def _trim_server(self, folder: Path, live: frozenset[str]) -> None:
@@ -58,7 +56,7 @@ class Logs:
         for path in logs[self._keep :]:
             if path.stem not in live:
                 path.unlink(missing_ok=True)
-                path.with_suffix(".log.1").unlink(missing_ok=True)
+                _older_half(path).unlink(missing_ok=True)
 
     def _cut(self, path: Path) -> None:
         """Move the newer half aside and empty the file: its writer holds it open, so it cannot be renamed away."""
@@ -68,8 +66,21 @@ class Logs:
                 return
             with path.open("rb") as file:
                 file.seek(size - self._most_bytes // 2)
-                path.with_suffix(".log.1").write_bytes(file.read())
+                older = os.open(_older_half(path), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                with open(older, "wb") as copy:  # noqa: PTH123 - a descriptor, for its mode
+                    shutil.copyfileobj(file, copy)
             os.truncate(path, 0)
+
+
+def _older_half(path: Path) -> Path:
+    return path.with_suffix(".log.1")
+
+
+def _last_bytes(path: Path) -> bytes:
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+        return file.read()
+    return b""
 
 
 def _changed_at(path: Path) -> float:

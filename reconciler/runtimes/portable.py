@@ -9,8 +9,8 @@ from contextlib import suppress
 import psutil
 
 from reconciler.core.model import Identity, Listener
-from reconciler.core.ports import hosts_overlap
 from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Marked, Progress
+from reconciler.runtimes.sockets import can_answer
 
 HUNDREDTHS = 100
 
@@ -62,8 +62,8 @@ class PortableHost:
         self._seen = pids
         for pid in unseen:
             with suppress(psutil.Error, OSError, ValueError):
-                marks = psutil.Process(pid).environ()
                 identity = self.identify(pid)
+                marks = psutil.Process(pid).environ()
                 if marks.get(INSTALLATION) == installation and identity is not None:
                     leader = os.getsid(pid) == pid
                     names = (marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""))
@@ -82,12 +82,14 @@ class PortableHost:
         """By the process's own connections; None where they may not be read."""
         try:
             connections = psutil.Process(pid).net_connections("tcp")
+        except psutil.NoSuchProcess:
+            return False
         except (psutil.Error, OSError):
             return None
         return any(
             connection.status == psutil.CONN_LISTEN
             and connection.laddr.port == port
-            and hosts_overlap(host, connection.laddr.ip)
+            and can_answer(host, connection.laddr.ip.removeprefix("::ffff:"))
             for connection in connections
         )
 
@@ -103,10 +105,23 @@ class PortableHost:
 
 
 def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
+    """Each address is tried, for BSD lets a wildcard and a single address share a port."""
+    places = (
+        (socket.AF_INET, "127.0.0.1"),
+        (socket.AF_INET, "0.0.0.0"),
+        (socket.AF_INET6, "::1"),
+        (socket.AF_INET6, "::"),
+    )  # noqa: S104 - bound for a moment, never listened on
+    return any(_is_bound(family, address, port) for family, address in places)
+
+
+def _is_bound(family: socket.AddressFamily, address: str, port: int) -> bool:
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
     return False

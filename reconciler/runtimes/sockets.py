@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from reconciler.core.ports import hosts_overlap
+
 LISTEN = "0A"
 
 
@@ -38,6 +40,21 @@ def _address(text: str) -> str:
     """The kernel prints each 32-bit word in the machine's byte order; a mapped IPv4 address is shown as IPv4."""
     words = [int(text[i : i + 8], 16) for i in range(0, len(text), 8)]
     packed = b"".join(struct.pack("=I", word) for word in words)
-    address = ipaddress.ip_address(packed)
+    return _plain(ipaddress.ip_address(packed))
+
+
+@lru_cache(maxsize=256)
+def can_answer(host: str, address: str) -> bool:
+    """Whether a socket on that address may be the one reached at `host`, however that is written.
+
+    A name may stand for any address, so any may be.
+    """
+    try:
+        return hosts_overlap(_plain(ipaddress.ip_address(host.partition("%")[0])), address)
+    except ValueError:
+        return host != "localhost" or hosts_overlap(host, address)
+
+
+def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
+
+from reconciler.installation import is_controller_running
 
 PATIENCE = 30.0
 """Seconds to wait for what should take one or two, on a machine that is busy with other tests."""
@@ -57,7 +60,7 @@ class Installation:
         self._logs += 1
         with (self.root / f"controller-{self._logs}.log").open("wb") as log:
             self.controller = subprocess.Popen(
-                [sys.executable, "/tmp/w/run.py", *arguments],
+                [sys.executable, "-m", "reconciler", "run", *arguments],
                 cwd=self.root,
                 env={**self.environ, **environ},
                 stdin=subprocess.DEVNULL,
@@ -143,7 +146,52 @@ class Installation:
             except (psutil.Error, OSError):
                 continue
 
+    def passes(self) -> int:
+        """How many passes the controller has made."""
+        return int(self._ask("GET", "/healthz")["passes"])
+
+    def reconcile(self) -> dict[str, Any]:
+        """Have the controller look at everything, and wait for the pass."""
+        return self._ask("POST", "/reconcile")
+
+    def is_controlled(self) -> bool:
+        """Whether a controller answers."""
+        return is_controller_running(self.state)
+
+    def _ask(self, method: str, path: str) -> dict[str, Any]:
+        transport = httpx.HTTPTransport(uds=str(self.state / "controller.sock"))
+        with httpx.Client(transport=transport, base_url="http://controller", timeout=30) as client:
+            return dict(client.request(method, path).raise_for_status().json())
+
+    def reason(self, name: str) -> str:
+        """Why what runs is not what is declared."""
+        return str(self.conditions(name)["Reconciled"]["reason"])
+
+    def problem(self, name: str) -> str:
+        """The message of the same."""
+        found = self.query("select record from servers where name = ?", name)
+        return str(self.conditions(name)["Reconciled"]["message"]) if found else ""
+
+    def generation(self, name: str) -> int:
+        """The accepted generation."""
+        return int(self.query("select generation from documents where name = ?", name)[0][0])
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The database, for damaging it while no controller is there."""
+        connection = sqlite3.connect(self.state / "state.db")
+        with connection:
+            yield connection
+        connection.close()
+
     # -- waiting
+
+    def stays(self, is_so: Callable[[], object], seconds: float) -> None:
+        """It is so, and still is after a while."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert is_so(), f"it did not stay so\nphases: {self.phases()}\npids: {self.pids()}\n{self.log()}"
+            time.sleep(0.05)
 
     def wait_for(self, what: str, is_so: Callable[[], object], patience: float = PATIENCE) -> None:
         """Look until it is so; fail with what there is instead."""

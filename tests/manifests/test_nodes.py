@@ -65,7 +65,7 @@ def test_a_quoted_merge_sign_is_a_key_like_any_other() -> None:
         ("null: x\n", (0, 0), "a key must be text"),
         ("<<: 1\n", (0, 4), "'<<' takes a mapping"),
         ("a: 1e999\n", (0, 3), "too large"),
-        ("a: .nan\n", (0, 3), "too large, or none"),
+        ("a: .nan\n", (0, 3), "reads as a number, and is none"),
         ("a: 99999999999999999999\n", (0, 3), "too large"),
         (f"a: {'9' * 5000}\n", (0, 3), "reads as a number"),
         ("a: !!int x\n", (0, 3), "reads as a number"),
@@ -85,6 +85,12 @@ def test_depth_is_bounded() -> None:
     assert load("[" * DEEPEST + "]" * DEEPEST)
     with pytest.raises(NodeError, match="nested deeper than 32 levels"):
         load("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1))
+
+
+@pytest.mark.parametrize(("text", "message"), [("[" * 1000, "nested deeper"), ("[" + "x," * 20_000, "more than")])
+def test_reading_stops_at_the_bounds(text: str, message: str) -> None:
+    with pytest.raises(NodeError, match=message):
+        load(text)
 
 
 def test_depth_is_bounded_through_aliases_too() -> None:
@@ -114,7 +120,7 @@ def test_a_bomb_of_aliases_is_refused_without_walking_it() -> None:
         (("spec", "list", 1), False, (3, 12)),
         (("spec", "list", 9), False, (3, 8)),
         (("spec", "missing", "deeper"), False, (2, 2)),
-        (("spec", "merged"), True, (0, 9)),
+        (("spec", "merged"), True, (0, 10)),
         ((), False, (0, 0)),
     ],
 )

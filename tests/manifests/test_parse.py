@@ -133,6 +133,14 @@ def test_one_broken_document_loses_none_of_its_neighbours() -> None:
             "7:18: spec.flags.a.1: expected true or false, a number or a line of text, got a list",
         ),
         (f"  flags: {{{'a' * 101}: 1}}\n", f"7:11: spec.flags.{'a' * 39}…: the key is longer than 100 characters"),
+        (
+            "  env: {A: {}}\n",
+            "7:12: spec.env.A: expected a line of text, {fromEnv: …} or {fromFile: …}, got an empty mapping",
+        ),
+        (
+            "  env: {A: {fromEnv: '1'}}\n",
+            "7:22: spec.env.A.fromEnv: expected a variable's name (letters, digits and '_'), got another text",
+        ),
         ("  env: {1A: x}\n", "7:9: spec.env.1A: expected a variable's name (letters, digits and '_') as key"),
         ("  apiKeyFile: ''\n", "7:15: spec.apiKeyFile: expected a non-empty line of text, got ''"),
         ('  binary: "a\\nb"\n', r"7:11: spec.binary: expected a non-empty line of text, got 'a\nb'"),
@@ -146,7 +154,7 @@ def test_one_broken_document_loses_none_of_its_neighbours() -> None:
         ),
         ("  engine: tgi\n", "7:11: spec.engine: expected 'llama-server', got 'tgi'"),
         ("  ctx: 1\n  ctx: 2\n", "8:3: the key 'ctx' is here twice"),
-        ("  ctx: 1e999\n", "7:8: the number is too large, or none"),
+        ("  ctx: 1e999\n", "7:8: the number is too large"),
         ("  binary: 2024-01-01\n", "7:11: this reads as a date: put it in quotes"),
         (
             "\tctx: 1\n",
@@ -242,6 +250,17 @@ def test_a_directive_does_not_reach_the_next_document() -> None:
     parsed = read(f"%YAML 1.1\n---\n{HEAD}---\n{HEAD.replace('chat', 'next')}")
     assert [document.name for document in parsed.documents] == ["next"]
     assert [problem.server for problem in parsed.problems] == ["chat"]
+
+
+@pytest.mark.parametrize("error", [RecursionError, MemoryError, IndexError, AssertionError])
+def test_whatever_the_yaml_library_raises_is_a_problem(monkeypatch: pytest.MonkeyPatch, error: type[Exception]) -> None:
+    def stumble(_: str) -> None:
+        raise error
+
+    monkeypatch.setattr("reconciler.manifests.parse.compose", stumble)
+    assert only_problem(HEAD) == Problem(
+        FILE, f"not valid YAML ({error.__name__})", 1, 1, server="chat", kind="LlamaServer"
+    )
 
 
 def test_a_file_above_the_limit_is_refused_unread() -> None:

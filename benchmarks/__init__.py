@@ -1,0 +1,1 @@
+"""What the program costs, measured on real llama-servers: `python -m benchmarks`."""

@@ -1,0 +1,170 @@
+"""`apply`: put documents into the manifests, have everything brought to what they say, and wait for it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.controller import Controller, open_controller
+from reconciler.cli.diff import is_refused, preview, print_preview
+from reconciler.cli.documents import (
+    Checked,
+    Source,
+    check_together,
+    read_files,
+    read_sources,
+    shown_folder,
+)
+from reconciler.cli.failure import BAD_INPUT, FAILED, Failure, refuse_unknown
+from reconciler.cli.follow import Followed, follow, snapshot
+from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.judging import Item, Verdict, as_declared, uid_of
+from reconciler.cli.output import plural, print_problems
+from reconciler.cli.terminal import clean
+from reconciler.cli.waiting import waits
+from reconciler.installation import is_controller_running
+from reconciler.manifests import edit
+
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
+
+OUTCOMES = ("started", "changed", "unchanged", "stopped", "failed")
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is to be applied, all of it checked."""
+
+    settings: "Settings"
+    given: Sequence[Source]
+    checked: Checked
+    named: Sequence[str]
+    """Servers that count for the result; empty: all."""
+    before: Mapping[str, Item]
+
+    @property
+    def state(self) -> Path:
+        return Path(self.settings.state)
+
+
+@click.command(cls=Verb, short_help="Bring the servers to what the manifests say, and wait until they are.")
+@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
+@click.option("-f", "--filename", "paths", multiple=True, metavar="FILE|DIR|-", help="Put these manifests in force.")
+@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@click.option("--prune", is_flag=True, help="Confirm the removal of servers whose manifests are gone.")
+@waits
+@pass_invocation
+def apply(
+    invocation: Invocation,
+    names: tuple[str, ...],
+    paths: tuple[str, ...],
+    dry_run: bool,
+    prune: bool,
+    timeout: float | None,
+) -> int:
+    """Bring the servers to what the manifests say, and wait until they are.
+
+    Each document of -f takes the place of the one of its name, wherever that is declared; a new one becomes NAME.yaml.
+    Without a running controller this command does a controller's work, and leaves the servers running.
+
+    Exit code: 0 the named servers (else those of -f, else all) are as declared, 1 not, 2 the input has errors.
+    """
+    settings = invocation.existing_or_new()
+    given = read_sources(paths)
+    if paths and not given:
+        raise Failure(f"no manifests in {', '.join(paths)}", "manifests end in .yaml or .yml", exit_code=BAD_INPUT)
+    if dry_run:
+        answer = preview(settings, given)
+        print_preview(answer)
+        return BAD_INPUT if is_refused(answer) else 0
+    task = _check(settings, given, names)
+    _write(task)
+    with open_controller(task.state, lambda: settings, "apply") as controller:
+        answer = _reconcile(controller, prune=prune)
+        if timeout is None:
+            click.echo("asked for; see how it goes with: reconciler get servers -w")
+            return 0
+        return _wait(task, answer, timeout)
+
+
+def _check(settings: "Settings", given: Sequence[Source], names: Sequence[str]) -> _Task:
+    """Check everything before anything is touched. Raises Failure."""
+    folder = Path(settings.manifests)
+    if not folder.is_dir() and not given:
+        message = f"the manifests folder {folder} does not exist"
+        raise Failure(
+            message, "make it, name another with --manifests, or: reconciler apply -f FILE", exit_code=BAD_INPUT
+        )
+    present = read_files(folder, shown_folder(settings.manifests)) if folder.is_dir() else []
+    checked = check_together(given, present)
+    if checked.problems:
+        print_problems([str(problem) for problem in checked.problems])
+        count = plural(len(checked.problems), "error")
+        raise Failure(
+            f"{count} in the manifests; nothing was changed", "correct them, and apply again", exit_code=BAD_INPUT
+        )
+    state = Path(settings.state)
+    before = snapshot(state, None, controller=is_controller_running(state))
+    declared = [document.name for document in checked.documents]
+    refuse_unknown(names, [*declared, *before], exit_code=BAD_INPUT)
+    ours = {document.name for source in given for document in source.parse().documents}
+    return _Task(settings, given, checked, names or sorted(ours), before)
+
+
+def _write(task: _Task) -> None:
+    """Put each given document into the manifests folder. Raises Failure."""
+    root = Path(task.settings.manifests)
+    for source in task.given:
+        for document in source.parse().documents:
+            try:
+                path = edit.put(root, source.text_of(document), document, task.checked.documents)
+            except (OSError, ValueError) as error:
+                message = f"'{document.name}' cannot be written into {root}: {error}"
+                raise Failure(message, "what was written before it stays; apply again") from None
+            click.echo(f"{document.name}  written to {shown_folder(str(path))}")
+
+
+def _reconcile(controller: Controller, *, prune: bool) -> Mapping[str, Any]:
+    answer = controller.reconcile()
+    if prune and answer["prunable"]:
+        controller.request("prune", answer["prunable"])
+        answer = controller.reconcile()
+    # The files may have changed since they were checked.
+    print_problems([problem["text"] for problem in answer["problems"]])
+    if answer["folderProblem"]:
+        click.echo(f"warning: {clean(answer['folderProblem'])}", err=True)
+    return answer
+
+
+def _wait(task: _Task, answer: Mapping[str, Any], timeout: float) -> int:
+    names = list(task.named) or sorted({*task.before, *snapshot(task.state, None, controller=True)})
+    followed = follow(task.state, names, as_declared, timeout=timeout, known=list(task.before))
+    for why in sorted(
+        {str(answer["held"][name]) for name in names if name in answer["held"]} - {answer["folderProblem"]}
+    ):
+        click.echo(f"held: {clean(why)}", err=True)
+    counts = Counter(_outcome(name, task.before.get(name), followed) for name in names)
+    click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES))
+    if followed.failed:
+        worst = next((name for name in followed.failed if name in followed.items), None)
+        if worst:
+            click.echo(f"hint: reconciler describe server {worst}", err=True)
+        return FAILED
+    return BAD_INPUT if answer["problems"] else 0
+
+
+def _outcome(name: str, before: Item | None, followed: Followed) -> str:
+    """What became of a server, compared with how it was."""
+    after = followed.items.get(name)
+    if followed.judgements[name].verdict is not Verdict.DONE:
+        return "failed"
+    ran, runs = (uid_of(item) if item else None for item in (before, after))
+    if runs is None:
+        return "stopped" if ran or (before and not after) else "unchanged"
+    if ran is None:
+        return "started"
+    same = before and after and before["status"]["generation"] == after["status"]["generation"]
+    return "unchanged" if ran == runs and same else "changed"

@@ -1,0 +1,196 @@
+"""`describe`: all that is known of a server, for reading."""
+
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli.advice import advice
+from reconciler.cli.failure import BAD_INPUT, Failure, refuse_unknown
+from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, age, event_row, restart_row
+from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.output import show
+from reconciler.cli.servers import context_size, restart_count
+from reconciler.cli.tables import Table
+from reconciler.cli.terminal import clean, paint
+from reconciler.core.durations import describe_duration
+from reconciler.installation import is_controller_running
+from reconciler.store import read
+
+EVENTS, RESTARTS = 10, 5
+"""How many of the newest are shown."""
+TAIL = 5
+"""Lines of the log of the last instance that ended unasked."""
+LABEL = 16
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the database says of a server."""
+
+    item: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    restarts: Sequence[Mapping[str, Any]]
+    launch: Mapping[str, Any] | None
+    state: Path
+    now: float
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        return self.item["status"]  # type: ignore[no-any-return]
+
+
+@click.command(cls=Verb, short_help="Show all that is known of a server.")
+@click.argument("resource", metavar="server")
+@click.argument("name", type=SERVER_NAME)
+@pass_invocation
+def describe(invocation: Invocation, resource: str, name: str) -> None:
+    """Show all that is known of a server, and what can be done when it is in trouble."""
+    if resource not in ("server", "servers"):
+        message = f"'{resource}' cannot be described"
+        raise Failure(message, "only servers can: reconciler describe server NAME", exit_code=BAD_INPUT)
+    state = invocation.state_folder()
+    try:
+        with read.opened(state) as db:
+            refuse_unknown([name], read.names(db))
+            now = time.time()
+            (item,) = read.servers(db, [name], now=now, controller=is_controller_running(state))
+            restarts = read.restarts(db, [name])
+            launch = read.launch(db, restarts[-1]["uid"]) if restarts else None
+            known = _Known(item, read.events(db, [name], limit=EVENTS), restarts, launch, state, now)
+    except read.ReadError as error:
+        raise Failure(str(error)) from None
+    show("\n".join(_lines(known)))
+
+
+def _lines(known: _Known) -> Iterable[str]:
+    yield from _head(known)
+    yield from _section("Spec", _tree(known.item["spec"]))
+    yield from _section("Conditions", _conditions(known))
+    yield from _section("Instance", _instance(known))
+    yield from _section("Models", [clean(_model(model)) for model in known.status["models"]])
+    yield from _section("Launch of the last instance", _launch(known))
+    table = Table(EVENT_HEADERS, width=None)
+    yield from _section(
+        "Events", table.lines([event_row(one, known.now) for one in known.events]) if known.events else ()
+    )
+    last = known.restarts[-RESTARTS:]
+    table = Table(RESTART_HEADERS, width=None)
+    yield from _section("Restarts", table.lines([restart_row(one, known.now) for one in last]) if last else ())
+    yield from _section("Last lines of its last log", _tail(known))
+    yield from _field_lines([("Log", f"reconciler logs {known.item['metadata']['name']} -f   ({_log_path(known)})")])
+    yield from _field_lines(advice(known.item, known.restarts))
+
+
+def _head(known: _Known) -> Iterable[str]:
+    metadata, status = known.item["metadata"], known.status
+    source = metadata.get("source")
+    declared = f"{source['file']}:{source['line']}, generation {status['generation']}" if source else "never accepted"
+    yield from _field_lines([("Name", metadata["name"])])
+    yield f"{'Phase:':<{LABEL}} {paint(status['phase'], status['phase'])}"
+    yield from _field_lines(
+        [
+            ("Message", status["message"]),
+            ("Declared in", declared),
+            ("Labels", _pairs(metadata["labels"])),
+            ("Annotations", _pairs(metadata["annotations"])),
+            ("Restarts", restart_count(status, known.now)),
+            ("Last error", status["lastError"]),
+        ]
+    )
+
+
+def _field_lines(fields: Iterable[tuple[str, str]]) -> Iterable[str]:
+    return [f"{heading + ':':<{LABEL}} {clean(text)}" for heading, text in fields if text]
+
+
+def _section(heading: str, lines: Iterable[str]) -> list[str]:
+    content = [f"  {line}" for line in lines]
+    return [f"{heading}:", *content] if content else []
+
+
+def _pairs(mapping: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in mapping.items())
+
+
+def _tree(value: Mapping[str, Any], indent: str = "") -> Iterable[str]:
+    """A spec as it is written, one field a line."""
+    for key, found in value.items():
+        if isinstance(found, Mapping) and found:
+            yield f"{indent}{clean(key)}:"
+            yield from _tree(found, indent + "  ")
+        elif isinstance(found, list):
+            yield f"{indent}{clean(key)}: [{', '.join(clean(_scalar(one)) for one in found)}]"
+        else:
+            yield f"{indent}{clean(key)}: {clean(_scalar(found))}"
+
+
+def _scalar(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _conditions(known: _Known) -> list[str]:
+    found = known.status["conditions"]
+    rows = [[c["type"], c["status"], c["reason"], age(c["lastTransitionTime"], known.now), c["message"]] for c in found]
+    return Table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), width=None).lines(rows) if rows else []
+
+
+def _instance(known: _Known) -> Iterable[str]:
+    instance, spec = known.status["instance"], known.item["spec"]
+    if instance is None:
+        return []
+    effective = known.status["effective"] or {}
+    host = spec.get("host", "127.0.0.1")
+    address = f"http://{f'[{host}]' if ':' in host else host}:{instance['port']}"
+    fields = [
+        ("uid", instance["uid"]),
+        ("pid", str(instance["pid"] or "not spawned yet")),
+        ("address", address),
+        ("started", f"{instance['startedAt']}, {describe_duration(known.status['uptimeSeconds'])} ago"),
+        ("ready", instance["readyAt"] or "not yet"),
+        ("fingerprint", known.status["fingerprint"]),
+        ("context", context_size(spec, known.status["effective"])),
+        ("slots", str(effective.get("slots") or "")),
+        ("gpu layers", str(effective.get("gpuLayers") or "")),
+        ("unverified", effective.get("unverified", "")),
+    ]
+    return [f"{name + ':':<{LABEL - 2}} {clean(text)}" for name, text in fields if text]
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    known = {"size": "bytes", "parameters": "parameters", "trainedContext": "tokens of trained context"}
+    facts = [f"{model[key]:,} {unit}" for key, unit in known.items() if isinstance(model.get(key), int)]
+    return ", ".join([str(model.get("id", "")), *facts])
+
+
+def _launch(known: _Known) -> list[str]:
+    """A line for a shell; secrets stand as references, which the shell resolves."""
+    if not known.launch:
+        return []
+    variables = [f"{name}={_shell_value(value)}" for name, value in known.launch.get("env", {}).items()]
+    return [clean(" ".join([*variables, shlex.join(known.launch["argv"])]))]
+
+
+def _shell_value(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return shlex.quote(str(value))
+    if "from_env" in value:
+        return f'"${{{value["from_env"]}}}"'
+    return f'"$(cat {shlex.quote(str(value.get("from_file", "")))})"'
+
+
+def _tail(known: _Known) -> list[str]:
+    """The end of the last log, where the end was nobody's wish."""
+    ended = [start for start in known.restarts if start["endedAt"]]
+    if not ended or ended[-1]["stopReason"] or known.status["instance"]:
+        return []
+    return [clean(line) for line in ended[-1]["logTail"].splitlines()[-TAIL:]]
+
+
+def _log_path(known: _Known) -> Path:
+    folder = known.state / "logs" / str(known.item["metadata"]["name"])
+    return folder / f"{known.restarts[-1]['uid']}.log" if known.restarts else folder

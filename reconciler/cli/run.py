@@ -1,0 +1,37 @@
+"""`run`: the controller in the foreground."""
+
+import click
+
+from reconciler.cli.failure import Failure
+from reconciler.cli.invocation import Invocation, Verb, pass_invocation
+
+
+@click.command(cls=Verb, short_help="Run the controller in the foreground.")
+@click.option(
+    "--on-exit",
+    type=click.Choice(["leave", "stop"]),
+    default="leave",
+    show_default=True,
+    help="What becomes of the servers when the controller ends.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How decisions are logged.",
+)
+@pass_invocation
+def run(invocation: Invocation, on_exit: str, log_format: str) -> int:
+    """Run the controller in the foreground: watch the manifests, and keep the servers as they say.
+
+    SIGTERM and Ctrl-C end it and leave the servers running; the next run takes them over.
+    """
+    settings = invocation.settings()
+    from reconciler.controller import daemon  # noqa: PLC0415 - a controller's imports take a while
+    from reconciler.store.writer import NewerDatabaseError  # noqa: PLC0415
+
+    try:
+        return daemon.run(settings, on_exit=on_exit, log_format=log_format)
+    except NewerDatabaseError as error:
+        raise Failure(str(error)) from None

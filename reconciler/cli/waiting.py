@@ -1,0 +1,42 @@
+"""The options of verbs that wait until what they asked for is done."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from reconciler.core.durations import parse_duration
+
+
+class Duration(click.ParamType[float]):
+    """A duration such as `500ms`, `10s`, `5m`; the value is in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises a usage error for anything else."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
+_timeout = click.option(
+    "--timeout", type=Duration(), default="5m", show_default=True, metavar="DURATION", help="Longest wait."
+)
+_wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done, or only ask for it.")
+
+
+def waits(function: Callable[..., int]) -> Callable[..., int]:
+    """Give a verb `--no-wait` and `--timeout`; the function gets `timeout` in seconds, or None for not waiting."""
+
+    @functools.wraps(function)
+    def with_timeout(*arguments: Any, wait: bool, timeout: float, **named: Any) -> int:
+        return function(*arguments, timeout=timeout if wait else None, **named)
+
+    for option in (_timeout, _wait):
+        with_timeout = option(with_timeout)
+    return with_timeout

@@ -1,0 +1,416 @@
+"""A machine in memory: processes, rows and files, and a controller that may die between any two of its steps.
+
+Plans are carried out as the executor does it: commit the intents, do the deeds, commit what came of them.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reconciler.core.accept import Acceptance, Memory, Seen, accept
+from reconciler.core.fingerprint import fingerprint
+from reconciler.core.model import (
+    Desired,
+    Document,
+    Event,
+    Exit,
+    FinishRequest,
+    Forget,
+    GateFacts,
+    Health,
+    HealthState,
+    History,
+    Identity,
+    Instance,
+    Kill,
+    Limits,
+    Listener,
+    Now,
+    Observed,
+    Phase,
+    Plan,
+    Problem,
+    Process,
+    Requests,
+    SaveInstance,
+    SaveServer,
+    ServerRecord,
+    Stamp,
+    Start,
+    Status,
+    Terminate,
+    Wanted,
+)
+from reconciler.core.plan import plan
+from reconciler.core.ports import hosts_overlap
+from reconciler.core.spec import ServerSpec, dump_spec
+
+OPEN = GateFacts(identity="binary-1 model-1")
+MOST_PASSES = 12
+"""Passes at one moment after which the controller is said to run in circles."""
+Action = Start | SaveInstance | SaveServer | Forget | FinishRequest | Terminate | Kill
+
+
+class ControllerDied(BaseException):
+    """The controller was killed between two of its steps."""
+
+
+def spec_of(**fields: Any) -> ServerSpec:
+    return ServerSpec.model_validate({"model": "m.gguf", **fields})
+
+
+def document_of(name: str, *, file: str = "", labels: dict[str, str] | None = None, **fields: Any) -> Document:
+    return Document("LlamaServer", name, file or f"{name}.yaml", spec_of(**fields), labels or {}, line=1)
+
+
+def fingerprint_of(spec: ServerSpec) -> str:
+    return fingerprint(spec, [str(spec.model), spec.host, str(spec.port), str(spec.ctx)])
+
+
+def health_of(state: HealthState = HealthState.OK, **fields: Any) -> Health:
+    return Health(state, **{"verified": True, **fields})
+
+
+@dataclass
+class Simulated:
+    """A process that bears our mark."""
+
+    uid: str
+    server: str
+    identity: Identity
+    fingerprint: str = ""
+    port: int = 0
+    host: str = "127.0.0.1"
+    leader: bool = True
+    alive: bool = True
+    exit: Exit | None = None
+    health: Health = field(default_factory=Health)
+    ready_at: float = float("inf")
+    """Monotonic time from which it answers 200."""
+    exits_at: float = float("inf")
+    exits_as: Exit = field(default_factory=lambda: Exit(code=1))
+    obeys: bool = True
+    """SIGTERM ends it."""
+    killable: bool = True
+    """SIGKILL ends it; not so in the kernel's uninterruptible sleep."""
+    answers: HealthState = HealthState.OK
+    """What it answers once it has been verified."""
+    asked_at: float = 0.0
+
+    def end(self, exit_: Exit) -> None:
+        self.alive, self.exit = False, exit_
+
+    def seen(self) -> Process:
+        log = "" if self.alive else "a line\nthe last line"
+        return Process(
+            self.uid,
+            self.server,
+            self.identity,
+            self.leader,
+            self.alive,
+            self.fingerprint,
+            self.port,
+            self.exit,
+            log,
+            health=self.health if self.alive else Health(),
+        )
+
+
+@dataclass
+class World:
+    """All that a controller sees and keeps, and what it did."""
+
+    now: Now = Now(1000.0, 1_700_000_000.0, "boot-1")
+    files: dict[str, Document] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    folder_failed: str = ""
+    limits: Limits = Limits()
+    gates: dict[str, GateFacts] = field(default_factory=dict)
+    strangers: list[Listener] = field(default_factory=list)
+    on_spawn: Callable[[Simulated], None] = lambda process: None
+    """Decides how a new process will behave. An OSError is a spawn that fails."""
+
+    documents: dict[str, Document] = field(default_factory=dict)
+    records: dict[str, ServerRecord] = field(default_factory=dict)
+    instances: dict[str, Instance] = field(default_factory=dict)
+    ended: list[Instance] = field(default_factory=list)
+    ports: dict[str, int] = field(default_factory=dict)
+    requests: dict[str, dict[str, int]] = field(default_factory=lambda: {"stop": {}, "restart": {}, "prune": {}})
+
+    processes: list[Simulated] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    sent: list[tuple[str, Identity]] = field(default_factory=list)
+    starts: list[Start] = field(default_factory=list)
+    last: Plan = Plan()
+    memory: Memory = Memory()
+    acceptance: Acceptance = field(default_factory=lambda: Acceptance({}))
+    spawned: int = 0
+    asked: int = 0
+    steps_left: int | None = None
+    """Steps of the executor until the controller dies."""
+
+    # -- what people and the machine do
+
+    def declare(self, name: str, **fields: Any) -> Document:
+        self.files[name] = document_of(name, **fields)
+        return self.files[name]
+
+    def ask(self, kind: str, name: str) -> int:
+        self.asked += 1
+        return self.requests[kind].setdefault(name, self.asked)
+
+    def advance(self, seconds: float) -> None:
+        self.now = replace(self.now, monotonic=self.now.monotonic + seconds, wall=self.now.wall + seconds)
+
+    def add_process(self, server: str, uid: str, **fields: Any) -> Simulated:
+        self.spawned += 1
+        ticks = round(self.now.monotonic * 100) + self.spawned
+        process = Simulated(uid, server, Identity(self.now.boot, 100 + self.spawned, ticks), **fields)
+        self.processes.append(process)
+        return process
+
+    def reboot(self, boot: str) -> None:
+        self.processes.clear()
+        self.now = Now(5.0, self.now.wall + 60.0, boot)
+        self.new_controller()
+
+    def new_controller(self) -> None:
+        """What the old one knew by heart is lost: how processes ended, and what it had asked them."""
+        self.memory = Memory()
+        self.processes = [process for process in self.processes if process.alive]
+        for process in self.processes:
+            instance = self.instances.get(process.server)
+            known = instance is not None and instance.uid == process.uid and instance.first_ready is not None
+            process.health = Health(verified=known)
+
+    # -- what a test asks
+
+    def process(self, name: str) -> Simulated:
+        """The live process of a server that has one."""
+        [process] = [process for process in self.processes if process.server == name and process.alive]
+        return process
+
+    def alive(self, name: str) -> list[Simulated]:
+        return [process for process in self.processes if process.server == name and process.alive]
+
+    def status(self, name: str) -> Status:
+        status = self.records[name].status
+        assert status is not None
+        return status
+
+    def phase(self, name: str) -> Phase:
+        return self.status(name).phase
+
+    def reason(self, name: str, condition: str = "Ready") -> str:
+        return next(found.reason for found in self.status(name).conditions if found.type == condition)
+
+    def told(self, reason: str) -> list[str]:
+        return [event.message for event in self.events if event.reason == reason]
+
+    # -- a pass of the controller
+
+    def inputs(self) -> tuple[Desired, Observed, History, Requests, Now]:
+        seen = Seen(tuple(self.files.values()), self.problems, self.folder_failed)
+        confirmed = frozenset(self.requests["prune"])
+        self.acceptance = accept(self.documents, seen, self.memory, self.now.monotonic, confirmed)
+        self.memory, self.documents = self.acceptance.memory, dict(self.acceptance.documents)
+        for name in self.acceptance.removed:
+            self.requests["prune"].pop(name, None)
+        history = History(dict(self.records), dict(self.instances), dict(self.ports))
+        requests = Requests(dict(self.requests["stop"]), dict(self.requests["restart"]))
+        return self._desired(), self._observed(requests), history, requests, self.now
+
+    def _desired(self) -> Desired:
+        accepted = self.acceptance
+        servers = {
+            name: Wanted(
+                document,
+                fingerprint_of(document.spec),
+                accepted.problems.get(name, ()),
+                accepted.held.get(name, ""),
+            )
+            for name, document in accepted.documents.items()
+        }
+        invalid = {name: found for name, found in accepted.problems.items() if name not in servers}
+        return Desired(servers, invalid, bool(accepted.general or accepted.folder_problem), self.limits)
+
+    def _observed(self, requests: Requests) -> Observed:
+        processes: dict[str, tuple[Process, ...]] = {}
+        for process in self.processes:
+            processes[process.server] = (*processes.get(process.server, ()), process.seen())
+        due = [name for name in self.documents if self._may_start(name, requests)]
+        gates = {name: self.gates.get(name, OPEN) for name in due}
+        return Observed(processes, gates, (*self.strangers, *self._listeners()))
+
+    def _may_start(self, name: str, requests: Requests) -> bool:
+        spec, instance = self.documents[name].spec, self.instances.get(name)
+        if spec.suspend or name in requests.stop:
+            return False
+        if instance is None or not any(p.alive and p.uid == instance.uid for p in self.processes):
+            return True
+        return instance.fingerprint != fingerprint_of(spec) or name in requests.restart
+
+    def _listeners(self) -> Iterable[Listener]:
+        for process in self.processes:
+            if process.alive and process.leader and process.port:
+                yield Listener(process.host, process.port, process.identity.pid, "llama-server", process.uid)
+
+    def run(self) -> Plan:
+        """One pass."""
+        inputs = self.inputs()
+        self.last = plan(*inputs)
+        self.execute(self.last, inputs[0])
+        open_uids = {instance.uid for instance in self.instances.values()}
+        self.processes = [process for process in self.processes if process.alive or process.uid in open_uids]
+        return self.last
+
+    def settle(self) -> Plan:
+        """Passes until nothing is left to do at this moment."""
+        for _ in range(MOST_PASSES):
+            if not self.run().actions:
+                return self.last
+        raise AssertionError(f"still busy after {MOST_PASSES} passes at one moment: {self.last.actions}")
+
+    # -- the executor
+
+    def execute(self, decided: Plan, desired: Desired) -> None:
+        starts = [action for action in decided.actions if isinstance(action, Start)]
+        self._step()
+        self.events.extend(decided.events)
+        for action in decided.actions:
+            self.record(action)
+        intents = [self._intend(start, desired.servers[start.server]) for start in starts]
+        for action in decided.actions:
+            if isinstance(action, Terminate | Kill):
+                self._step()
+                self.signal(action)
+        outcomes = [self._spawn(intent) for intent in intents]
+        self._step()
+        self.instances.update({outcome.server: outcome for outcome in outcomes})
+
+    def _step(self) -> None:
+        if self.steps_left is not None:
+            self.steps_left -= 1
+            if self.steps_left < 0:
+                self.steps_left = None
+                raise ControllerDied
+
+    def record(self, action: Action) -> None:
+        match action:
+            case SaveInstance(instance):
+                self.save_instance(instance)
+            case SaveServer(record):
+                self.records[record.name] = record
+            case Forget(server):
+                for table in (self.records, self.instances, self.ports, *self.requests.values()):
+                    table.pop(server, None)
+            case FinishRequest(request):
+                for pending in self.requests.values():
+                    for name in [name for name, number in pending.items() if number == request]:
+                        del pending[name]
+
+    def save_instance(self, instance: Instance) -> None:
+        if instance.ended is None:
+            self.instances[instance.server] = instance
+            return
+        self.ended.append(instance)
+        if self.instances.get(instance.server, instance).uid == instance.uid:
+            self.instances.pop(instance.server, None)
+
+    def signal(self, action: Terminate | Kill) -> None:
+        self.sent.append((type(action).__name__, action.identity))
+        for process in self.processes:
+            if process.identity == action.identity and process.alive:
+                if isinstance(action, Terminate) and process.obeys:
+                    process.end(Exit(code=0))
+                elif isinstance(action, Kill) and process.killable:
+                    process.end(Exit(signal=9))
+
+    def _intend(self, start: Start, wanted: Wanted) -> Instance:
+        self.starts.append(start)
+        self.spawned += 1
+        intent = Instance(
+            uid=f"uid-{self.spawned}",
+            server=start.server,
+            fingerprint=wanted.fingerprint,
+            generation=wanted.document.generation,
+            port=start.port,
+            intent=Stamp.of(self.now),
+            trigger=start.trigger,
+            attempt=start.attempt,
+            delay=start.delay,
+            spec=dump_spec(wanted.spec),
+        )
+        self.ports[start.server] = start.port
+        self.instances[start.server] = intent
+        return intent
+
+    def _spawn(self, intent: Instance) -> Instance:
+        self._step()
+        process = self.add_process(
+            intent.server, intent.uid, fingerprint=intent.fingerprint, port=intent.port, host=host_of(intent)
+        )
+        try:
+            self.on_spawn(process)
+        except OSError as error:
+            self.processes.remove(process)
+            return replace(intent, diagnosis="SpawnFailed", evidence=str(error))
+        return replace(intent, identity=process.identity)
+
+    # -- what happens by itself
+
+    def let_happen(self) -> None:
+        """Exits that are due, and what the probes of this moment say."""
+        for process in self.processes:
+            if process.alive and self.now.monotonic >= process.exits_at:
+                process.end(process.exits_as)
+            elif process.alive:
+                self._probe(process)
+
+    def _probe(self, process: Simulated) -> None:
+        now, health = self.now.monotonic, process.health
+        instance = self.instances.get(process.server)
+        if instance is None or instance.uid != process.uid:
+            process.health = Health()
+        elif not health.verified:
+            ready = now >= process.ready_at and process.answers is HealthState.OK
+            process.health = health_of() if ready else Health(HealthState.LOADING)
+        elif process.answers is not HealthState.FAILING:
+            process.health = health_of(process.answers)
+        elif now >= process.asked_at + self.period(process):
+            process.asked_at = now
+            process.health = health_of(HealthState.FAILING, failures=health.failures + 1, message="no answer")
+
+    def period(self, process: Simulated) -> float:
+        document = self.documents.get(process.server)
+        return document.spec.probes.liveness.period if document else 5.0
+
+    def next_happening(self) -> float:
+        """Monotonic time of the next exit or health change."""
+        times = [float("inf")]
+        for process in self.processes:
+            if process.alive:
+                hangs = process.health.verified and process.answers is HealthState.FAILING
+                times.append(process.exits_at)
+                times.append(process.asked_at + self.period(process) if hangs else float("inf"))
+                times.append(process.ready_at if not process.health.verified else float("inf"))
+        return min(at for at in times if at > self.now.monotonic or at == float("inf"))
+
+    def follow(self) -> bool:
+        """Settle, then let time pass until the plan wants to look or something happens; False when neither comes."""
+        self.let_happen()
+        self.settle()
+        wakes = [at for at in (self.last.wake_at, self.acceptance.wake_at) if at is not None]
+        at = min([*wakes, self.next_happening()])
+        if at == float("inf"):
+            return False
+        self.advance(max(at - self.now.monotonic, 0.001))
+        return True
+
+
+def host_of(instance: Instance) -> str:
+    return str(instance.spec.get("host", "127.0.0.1"))
+
+
+def collide(one: Simulated, other: Simulated) -> bool:
+    return bool(one.port) and one.port == other.port and hosts_overlap(one.host, other.host)
