@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 60.0
 PAUSE = 0.01
 """Seconds between rounds: polling without a pause takes the CPU that the servers load with."""
 
@@ -22,9 +23,7 @@ def main() -> None:
     children: list[subprocess.Popen[bytes]] = []
     try:
         children.extend(spawn(launch) for launch in launches)
-        pending = [int(launch["port"]) for launch in launches]
-        while pending := [port for port in pending if not is_healthy(port)]:
-            time.sleep(PAUSE)
+        wait_for_all([int(launch["port"]) for launch in launches])
         print(json.dumps({"began": began, "ready": time.monotonic()}))
     finally:
         for child in children:
@@ -45,6 +44,15 @@ def spawn(launch: dict[str, Any]) -> "subprocess.Popen[bytes]":
             cwd="/",
             start_new_session=True,
         )
+
+
+def wait_for_all(ports: list[int]) -> None:
+    """Poll those that have not answered yet, round after round. Raises TimeoutError."""
+    deadline = time.monotonic() + PATIENCE
+    while ports := [port for port in ports if not is_healthy(port)]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no healthy server within {PATIENCE:g} s on ports {ports}")
+        time.sleep(PAUSE)
 
 
 def is_healthy(port: int) -> bool:

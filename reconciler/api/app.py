@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -57,7 +58,12 @@ def create_app(controller: Controller) -> Starlette:
     async def requests(request: Request) -> JSONResponse:
         body = await _body(request)
         kind, servers = body.get("kind"), body.get("servers")
-        if kind not in KINDS or not isinstance(servers, list) or not all(isinstance(name, str) for name in servers):
+        if (
+            not isinstance(kind, str)
+            or kind not in KINDS
+            or not isinstance(servers, list)
+            or not all(isinstance(name, str) for name in servers)
+        ):
             raise BadRequestError(f"expected kind (one of {', '.join(sorted(KINDS))}) and servers (a list of names)")
         return JSONResponse({"requests": await controller.request(kind, servers)})
 
@@ -75,7 +81,12 @@ def create_app(controller: Controller) -> Starlette:
     ]
     return Starlette(
         routes=[Route(path, endpoint, methods=[method]) for path, endpoint, method in routes],
-        exception_handlers={BadRequestError: _bad_request, UnknownServersError: _unknown},
+        exception_handlers={
+            BadRequestError: _bad_request,
+            UnknownServersError: _unknown,
+            HTTPException: _http_error,
+            Exception: _failed,
+        },
     )
 
 
@@ -100,6 +111,17 @@ def _is_text_of_file(item: object) -> bool:
 
 async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, status_code=400)
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path}: {error.detail}"
+    return JSONResponse({"error": message}, status_code=error.status_code, headers=error.headers)
+
+
+async def _failed(_request: Request, error: Exception) -> JSONResponse:
+    """Answered, and then raised again: the controller's log has the trace."""
+    return JSONResponse({"error": f"the controller failed: {type(error).__name__}: {error}"}, status_code=500)
 
 
 async def _unknown(_request: Request, error: Exception) -> JSONResponse:

@@ -2,9 +2,11 @@
 
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -16,6 +18,23 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+class _OwnersSocket(socket.socket):
+    """Turns other users away: an abstract name has no file mode that would (unix(7))."""
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        if hasattr(socket, "SO_PEERCRED") and _peer(connection) not in (0, os.geteuid()):
+            connection.close()
+            raise ConnectionAbortedError("another user")
+        return connection, address
+
+
+def _peer(connection: socket.socket) -> int:
+    """The user id of who connected."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
 
 
 class SocketServer:
@@ -45,12 +64,15 @@ def _bind(path: str) -> socket.socket:
     if not path.startswith("\0"):
         with suppress(FileNotFoundError):
             Path(path).unlink()
-    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server = _OwnersSocket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
         server.bind(path)
+    except OSError:
+        server.close()
+        raise
     finally:
         os.umask(before)
     server.listen(64)
-    server.setblocking(False)  # noqa: FBT003 - the socket's own signature
+    server.setblocking(False)
     return server

@@ -24,6 +24,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "version": ("version", "Print the version."),
 }
 """Each verb's module and its line in the help."""
+COMPLETION = "_RECONCILER_COMPLETE"
+"""Set by a shell that asks how a word goes on (click's shell completion)."""
 SIGPIPE_EXIT = 141
 """128 + SIGPIPE: what a shell sees of a program whose reader went away."""
 
@@ -79,14 +81,21 @@ def main() -> NoReturn:
     # A terminal that cannot show a character shows another, instead of a traceback.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    sys.exit(_invoke(sys.argv[1:]))
+    if COMPLETION in os.environ:
+        cli.main(prog_name="reconciler")
+    sys.exit(invoke(sys.argv[1:]))
 
 
-def _invoke(arguments: list[str]) -> int:
+def invoke(arguments: list[str]) -> int:
+    """Run one command line; its exit code. Every error is worded on stderr."""
     invocation = Invocation()
     try:
-        code = cli.main(arguments, prog_name="reconciler", standalone_mode=False, obj=invocation)
+        # Click's own way of running a command would end at once, with code 1, where a reader has gone away.
+        with cli.make_context("reconciler", arguments, obj=invocation) as context:
+            code = cli.invoke(context)
         sys.stdout.flush()
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGPIPE_EXIT

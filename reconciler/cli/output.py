@@ -1,7 +1,6 @@
 """`-o`: lists as JSON, YAML or names."""
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +20,7 @@ def list_of(kind: str, items: Sequence[Any]) -> dict[str, Any]:
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
     """JSON; on one line with `indent` None."""
-    show(json.dumps(value, indent=indent, ensure_ascii=False))
+    _show_data(json.dumps(value, indent=indent, ensure_ascii=False))
 
 
 def print_yaml(value: Any) -> None:
@@ -35,13 +34,17 @@ def print_yaml(value: Any) -> None:
     yaml.default_flow_style = False
     yaml.width = 4096
     yaml.dump(value, text)
-    show(text.getvalue().rstrip("\n"))
+    _show_data(text.getvalue().rstrip("\n"))
+
+
+def _show_data(text: str) -> None:
+    """As it is for programs; on a terminal without what that would take for commands."""
+    show(clean_lines(text) if is_terminal() else text)
 
 
 def show(text: str) -> None:
-    """Lines of text; on a terminal without what it would take for commands."""
-    print(clean_lines(text) if is_terminal() else text)
-    sys.stdout.flush()
+    """Lines whose content is clean already."""
+    print(text, flush=True)
 
 
 def print_problems(texts: Sequence[str]) -> None:

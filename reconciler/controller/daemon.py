@@ -164,7 +164,7 @@ class Daemon:
     def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         """What would happen with these documents."""
         look = self.loop.look()
-        seen = Seen(look.documents, look.problems, look.failed)
+        seen = Seen(look.documents, look.problems, look.failed, look.empty)
         return preview_texts(self._store.documents, seen, self._store.history(), self._store.requests(), texts)
 
 

@@ -4,6 +4,7 @@ import os
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from reconciler.core.gate import FileFacts
 from reconciler.core.model import Now
@@ -27,7 +28,7 @@ class FileLooker:
     def look(self, path: str, now: Now) -> FileFacts:
         """The file's facts; it is opened only when it changed."""
         try:
-            found = os.stat(path)
+            found = os.stat(path)  # noqa: PTH116 - paths are text here
         except OSError:
             self._seen.pop(path, None)
             return FileFacts(path)
@@ -35,7 +36,10 @@ class FileLooker:
         before = self._seen.get(path)
         if before is not None and before.signature == signature and before.facts.readable:
             return before.facts
-        changed_at = now.monotonic if before else _first_change(found.st_mtime, now)
+        if before is None:
+            changed_at = _first_change(found.st_mtime, now)
+        else:
+            changed_at = before.changed_at if before.signature == signature else now.monotonic
         regular = stat.S_ISREG(found.st_mode)
         facts = FileFacts(
             path=path,
@@ -57,6 +61,6 @@ def _first_change(mtime: float, now: Now) -> float:
 
 
 def _begins_with_magic(path: str) -> bool:
-    with suppress(OSError), open(path, "rb") as file:
+    with suppress(OSError), Path(path).open("rb") as file:
         return file.read(len(MAGIC)) == MAGIC
     return False

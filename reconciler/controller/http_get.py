@@ -26,22 +26,32 @@ class Answer:
 
 
 async def http_get(host: str, port: int, path: str, *, key: str | None = None, tls: bool = False) -> Answer:
-    """Fetch a path. Raises OSError when nobody answers, and h11.RemoteProtocolError for what is not HTTP.
+    """Fetch a path.
 
-    The caller bounds the time; answers above 1 MiB are refused as not HTTP of a llama-server.
+    Raises OSError when nobody answers, h11.RemoteProtocolError for what is not HTTP, and ValueError for a path or key
+    that HTTP cannot carry. The caller bounds the time; answers above 1 MiB are refused as not HTTP of a llama-server.
     """
     address = _WILDCARDS.get(host, host)
+    connection = h11.Connection(h11.CLIENT)
+    request = _request(connection, f"[{address}]:{port}" if ":" in address else f"{address}:{port}", path, key)
     reader, writer = await asyncio.open_connection(address, port, ssl=_unverified() if tls else None)
     try:
-        connection = h11.Connection(h11.CLIENT)
-        headers = [("Host", f"{address}:{port}"), ("Connection", "close")]
-        if key:
-            headers.append(("Authorization", f"Bearer {key}"))
-        writer.write(connection.send(h11.Request(method="GET", target=path, headers=headers)) or b"")
-        writer.write(connection.send(h11.EndOfMessage()) or b"")
+        writer.write(request)
         return await _read(reader, connection)
     finally:
         writer.close()
+
+
+def _request(connection: h11.Connection, authority: str, path: str, key: str | None) -> bytes:
+    headers = [(b"Host", authority.encode()), (b"Connection", b"close")]
+    if key:
+        headers.append((b"Authorization", f"Bearer {key}".encode()))
+    try:
+        head = connection.send(h11.Request(method="GET", target=path, headers=headers))
+    except h11.LocalProtocolError:
+        # Its own text would show the key.
+        raise ValueError(f"HTTP cannot carry the path {path!r}" + (", or the key" if key else "")) from None
+    return (head or b"") + (connection.send(h11.EndOfMessage()) or b"")
 
 
 async def _read(reader: asyncio.StreamReader, connection: h11.Connection) -> Answer:
@@ -57,6 +67,8 @@ async def _read(reader: asyncio.StreamReader, connection: h11.Connection) -> Ans
             body += event.data
             if len(body) > MOST_BYTES:
                 raise h11.RemoteProtocolError("the answer is too long")
+        elif isinstance(event, h11.InformationalResponse):
+            continue
         elif isinstance(event, h11.EndOfMessage):
             return Answer(status, headers, bytes(body))
         else:

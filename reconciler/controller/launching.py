@@ -1,5 +1,7 @@
 """From a spec to what is executed: finds the binary, resolves paths, reads secrets at the last moment."""
 
+import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,9 +78,10 @@ class Launcher:
         """The first key that the server accepts, for asking it."""
         try:
             path = self._api_key_file(spec)
-            return Path(path).read_text().split()[0] if path else None
-        except (LaunchError, OSError, IndexError, UnicodeDecodeError):
+            lines = Path(path).read_text().splitlines() if path else []
+        except (LaunchError, OSError, UnicodeDecodeError):
             return None
+        return next((line for line in lines if line), None)
 
     def _binary(self, spec: ServerSpec) -> str:
         found = self._discovered()
@@ -86,8 +89,8 @@ class Launcher:
             if not found:
                 raise LaunchError("BinaryMissing", NO_BINARY)
             return found
-        wanted = str(Path(spec.binary).expanduser())
-        allowed = [str(Path(binary).expanduser()) for binary in self._settings.binaries]
+        wanted = _absolute(spec.binary)
+        allowed = [_absolute(binary) for binary in self._settings.binaries]
         if wanted not in (*allowed, found):
             raise LaunchError(
                 "BinaryNotAllowed",
@@ -97,7 +100,7 @@ class Launcher:
 
     def _discovered(self) -> str:
         if self._settings.llama_server:
-            return str(Path(self._settings.llama_server).expanduser().absolute())
+            return _absolute(self._settings.llama_server)
         found = find_llama_server(self._environ)
         return found[0] if found else ""
 
@@ -106,13 +109,13 @@ class Launcher:
 
     def _resolve(self, path: str) -> str:
         """Absolute, `~`, or relative to the models folder."""
-        return str(Path(self._settings.models) / Path(path).expanduser())
+        return os.path.join(self._settings.models, os.path.expanduser(path))  # noqa: PTH111, PTH118 - see _absolute
 
     def _api_key_file(self, spec: ServerSpec) -> str | None:
         if spec.api_key_file is None:
             return None
         path = self._resolve(spec.api_key_file)
-        if not Path(path).is_file():
+        if not os.path.isfile(path):  # noqa: PTH113 - a Path raises where the folder may not be entered
             raise LaunchError("SecretMissing", f"spec.apiKeyFile: no file at {path}; write the keys there, one a line")
         return path
 
@@ -131,14 +134,24 @@ class Launcher:
 
     def _from_environment(self, name: str, source: str) -> str:
         if source not in self._environ:
-            message = f"spec.env.{name}: the controller's environment has no {source}; set it and run the controller again"
+            message = (
+                f"spec.env.{name}: the controller's environment has no {source}; set it and run the controller again"
+            )
             raise LaunchError("SecretMissing", message)
         return self._environ[source]
 
     def _from_file(self, name: str, path: str) -> str:
         resolved = Path(self._resolve(path))
         try:
+            # A pipe would be waited for, and everything else with it.
+            if not stat.S_ISREG(resolved.stat().st_mode):
+                raise LaunchError("SecretMissing", f"spec.env.{name}: {resolved} is no file; write the value into one")
             return resolved.read_text().removesuffix("\n").removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not text"
             raise LaunchError("SecretMissing", f"spec.env.{name}: {resolved} cannot be read: {why}") from None
+
+
+def _absolute(path: str) -> str:
+    """Unlike a Path, it takes `~nobody` as written instead of raising: the file is then missing, and that is told."""
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111

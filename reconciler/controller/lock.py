@@ -33,7 +33,9 @@ def hold(state: Path, verb: str) -> Iterator[None]:
     except Timeout:
         raise HeldError(state) from None
     try:
-        (state / HOLDER).write_text(json.dumps({"pid": os.getpid(), "verb": verb}))
+        draft = state / f".{HOLDER}"
+        draft.write_text(json.dumps({"pid": os.getpid(), "verb": verb}))
+        draft.replace(state / HOLDER)
         yield
     finally:
         with suppress(OSError):

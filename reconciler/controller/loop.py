@@ -23,8 +23,8 @@ from reconciler.store.writer import Store
 log = logging.getLogger("reconciler")
 POLL = 0.25
 """Seconds between looks where the end of a process is not told."""
-STORE_RETRY = 1.0
-"""Seconds until the next look when the database could not be written."""
+RETRY = 1.0
+"""Seconds until the next look after a pass that failed."""
 
 
 @dataclass(slots=True)
@@ -96,14 +96,19 @@ class Loop:
                 self._pass(fresh=fresh)
             except sqlite3.Error as error:
                 log.error("the state cannot be written, so nothing is started or stopped: %s", error)  # noqa: TRY400
-                self._wake_at(time.monotonic() + STORE_RETRY)
+                self._wake_at(time.monotonic() + RETRY)
+            except Exception:
+                # A fault of ours must not end supervision: what runs goes on, and the next look may go well.
+                log.exception("the pass failed; looking again in %g s", RETRY)
+                self._wake_at(time.monotonic() + RETRY)
 
     def _pass(self, *, fresh: bool) -> None:
         now = self.now()
         wake_at = self._accept(now)
         history, requests = self.store.history(), self.store.requests()
         if self.stopping_all:
-            requests = replace(requests, stop={**dict.fromkeys(history.instances, 0), **requests.stop})
+            names = {*self._desired.servers, *history.instances}
+            requests = replace(requests, stop={**dict.fromkeys(names, 0), **requests.stop})
         observed = self._observer.observe(self._desired, history, requests, now, fresh=fresh)
         self._observer.probe(self._desired, history, observed)
         decided = plan(self._desired, observed, history, requests, now)
@@ -130,7 +135,7 @@ class Loop:
         before = self._accepted
         same = look is before.look and confirmed == before.confirmed
         if not same or not _is_quiet(before.acceptance, now):
-            seen = Seen(look.documents, look.problems, look.failed)
+            seen = Seen(look.documents, look.problems, look.failed, look.empty)
             acceptance = accept(self.store.documents, seen, before.acceptance.memory, now.monotonic, confirmed)
             self._save(acceptance, now)
             self._accepted = _Accepted(look, acceptance, confirmed)

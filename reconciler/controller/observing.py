@@ -44,7 +44,9 @@ class Observer:
             wanted for name, wanted in desired.servers.items() if _may_start(wanted, name, processes, history, requests)
         ]
         gates = {wanted.document.name: self._gate(wanted, now) for wanted in due}
-        ports = {wanted.spec.port for wanted in due} | {history.ports.get(wanted.document.name, "auto") for wanted in due}
+        ports = {wanted.spec.port for wanted in due} | {
+            history.ports.get(wanted.document.name, "auto") for wanted in due
+        }
         wished = frozenset(port for port in ports if isinstance(port, int))
         return Observed(processes, gates, self._runtime.listeners(wished) if due else ())
 

@@ -48,7 +48,7 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
         requests = Requests(stop=pending["stop"], restart=pending["restart"])
         connection.close()
     look = Folder(Path(settings.manifests), check_spec).look(time.monotonic())
-    seen = Seen(look.documents, look.problems, look.failed)
+    seen = Seen(look.documents, look.problems, look.failed, look.empty)
     return preview_texts(accepted, seen, history, requests, texts)
 
 
@@ -62,7 +62,7 @@ def with_texts(seen: Seen, texts: Texts) -> Seen:
         problems.extend(parsed.problems)
     kept = tuple(document for document in seen.documents if document.name not in documents)
     still_wrong = tuple(problem for problem in seen.problems if problem.server not in documents)
-    return Seen((*kept, *documents.values()), (*still_wrong, *problems), seen.failed)
+    return Seen((*kept, *documents.values()), (*still_wrong, *problems), seen.failed, seen.empty)
 
 
 def problems_data(acceptance: Acceptance) -> list[dict[str, Any]]:

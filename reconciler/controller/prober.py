@@ -21,7 +21,13 @@ DRAIN_LOOK = 0.1
 BUSY_SHARE = 0.05
 """CPU share above which a loading server is taken to make progress; answering probes takes less."""
 READ_STEP = 1024 * 1024
-"""Bytes read since the last look that are progress too."""
+"""Bytes read since the last sample that are progress too."""
+SAMPLE = 10.0
+"""Most seconds over which progress is averaged: who was idle for long need not make up for it."""
+STALL = 0.5
+"""Seconds by which a timeout may come late, or..."""
+STALL_SHARE = 0.1
+"""...this share of it; by more, and it was our own loop that stood still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,8 @@ class _Watch:
             async with asyncio.timeout(timeout):
                 health = await self._ask()
         except (OSError, TimeoutError, h11.RemoteProtocolError, ValueError) as error:
-            stalled = late > timeout or loop.time() - began > 2 * timeout
+            overdue = loop.time() - began - timeout
+            stalled = late > timeout or overdue > max(STALL, STALL_SHARE * timeout)
             health = self._unanswered(error, timeout, counts=not stalled)
         if not health.verified:
             health = self._with_progress(health)
@@ -159,8 +166,10 @@ class _Watch:
             message = f"port {target.port} is answered by another process than pid {target.pid}"
             return replace(health, state=HealthState.STRANGER, message=message)
         answer = await self._get(engine.props_path(target.spec), target.api_key)
-        if answer.status != 200:  # noqa: PLR2004 - HTTP's OK
-            effective: Effective | None = Effective(unverified=f"{engine.props_path(target.spec)} answers {answer.status}")
+        if answer.status != 200:
+            effective: Effective | None = Effective(
+                unverified=f"{engine.props_path(target.spec)} answers {answer.status}"
+            )
         else:
             effective, misfit = engine.read_props(answer.body, model_path=target.model_path)
             if misfit:
@@ -171,14 +180,14 @@ class _Watch:
             health,
             verified=True,
             effective=replace(effective or Effective(), gpu_layers=layers),
-            models=engine.read_models(models.body) if models.status == 200 else (),  # noqa: PLR2004 - HTTP's OK
+            models=engine.read_models(models.body) if models.status == 200 else (),
         )
 
     async def _busy_slots(self) -> int | None:
         engine = engine_of(self.target.spec)
-        with suppress(OSError, h11.RemoteProtocolError):
+        with suppress(OSError, h11.RemoteProtocolError, ValueError):
             answer = await self._get(engine.slots_path(self.target.spec), self.target.api_key)
-            return engine.read_slots(answer.body) if answer.status == 200 else None  # noqa: PLR2004 - HTTP's OK
+            return engine.read_slots(answer.body) if answer.status == 200 else None
         return None
 
     def _unanswered(self, error: Exception, timeout: float, *, counts: bool) -> Health:
@@ -208,6 +217,8 @@ class _Watch:
         if (worked > 0 and worked >= BUSY_SHARE * (now - then)) or grown >= READ_STEP:
             self._sampled = sample
             return replace(health, last_progress=now)
+        if now - then > SAMPLE:
+            self._sampled = sample
         return health
 
 

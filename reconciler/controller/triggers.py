@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,7 +25,7 @@ async def watch_manifests(root: Path, poke: Callable[[], None]) -> None:
         watched = _identity(root)
         if watched is not None:
             stop = asyncio.Event()
-            replaced = asyncio.create_task(_notice_replacement(root, watched, stop))
+            replaced = asyncio.create_task(_notice_replacement(root, watched, stop, poke))
             try:
                 await _watch(root, stop, poke)
             except (OSError, RuntimeError) as error:
@@ -38,29 +37,45 @@ async def watch_manifests(root: Path, poke: Callable[[], None]) -> None:
 
 
 async def _watch(root: Path, stop: asyncio.Event, poke: Callable[[], None]) -> None:
-    changes = awatch(root, watch_filter=_is_manifest, step=STEP, debounce=DEBOUNCE, stop_event=stop, recursive=True)
-    async for _ in changes:
+    batches = awatch(root, watch_filter=_matters(root), step=STEP, debounce=DEBOUNCE, stop_event=stop, recursive=True)
+    async for changes in batches:
         poke()
+        if (Change.deleted, str(root)) in changes:
+            return  # one made anew at once may get the old one's inode, and look the same
 
 
-async def _notice_replacement(root: Path, watched: tuple[int, int], stop: asyncio.Event) -> None:
+async def _notice_replacement(
+    root: Path, watched: tuple[int, int], stop: asyncio.Event, poke: Callable[[], None]
+) -> None:
     """A watch sticks to the folder it was set on: end it when the name comes to mean another one, or none."""
-    while _identity(root) == watched:
+    await asyncio.sleep(REWATCH)
+    poke()  # for what changed after the last look and before the watch was set
+    while _identity(root) == watched:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(REWATCH)
     stop.set()
 
 
 def _identity(root: Path) -> tuple[int, int] | None:
     with suppress(OSError):
-        found = os.stat(root)
+        found = root.stat()
         return found.st_dev, found.st_ino
     return None
 
 
-def _is_manifest(_change: Change, path: str) -> bool:
-    """Manifests and folders; an editor's other files are no reason to look."""
-    name = os.path.basename(path)
-    return not name.startswith(".") and (name.endswith((".yaml", ".yml")) or "." not in name) or "..data" in path
+def _matters(root: Path) -> Callable[[Change, str], bool]:
+    """Manifests and folders matter; editors' other files, and what is hidden, are no reason to look."""
+
+    def matters(change: Change, path: str) -> bool:
+        below = Path(path.removeprefix(str(root))).parts
+        if any(part.startswith(".") and part != "..data" for part in below):
+            return False
+        name = Path(path).name
+        if name.endswith((".yaml", ".yml", "..data")) or "." not in name:
+            return True
+        # A name with a dot may be a folder's, and one that is gone cannot be asked.
+        return not name.endswith(("~", ".swp", ".tmp")) and (change is Change.deleted or Path(path).is_dir())
+
+    return matters
 
 
 def start_ticking(seconds: float, tick: Callable[[], None]) -> AsyncIOScheduler:

@@ -1,6 +1,6 @@
 """Which documents are in force: the newest valid ones, else the last accepted ones. Bad input removes nothing."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +10,7 @@ from reconciler.core.ports import hosts_overlap
 PRUNE_DELAY = 2.0
 """Seconds for which a document must be missing before it counts as gone: files vanish for moments during a rename."""
 RENAME_WINDOW = 5.0
-"""A document that appeared so many seconds before another went missing may be its new name."""
+"""A document that appeared so many seconds before or after another went missing may be its new name."""
 GUARDED_SIZE = 4
 """From this many wanted servers on, losing more than half of them at once is held."""
 CONFIRM = "if this is meant, confirm it with: reconciler apply --prune"
@@ -24,6 +24,8 @@ class Seen:
     problems: tuple[Problem, ...] = ()
     failed: str = ""
     """Why the folder could not be read, if so."""
+    empty: frozenset[str] = frozenset()
+    """Files that are there, but hold nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Memory:
     """What acceptance remembers from look to look: monotonic times by name."""
 
     missing: Mapping[str, float] = field(default_factory=dict)
+    """Since when; a look that could not have seen the document does not count."""
     arrived: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -66,9 +69,16 @@ def accept(
     absent = [name for name in accepted if name not in candidates and name not in problems]
     general = tuple(problem for problem in seen.problems if not problem.server)
     missing = {name: memory.missing.get(name, now) for name in absent}
-    arrived = {**memory.arrived, **{document.name: now for document in changed if document.name not in accepted}}
+    # With nothing accepted before, nothing can have been renamed.
+    newcomers = [document.name for document in changed if accepted and document.name not in accepted]
+    arrived = {**memory.arrived, **dict.fromkeys(newcomers, now)}
     folder_problem = _folder_problem(accepted, seen)
-    held = _held(in_force, missing, arrived, seen, general, folder_problem)
+    unsure = {
+        **_emptied(in_force, missing, seen.empty),
+        **_unsure(in_force, missing, problems, general, folder_problem),
+    }
+    sure = {name: since for name, since in missing.items() if name not in unsure}
+    held = {**unsure, **_guarded(in_force, sure, arrived)}
     prunable = {name for name, why in held.items() if why.endswith(CONFIRM)}
     removed = tuple(
         name
@@ -87,7 +97,7 @@ def accept(
         prunable=tuple(sorted(prunable.difference(removed))),
         folder_problem=folder_problem,
         memory=Memory(
-            {name: since for name, since in missing.items() if name not in removed},
+            {name: now if name in unsure else since for name, since in missing.items() if name not in removed},
             {name: since for name, since in arrived.items() if missing or now - since < RENAME_WINDOW},
         ),
         wake_at=min(waiting, default=None),
@@ -194,28 +204,35 @@ def _folder_problem(accepted: Mapping[str, Document], seen: Seen) -> str:
     return ""
 
 
-def _held(
+def _emptied(
+    in_force: Mapping[str, Document], missing: Mapping[str, float], empty: frozenset[str]
+) -> dict[str, str]:
+    """An empty file is a half-written one, or an accident: who means it removes the file, or confirms."""
+    return {
+        name: f"{in_force[name].file} is empty: write the document again or remove the file; {CONFIRM}"
+        for name in missing
+        if in_force[name].file in empty
+    }
+
+
+def _unsure(
     in_force: Mapping[str, Document],
     missing: Mapping[str, float],
-    arrived: Mapping[str, float],
-    seen: Seen,
+    problems: Mapping[str, Iterable[Problem]],
     general: tuple[Problem, ...],
     folder_problem: str,
 ) -> dict[str, str]:
-    """Missing documents that stay in force for now, with the reason."""
-    if not missing:
-        return {}
+    """Missing documents that this look says nothing about, with the reason: they stay in force."""
     if folder_problem:
         return dict.fromkeys(missing, folder_problem)
     if general:
         return dict.fromkeys(missing, f"not removed while a manifest cannot be read: {general[0]}")
-    broken = Counter(problem.file for problem in seen.problems)
-    held = {
+    broken = {problem.file for found in problems.values() for problem in found}
+    return {
         name: f"not removed while its file has an error: {in_force[name].file}"
         for name in missing
         if in_force[name].file in broken
     }
-    return {**held, **_guarded(in_force, {name: since for name, since in missing.items() if name not in held}, arrived)}
 
 
 def _guarded(
@@ -225,10 +242,11 @@ def _guarded(
     lost = [name for name in missing if not in_force[name].spec.suspend]
     if not lost:
         return {}
-    first_missed = min(missing.values())
+    first, last = min(missing.values()) - RENAME_WINDOW, max(missing.values()) + RENAME_WINDOW
     wanted = {name for name, document in in_force.items() if not document.spec.suspend}
-    new = {name for name, since in arrived.items() if name in wanted and since >= first_missed - RENAME_WINDOW}
-    net, before = len(lost) - len(new - set(lost)), len(wanted - new)
+    new = {name for name, since in arrived.items() if name in wanted and first <= since <= last}
+    new -= set(lost)
+    net, before = len(lost) - len(new), len(wanted - new)
     if len(lost) < len(wanted) and not (before >= GUARDED_SIZE and net * 2 > before):
         return {}
     names = ", ".join(sorted(lost)[:5]) + (", …" if len(lost) > 5 else "")  # noqa: PLR2004 - a line's worth of names

@@ -16,7 +16,7 @@ def backoff_delay(policy: Restart, n: int) -> float:
     steps_to_cap = math.log(policy.max_backoff / policy.initial_backoff) / math.log(policy.factor)
     if n - 1 >= steps_to_cap:
         return policy.max_backoff
-    return policy.initial_backoff * policy.factor ** (n - 1)
+    return min(policy.initial_backoff * policy.factor ** (n - 1), policy.max_backoff)
 
 
 def is_exhausted(policy: Restart, n: int) -> bool:

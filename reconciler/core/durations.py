@@ -25,18 +25,20 @@ def parse_duration(text: object) -> float:
 
 def format_duration(seconds: float) -> str:
     """The shortest exact writing of a duration: the inverse of `parse_duration`."""
-    milliseconds = round(seconds * 1000)
+    microseconds = round(seconds * 1_000_000)
     parts = []
-    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
-        count, milliseconds = divmod(milliseconds, size)
+    for unit, size in (("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000)):
+        count, microseconds = divmod(microseconds, size)
         if count:
             parts.append(f"{count}{unit}")
+    if microseconds:
+        parts.append(f"{microseconds / 1000:g}ms")
     return "".join(parts) or "0s"
 
 
 def describe_duration(seconds: float) -> str:
     """A duration for people, in its one or two largest units: `340ms`, `12s`, `3m20s`, `4d2h`."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{max(0, round(seconds * 1000))}ms"
     if seconds < 10:
         return f"{seconds:.1f}s".replace(".0s", "s")

@@ -31,9 +31,9 @@ class FileFacts:
 def part_paths(path: str) -> list[str]:
     """All files of a split model (`…-00001-of-00003.gguf`), or the one."""
     match = _PART.match(path)
-    if match is None:
+    count = int(match["count"]) if match else 0
+    if match is None or not 1 <= int(match["number"]) <= count:
         return [path]
-    count = int(match["count"])
     return [f"{match['stem']}-{number:05}-of-{match['count']}.gguf" for number in range(1, count + 1)]
 
 

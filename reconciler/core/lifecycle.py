@@ -37,6 +37,10 @@ KEPT_LINES = 20
 NOT_LOOKED = GateFacts("NotLookedYet", "the gate was not looked at yet")
 DRAIN_LOOK = 0.25
 """Seconds between looks at the slots while draining."""
+KILL_AGAIN = 1.0
+"""Seconds between two SIGKILLs to one that does not end: a process may be in an uninterruptible sleep for long."""
+UNASKED = frozenset({Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.RETRIED})
+"""Starts that count as restarts of a server's life."""
 
 
 @dataclass(slots=True)
@@ -73,9 +77,23 @@ class Server:
 
     @property
     def process(self) -> Process | None:
-        """The live process of the open instance."""
-        uid = self.instance.uid if self.instance else ""
-        return next((process for process in self.processes if process.uid == uid and process.leader), None)
+        """The process of the open instance; its children may lead sessions and bear its uid as well."""
+        if self.instance is None:
+            return None
+        leaders = [process for process in self.processes if process.uid == self.instance.uid and process.leader]
+        recorded = (process for process in leaders if process.identity == self.instance.identity)
+        return next(recorded, leaders[0] if leaders else None)
+
+    def sweep(self, processes: list[Process]) -> None:
+        """SIGKILL what must not run beside the instance, or at all."""
+        if not processes:
+            return
+        swept = self.saved.swept if self.saved else None
+        if swept is None or swept.age(self.now) >= KILL_AGAIN:
+            self.actions.extend(Kill(process.uid, process.identity) for process in processes)
+            swept = Stamp.of(self.now)
+            self.record = replace(self.record, swept=swept)
+        self.wake(swept.after(KILL_AGAIN))
 
     def wake(self, at: float) -> None:
         """Look again at this monotonic time at the latest."""
@@ -130,7 +148,8 @@ def _end_what_died(server: Server) -> None:
         return
     if instance.identity is None and process is None:
         server.save_instance(replace(ended, diagnosis="NotStarted"))
-        server.record = replace(server.record, next_trigger=instance.trigger)
+        counted = instance.trigger in UNASKED
+        server.record = replace(server.record, next_trigger=instance.trigger, restarts=server.record.restarts - counted)
         return
     _record_exit(server, ended, process)
 
@@ -148,7 +167,12 @@ def _record_exit(server: Server, ended: Instance, process: Process | None) -> No
     why = f"{diagnosis}: {evidence}" if evidence else diagnosis
     if stopped_by_us and not (ended.stop_reason and ended.stop_reason.is_failure):
         server.event("Stopped", f"instance {ended.uid} ended ({exit_}): {ended.stop_reason}")
-        server.record = replace(server.record, next_trigger=_trigger_after(ended.stop_reason))
+        renewed = ended.stop_reason is StopReason.SPEC_CHANGED
+        n = 0 if renewed else server.record.n
+        server.record = replace(server.record, n=n, next_trigger=_trigger_after(ended.stop_reason))
+    elif server.wanted is not None and ended.fingerprint != server.wanted.fingerprint:
+        server.event("Crashed", f"{exit_}: {why}; it starts again as declared now", warning=True)
+        server.record = replace(server.record, n=0, next_trigger=Trigger.SPEC_CHANGED, last_error=f"{exit_}: {why}")
     elif server.wanted is not None:
         trigger = Trigger.UNRESPONSIVE if stopped_by_us else Trigger.CRASHED
         _count_failure(server, ended, exit_, f"{exit_}: {why}", trigger)
@@ -176,7 +200,7 @@ def _count_failure(server: Server, ended: Instance, exit_: Exit, error: str, tri
         was_ready=ended.first_ready is not None,
         last_error=error,
     )
-    if exit_.code == 0 and policy.policy != "Always":
+    if exit_.code == 0 and policy.policy != "Always" and trigger is Trigger.CRASHED:
         server.record = replace(record, n=0, completed=True, last_error="")
         server.event("Completed", "it exited with 0, and its restart policy asks for no more")
     elif policy.policy == "Never" or is_exhausted(policy, n):
@@ -195,9 +219,12 @@ def _gave_up(max_restarts: int, policy: str, error: str) -> str:
 
 def _adopt(server: Server) -> None:
     """Take over live leaders that the rows do not know; of several, one."""
-    leaders = [process for process in server.processes if process.leader and process.alive]
+    ended = {action.instance.uid for action in server.actions if isinstance(action, SaveInstance)}
+    leaders = [p for p in server.processes if p.leader and p.alive and p.uid not in ended]
     if server.instance is None and leaders:
-        chosen = max(leaders, key=lambda process: (_fits(server, process), process.identity.start_ticks))
+        # Of one uid the oldest is the instance, and the others are its children.
+        oldest = {p.uid: p for p in sorted(leaders, key=lambda p: -p.identity.start_ticks)}
+        chosen = max(oldest.values(), key=lambda p: (_fits(server, p), p.identity.start_ticks))
         server.save_instance(
             Instance(
                 uid=chosen.uid,
@@ -210,14 +237,17 @@ def _adopt(server: Server) -> None:
                 identity=chosen.identity,
             )
         )
+        server.record = replace(server.record, failed=None, completed=False)
         server.event("Adopted", f"found running as pid {chosen.identity.pid}, instance {chosen.uid}")
-    instance = server.instance
-    for process in leaders:
-        if instance is None or process.uid != instance.uid:
-            server.actions.append(Kill(process.uid, process.identity))
-            server.event("Superfluous", f"pid {process.identity.pid} is a second instance: killed", warning=True)
-        elif instance.identity is None:
-            server.save_instance(replace(instance, identity=process.identity))
+    instance, process = server.instance, server.process
+    if instance is None or process is None:
+        return
+    if instance.identity is None:
+        server.save_instance(replace(instance, identity=process.identity))
+    superfluous = [process for process in leaders if process.uid != instance.uid]
+    server.sweep(superfluous)
+    for process in superfluous:
+        server.event("Superfluous", f"pid {process.identity.pid} is a second instance: killed", warning=True)
 
 
 def _fits(server: Server, process: Process) -> bool:
@@ -229,7 +259,7 @@ def _note_generation(server: Server) -> None:
     record, wanted = server.record, server.wanted
     if wanted is None or wanted.document.generation == record.generation:
         return
-    first = record.generation == 0
+    keeps_trigger = record.generation == 0 or record.next_trigger is Trigger.RESUMED
     server.record = replace(
         record,
         generation=wanted.document.generation,
@@ -238,7 +268,7 @@ def _note_generation(server: Server) -> None:
         delay=0.0,
         failed=None,
         completed=False,
-        next_trigger=record.next_trigger if first else Trigger.SPEC_CHANGED,
+        next_trigger=record.next_trigger if keeps_trigger else Trigger.SPEC_CHANGED,
     )
 
 
@@ -266,9 +296,9 @@ def _plan_running(server: Server) -> None:
 
 
 def _reason_to_stop(server: Server) -> StopReason | None:
-    if server.wanted is None:
-        return None if server.invalid or server.keep_unknown else StopReason.REMOVED
-    if server.wanted.spec.suspend:
+    if server.wanted is None and not server.invalid and not server.keep_unknown:
+        return StopReason.REMOVED
+    if server.wanted is not None and server.wanted.spec.suspend:
         return StopReason.SUSPENDED
     return StopReason.STOP_REQUESTED if server.stop_request is not None else None
 
@@ -306,9 +336,12 @@ def _go_on_stopping(server: Server, instance: Instance, process: Process) -> Non
         return
     if instance.killed is None:
         server.event("Killed", f"pid {process.identity.pid} did not end within {grace:g} s of SIGTERM", warning=True)
-        server.save_instance(replace(instance, killed=Stamp.of(server.now)))
-    server.actions.append(Kill(instance.uid, process.identity))
-    server.wake(monotonic + 1.0)
+    killed = instance.killed
+    if killed is None or killed.age(server.now) >= KILL_AGAIN:
+        killed = Stamp.of(server.now)
+        server.save_instance(replace(instance, killed=killed))
+        server.actions.append(Kill(instance.uid, process.identity))
+    server.wake(killed.after(KILL_AGAIN))
 
 
 def _drain(server: Server, instance: Instance) -> float:
@@ -379,8 +412,11 @@ def _judge_ready(server: Server, instance: Instance, process: Process) -> None:
     if health.effective is not None and (instance.effective, instance.models) != (health.effective, health.models):
         instance = replace(instance, effective=health.effective, models=health.models)
         server.save_instance(instance)
+    if instance.ready is None:
+        server.show(Phase.UNHEALTHY, "NotAnswering", health.message or "it has not answered again yet")
+        return
     server.show(Phase.READY)
-    if instance.ready is not None and server.record.n:
+    if server.record.n:
         window = server.wanted.spec.restart.stability_window
         if instance.ready.age(server.now) >= window:
             server.record = replace(server.record, n=0, delay=0.0)
@@ -403,11 +439,9 @@ def _now_ready(server: Server, instance: Instance, process: Process) -> Instance
 
 
 def _plan_idle(server: Server) -> None:
-    leftovers = [process for process in server.processes if process.alive and not _just_killed(server, process)]
-    for process in leftovers:
-        server.actions.append(Kill(process.uid, process.identity))
-    if any(process.alive for process in server.processes):
-        server.wake(server.now.monotonic + 1.0)
+    leftovers = [process for process in server.processes if process.alive]
+    if leftovers:
+        server.sweep(leftovers)
         server.show(Phase.PENDING, "WaitingForLeftovers", "waiting for leftover processes to end")
         return
     if server.wanted is None:
@@ -418,10 +452,6 @@ def _plan_idle(server: Server) -> None:
         _rest(server, "StopRequested", f"stopped by request; start it with: reconciler start {server.name}")
     else:
         _plan_start(server)
-
-
-def _just_killed(server: Server, process: Process) -> bool:
-    return any(isinstance(action, Kill) and action.identity == process.identity for action in server.actions)
 
 
 def _plan_unwanted(server: Server) -> None:
@@ -460,7 +490,9 @@ def _plan_start(server: Server) -> None:
             server.record, n=0, ended=None, delay=0.0, failed=None, completed=False, next_trigger=Trigger.REQUESTED
         )
     if server.record.completed:
-        server.show(Phase.STOPPED, "Completed", f"it exited with 0; run it again with: reconciler restart {server.name}")
+        server.show(
+            Phase.STOPPED, "Completed", f"it exited with 0; run it again with: reconciler restart {server.name}"
+        )
         return
     if server.record.failed is not None and not _may_retry(server, server.record.failed):
         return
@@ -480,12 +512,13 @@ def _may_retry(server: Server, failed: Stamp) -> bool:
         server.record = replace(record, failed=None, ended=None, n=0, delay=0.0, next_trigger=Trigger.RETRIED)
         return True
     due = failed.after(policy.retry_failed_after)
-    if policy.retry_failed_after and server.now.monotonic >= due:
+    retries = policy.retry_failed_after > 0 and policy.policy != "Never"
+    if retries and server.now.monotonic >= due:
         # One try only: the budget stays used up, so that a hopeless server does not load four times in a row.
         kept = min(record.n, policy.max_restarts)
         server.record = replace(record, failed=None, ended=None, n=kept, delay=0.0, next_trigger=Trigger.RETRIED)
         return True
-    if policy.retry_failed_after:
+    if retries:
         server.wake(due)
     gave_up = _gave_up(policy.max_restarts, policy.policy, record.last_error)
     server.show(Phase.FAILED, "RestartsExhausted", f"{gave_up}; try again with: reconciler restart {server.name}")

@@ -79,12 +79,18 @@ class Document:
 
     def says_the_same(self, other: "Document") -> bool:
         """Whether both declare the same; the file's name and the place in it do not count."""
-        return (self.kind, self.spec, self.labels, self.annotations) == (
+        return (self.kind, self.spec, self.labels, self.annotations, _exactly(self.spec)) == (
             other.kind,
             other.spec,
             other.labels,
             other.annotations,
+            _exactly(other.spec),
         )
+
+
+def _exactly(spec: ServerSpec) -> dict[str, str]:
+    """The flags, told apart by type too: `1` and `true` are equal in Python, but not on a command line."""
+    return {name: repr(value) for name, value in spec.flags.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +405,8 @@ class ServerRecord:
     completed: bool = False
     """It ended by itself, and its policy does not restart it."""
     was_ready: bool = False
+    swept: Stamp | None = None
+    """When SIGKILL was last sent to processes that must not run beside its instance."""
     last_error: str = ""
     status: Status | None = None
 

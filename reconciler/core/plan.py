@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.core.lifecycle import NOT_LOOKED, Server, begin_stop, finish, settle
+from reconciler.core.lifecycle import NOT_LOOKED, UNASKED, Server, begin_stop, finish, settle
 from reconciler.core.model import (
     Desired,
     HealthState,
@@ -24,8 +24,6 @@ from reconciler.core.status import show_status
 
 GATE_LOOK = 1.0
 """Seconds between looks at a gate that is shut."""
-UNASKED = frozenset({Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.RETRIED})
-"""Starts that count as restarts of a server's life."""
 
 
 def plan(desired: Desired, observed: Observed, history: History, requests: Requests, now: Now) -> Plan:
@@ -65,6 +63,7 @@ def is_at_rest(name: str, desired: Desired, observed: Observed, history: History
     health = process.health
     return (
         process.alive
+        and process.leader
         and process.uid == instance.uid
         and instance.identity is not None
         and instance.ready is not None
@@ -88,9 +87,7 @@ def _names(desired: Desired, observed: Observed, history: History) -> list[str]:
     return sorted({*desired.servers, *desired.invalid, *observed.processes, *history.servers, *history.instances})
 
 
-def _server(
-    name: str, desired: Desired, observed: Observed, history: History, requests: Requests, now: Now
-) -> Server:
+def _server(name: str, desired: Desired, observed: Observed, history: History, requests: Requests, now: Now) -> Server:
     saved = history.servers.get(name)
     return Server(
         name=name,
@@ -103,7 +100,7 @@ def _server(
         stop_request=requests.stop.get(name),
         restart_request=requests.restart.get(name),
         invalid=desired.invalid.get(name, ()),
-        keep_unknown=desired.unreadable and saved is None,
+        keep_unknown=desired.unreadable and (saved is None or saved.generation == 0),
         saved=saved,
     )
 
@@ -130,10 +127,8 @@ class _Ports:
         self._listeners = observed.listeners
         self._assigned = dict(history.ports)
         self._limits = desired.limits
-        self._explicit = {
-            wanted.spec.port for wanted in desired.servers.values() if isinstance(wanted.spec.port, int)
-        }
-        self._unusable: set[int] = set()
+        self._explicit = {wanted.spec.port for wanted in desired.servers.values() if isinstance(wanted.spec.port, int)}
+        self._starting: dict[str, tuple[str, int]] = {}
 
     def holders(self, name: str, host: str, port: int) -> Iterator[_Holder]:
         """Those other than the server itself who would collide with it."""
@@ -145,6 +140,9 @@ class _Ports:
         for owner, instance in self._instances.items():
             if instance.port == port and owner != name and hosts_overlap(host, _host(instance)):
                 yield _Holder(owner, f"server '{owner}'")
+        for owner, (its_host, its_port) in self._starting.items():
+            if its_port == port and hosts_overlap(host, its_host):
+                yield _Holder(owner, f"server '{owner}'")
 
     def choose(self, server: Server) -> int | None:
         """The server's own port, or the next free one for `auto`; None when the range is full."""
@@ -153,20 +151,21 @@ class _Ports:
         if isinstance(wish, int):
             return wish
         kept = self._assigned.get(server.name)
-        if kept is not None and kept not in self._explicit and not self._held_by_stranger(server, kept):
+        if kept is not None and kept not in self._explicit and not self._is_held(server, kept):
             return kept
         others = (port for name, port in self._assigned.items() if name != server.name)
-        taken = {*self._explicit, *others, *self._unusable, *(listener.port for listener in self._listeners)}
+        taken = {*self._explicit, *others, *(listener.port for listener in self._listeners)}
         return choose_port(self._limits, taken)
 
-    def _held_by_stranger(self, server: Server, port: int) -> bool:
+    def _is_held(self, server: Server, port: int) -> bool:
         assert server.wanted
-        return any(not holder.server for holder in self.holders(server.name, server.wanted.spec.host, port))
+        return any(self.holders(server.name, server.wanted.spec.host, port))
 
-    def assign(self, name: str, port: int) -> None:
+    def assign(self, server: Server, port: int) -> None:
         """Within this plan, the port is the server's."""
-        self._assigned[name] = port
-        self._unusable.add(port)
+        assert server.wanted
+        self._assigned[server.name] = port
+        self._starting[server.name] = (server.wanted.spec.host, port)
 
 
 def _host(instance: Instance) -> str:
@@ -234,7 +233,7 @@ def _start(
             server.wake(min((at for at in stalled_at if at > now.monotonic), default=now.monotonic + GATE_LOOK))
             continue
         busy += 1
-        ports.assign(server.name, port)
+        ports.assign(server, port)
         _begin_start(server, port)
 
 
@@ -256,7 +255,9 @@ def _gate(server: Server, ports: _Ports, leaving: set[str]) -> int | None:
         return None
     port = ports.choose(server)
     if port is None:
-        server.show(Phase.BLOCKED, "NoFreePort", "every port of the range for port: auto is taken; widen it in the settings")
+        server.show(
+            Phase.BLOCKED, "NoFreePort", "every port of the range for port: auto is taken; widen it in the settings"
+        )
         server.wake(look_at)
         return None
     holder = next(ports.holders(server.name, server.wanted.spec.host, port), None)
@@ -266,9 +267,11 @@ def _gate(server: Server, ports: _Ports, leaving: set[str]) -> int | None:
     if holder.server in leaving:
         server.show(Phase.PENDING, "WaitingForPort", f"port {port} is still held by {holder.told}, which is stopping")
     else:
-        server.show(
-            Phase.BLOCKED, "PortInUse", f"port {port} is held by {holder.told}; free it, or declare another port"
+        way_out = (
+            f"if its port is auto, move it with: reconciler restart {holder.server}" if holder.server else "free it"
         )
+        message = f"port {port} is held by {holder.told}; declare another port, or {way_out}"
+        server.show(Phase.BLOCKED, "PortInUse", message)
     return None
 
 

@@ -1,22 +1,28 @@
 """Who may have which port."""
 
+import ipaddress
 from collections.abc import Iterable, Set
 
 from reconciler.core.model import Limits
 
-_WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, not bound to
-_LOOPBACK_NAMES = {"localhost": frozenset({"127.0.0.1", "::1"})}
+_ANY = "any"
+_LOOPBACK_NAMES = {"": frozenset({_ANY}), "localhost": frozenset({"127.0.0.1", "::1"})}
 
 
 def hosts_overlap(one: str, other: str) -> bool:
     """Whether two servers on one port of these addresses would collide."""
-    if one in _WILDCARDS or other in _WILDCARDS:
-        return True
-    return bool(_addresses(one) & _addresses(other))
+    ours, theirs = _addresses(one), _addresses(other)
+    return _ANY in ours or _ANY in theirs or bool(ours & theirs)
 
 
 def _addresses(host: str) -> frozenset[str]:
-    return _LOOPBACK_NAMES.get(host, frozenset({host}))
+    """An address can be written in many ways (`::1`, `0:0:0:0:0:0:0:1`), and an IPv4 one as IPv6."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return _LOOPBACK_NAMES.get(host.lower(), frozenset({host.lower()}))
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return frozenset({_ANY if mapped.is_unspecified else str(mapped)})
 
 
 def choose_port(limits: Limits, taken: Set[int] | Iterable[int]) -> int | None:

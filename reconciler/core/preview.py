@@ -75,9 +75,7 @@ def _change(
     return Change(name, "update", "nothing restarts", fields) if fields else Change(name, "unchanged", "")
 
 
-def _idle_change(
-    name: str, before: Document | None, after: Document, history: History, requests: Requests
-) -> Change:
+def _idle_change(name: str, before: Document | None, after: Document, history: History, requests: Requests) -> Change:
     record = history.servers.get(name)
     if name in requests.stop:
         fields = _document_changes(before, after)

@@ -81,6 +81,8 @@ def _news(server: Server, before: Status | None, status: Status) -> list[Event]:
     )
     if not reconciled.status and reconciled.message and not told_before:
         news.append(Event(server.name, reconciled.reason, reconciled.message, warning=True))
-    if status.phase is Phase.BLOCKED and (before is None or (before.phase, before.message) != (status.phase, status.message)):
+    if status.phase is Phase.BLOCKED and (
+        before is None or (before.phase, before.message) != (status.phase, status.message)
+    ):
         news.append(Event(server.name, server.reason, server.message, warning=True))
     return news

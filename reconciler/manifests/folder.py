@@ -32,6 +32,8 @@ class Look:
     problems: tuple[Problem, ...] = ()
     files_seen: frozenset[str] = frozenset()
     """Every manifest file that is there, settled and readable or not."""
+    empty: frozenset[str] = frozenset()
+    """Files that hold nothing, not even a comment: more likely a writer's accident than a wish."""
     failed: str = ""
     """Why the folder, or a part of it, could not be read, and what to do; a file not seen is then not gone."""
     wake_at: float | None = None
@@ -45,6 +47,8 @@ class _File:
     key: _Key | None = None
     """The version in use; None before the first one has settled."""
     parsed: Parsed = field(default_factory=Parsed)
+    empty: bool = False
+    """The version in use holds nothing, not even a comment."""
     newer: _Key | None = None
     """A version that has not settled."""
     since: float = 0.0
@@ -118,6 +122,7 @@ class Folder:
             documents=tuple(document for parsed in files for document in parsed.documents),
             problems=tuple(problem for parsed in files for problem in parsed.problems),
             files_seen=frozenset(shown(self._shown_as, name) for name in scan.files),
+            empty=frozenset(shown(self._shown_as, name) for name in scan.files if self._is_empty(name)),
             failed=scan.failed,
             wake_at=wake_at,
         )
@@ -159,10 +164,15 @@ class Folder:
         if content is None:
             return now + GLANCE
         self._use(file, _key(found), parse(content, shown(self._shown_as, name), self._check))
+        file.empty = not content.strip()
         return None
 
+    def _is_empty(self, name: str) -> bool:
+        file = self._files.get(name)
+        return file is not None and file.empty
+
     def _use(self, file: _File, key: _Key, parsed: Parsed) -> None:
-        file.key, file.parsed, file.newer = key, parsed, None
+        file.key, file.parsed, file.newer, file.empty = key, parsed, None, False
 
     def _unusable(self, name: str, why: str) -> Parsed:
         return Parsed(problems=(Problem(shown(self._shown_as, name), why),))

@@ -73,7 +73,7 @@ class LinuxHost:
 
     def marked(self, installation: str, *, fresh: bool) -> Iterator[Marked]:
         """Read the environments of all, or of the processes that appeared since the last call."""
-        pids = frozenset(entry for entry in os.listdir("/proc") if entry.isdigit())
+        pids = frozenset(_pids())
         unseen = pids if fresh else pids - self._seen
         self._seen = pids
         needle = f"{INSTALLATION}={installation}".encode()
@@ -131,6 +131,10 @@ class LinuxHost:
         return Progress((int(fields[11]) + int(fields[12])) / TICKS, read)
 
 
+def _pids() -> Iterator[str]:
+    return (entry for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208 - Paths cost more than the look
+
+
 def _read(path: str) -> bytes:
     with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
         return file.read()
@@ -148,9 +152,9 @@ def _stat(pid: int) -> list[str] | None:
 def _sockets_of(pid: str) -> set[int]:
     inodes = set()
     with suppress(OSError):
-        for entry in os.listdir(f"/proc/{pid}/fd"):
+        for entry in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - as above
             with suppress(OSError):
-                target = os.readlink(f"/proc/{pid}/fd/{entry}")
+                target = os.readlink(f"/proc/{pid}/fd/{entry}")  # noqa: PTH115 - as above
                 if target.startswith("socket:["):
                     inodes.add(int(target[8:-1]))
     return inodes
@@ -161,10 +165,9 @@ def _owners(inodes: set[int]) -> dict[int, tuple[int, str, str]]:
     owners: dict[int, tuple[int, str, str]] = {}
     if not inodes:
         return owners
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            for inode in inodes & _sockets_of(entry):
-                owners[inode] = (int(entry), _program(entry), _uid(entry))
+    for entry in _pids():
+        for inode in inodes & _sockets_of(entry):
+            owners[inode] = (int(entry), _program(entry), _uid(entry))
     return owners
 
 

@@ -3,7 +3,8 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -104,7 +105,7 @@ class LocalRuntime:
         """Whether ends are only seen by looking."""
         return self._host.polls
 
-    def forget_ended(self, open_uids: Set[str]) -> None:
+    def forget_ended(self, open_uids: AbstractSet[str]) -> None:
         """Drop processes that have ended, but for those whose rows are still open."""
         ended = [key for key, t in self._tracked.items() if not t.process.alive and t.process.uid not in open_uids]
         for identity in ended:

@@ -108,10 +108,10 @@ def _is_taken(port: int) -> bool:
     """Each address is tried, for BSD lets a wildcard and a single address share a port."""
     places = (
         (socket.AF_INET, "127.0.0.1"),
-        (socket.AF_INET, "0.0.0.0"),
+        (socket.AF_INET, "0.0.0.0"),  # noqa: S104 - bound for a moment, never listened on
         (socket.AF_INET6, "::1"),
         (socket.AF_INET6, "::"),
-    )  # noqa: S104 - bound for a moment, never listened on
+    )
     return any(_is_bound(family, address, port) for family, address in places)
 
 

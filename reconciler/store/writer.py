@@ -46,13 +46,11 @@ class Store:
         """
         self.path = folder / DATABASE
         connection = sqlite3.connect(self.path, timeout=10.0, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA foreign_keys=ON")
-        self._db = Database(connection)
-        _refuse_newer(self._db, self.path)
-        self._db.enable_wal()
-        # FULL: a commit that was followed by a spawn must survive a power cut (0.2 ms a commit).
-        connection.execute("PRAGMA synchronous=FULL")
-        migrations.apply(self._db)
+        try:
+            self._db = _prepared(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
         self._deferred: list[Callable[[], None]] = []
         self.installation = self._installation()
         self.documents = read_documents(connection)
@@ -200,11 +198,15 @@ class Store:
             self._deferred.append(lambda: self._ports.update({server: port}))
 
     def add_request(self, kind: str, server: str, now: Now) -> int:
-        """Commit what a person asked for; the same thing asked twice is one request."""
-        pending = self._requests[kind].get(server)
+        """Commit what a person asked for; the same thing asked twice is one request, within one transaction too."""
+        pending = self._db.execute(
+            "select id from requests where kind = ? and server = ? and done_at is null", [kind, server]
+        ).fetchone()
         if pending is not None:
-            return pending
-        table = self._db.table("requests").insert({"kind": kind, "server": server, "created_at": now.wall, "done_at": None})
+            return int(pending[0])
+        table = self._db.table("requests").insert(
+            {"kind": kind, "server": server, "created_at": now.wall, "done_at": None}
+        )
         request = int(str(table.last_pk))
         self._deferred.append(lambda: self._requests[kind].update({server: request}))
         return request
@@ -269,6 +271,17 @@ class Store:
         identity = uuid.uuid4().hex[:16]
         self.set_meta("installation", identity)
         return identity
+
+
+def _prepared(connection: sqlite3.Connection, path: Path) -> Database:
+    connection.execute("PRAGMA foreign_keys=ON")
+    db = Database(connection)
+    _refuse_newer(db, path)
+    db.enable_wal()
+    # FULL: a commit that was followed by a spawn must survive a power cut (0.2 ms a commit).
+    connection.execute("PRAGMA synchronous=FULL")
+    migrations.apply(db)
+    return db
 
 
 def _refuse_newer(db: Database, path: Path) -> None:

@@ -1,13 +1,12 @@
 """Everything that may happen, in any order: what holds always, and that following `wake_at` comes to an end."""
 
-import copy
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from reconciler.core.model import (
     Desired,
@@ -21,7 +20,6 @@ from reconciler.core.model import (
     Problem,
     SaveInstance,
     Start,
-    StopReason,
     Terminate,
 )
 from reconciler.core.plan import is_at_rest, plan
@@ -42,6 +40,7 @@ SPECS = st.fixed_dictionaries(
     },
 )
 BEHAVIOURS = st.sampled_from(["quick", "slow", "crash", "crash late", "stuck", "exit 0", "spawn fails", "deaf"])
+WHICH = st.integers(0, 9)
 MOST_STEPS = 400
 """Looks that converging may take: the longest way is a start that makes no progress, four times over."""
 
@@ -53,10 +52,11 @@ class StrictWorld(World):
     known: dict[str, Simulated]
     terminated: set[str]
     desired: Desired
+    deaths: int
 
     def __init__(self) -> None:
         super().__init__(limits=Limits(loads=2, port_high=8003))
-        self.behaviours, self.known, self.terminated = {}, {}, set()
+        self.behaviours, self.known, self.terminated, self.deaths = {}, {}, set(), 0
         self.on_spawn = self._behave
 
     def _behave(self, process: Simulated) -> None:
@@ -72,10 +72,8 @@ class StrictWorld(World):
 
     def inputs(self) -> Any:
         inputs = super().inputs()
-        before = copy.deepcopy(inputs)
         decided = plan(*inputs)
         assert plan(*inputs) == decided, "the same input gave another plan"
-        assert inputs == before, "the plan changed its input"
         with patch("reconciler.core.plan.is_at_rest", return_value=False):
             assert plan(*inputs) == decided, "the shortcut for servers at rest left something out"
         assert decided.wake_at is None or decided.wake_at >= self.now.monotonic
@@ -123,9 +121,9 @@ class StrictWorld(World):
 
     def record(self, action: Action) -> None:
         if isinstance(action, SaveInstance) and action.instance.ended:
-            uid = action.instance.uid
-            alive = [process for process in self.processes if process.uid == uid and process.alive and process.leader]
-            assert not alive, f"{uid} was recorded as ended while it runs"
+            identity = action.instance.identity
+            alive = [process for process in self.processes if process.identity == identity and process.alive]
+            assert not alive, f"{alive} was recorded as ended while it runs"
         super().record(action)
 
 
@@ -195,20 +193,24 @@ class Life(RuleBasedStateMachine):
     def _alive(self) -> list[Simulated]:
         return [process for process in self.world.processes if process.alive]
 
-    @precondition(lambda self: self._alive())
-    @rule(data=st.data(), exit_=st.sampled_from([Exit(code=0), Exit(code=1), Exit(signal=9), Exit()]))
-    def crash(self, data: st.DataObject, exit_: Exit) -> None:
-        data.draw(st.sampled_from(self._alive())).end(exit_)
+    def _one(self, which: int) -> Simulated:
+        alive = self._alive()
+        return alive[which % len(alive)]
 
     @precondition(lambda self: self._alive())
-    @rule(data=st.data(), answers=st.sampled_from([HealthState.OK, HealthState.LOADING, HealthState.FAILING]))
-    def answer(self, data: st.DataObject, answers: HealthState) -> None:
-        data.draw(st.sampled_from(self._alive())).answers = answers
+    @rule(which=WHICH, exit_=st.sampled_from([Exit(code=0), Exit(code=1), Exit(signal=9), Exit()]))
+    def crash(self, which: int, exit_: Exit) -> None:
+        self._one(which).end(exit_)
 
     @precondition(lambda self: self._alive())
-    @rule(data=st.data())
-    def sleep_uninterruptibly(self, data: st.DataObject) -> None:
-        process = data.draw(st.sampled_from(self._alive()))
+    @rule(which=WHICH, answers=st.sampled_from([HealthState.OK, HealthState.LOADING, HealthState.FAILING]))
+    def answer(self, which: int, answers: HealthState) -> None:
+        self._one(which).answers = answers
+
+    @precondition(lambda self: self._alive())
+    @rule(which=WHICH)
+    def sleep_uninterruptibly(self, which: int) -> None:
+        process = self._one(which)
         process.obeys = process.killable = False
 
     @rule()
@@ -225,10 +227,10 @@ class Life(RuleBasedStateMachine):
         process.ready_at = self.world.now.monotonic
 
     @precondition(lambda self: self._alive())
-    @rule(data=st.data())
-    def helper_in_its_own_session(self, data: st.DataObject) -> None:
+    @rule(which=WHICH)
+    def helper_in_its_own_session(self, which: int) -> None:
         """It bears the instance's uid, and leads a session as the instance does."""
-        parent = data.draw(st.sampled_from(self._alive()))
+        parent = self._one(which)
         self.world.add_process(parent.server, parent.uid, fingerprint=parent.fingerprint)
 
     @rule(name=NAMES, behaviour=BEHAVIOURS)
@@ -246,7 +248,9 @@ class Life(RuleBasedStateMachine):
     def strangers_go(self) -> None:
         self.world.strangers.clear()
 
-    @rule(name=NAMES, facts=st.sampled_from([GateFacts(), GateFacts("ModelMissing", "no file"), GateFacts(identity="x")]))
+    @rule(
+        name=NAMES, facts=st.sampled_from([GateFacts(), GateFacts("ModelMissing", "no file"), GateFacts(identity="x")])
+    )
     def gate(self, name: str, facts: GateFacts) -> None:
         self.world.gates[name] = facts
 
@@ -286,8 +290,9 @@ class Life(RuleBasedStateMachine):
         try:
             self.world.run()
         except ControllerDied:
-            pass
-        self.world.steps_left = None
+            self.world.deaths += 1
+        finally:
+            self.world.steps_left = None
         self.world.new_controller()
 
     @rule()
@@ -297,7 +302,7 @@ class Life(RuleBasedStateMachine):
             goes_on = self.world.follow()
             if not goes_on or not self._unsettled():
                 break
-        assert not self._unsettled(), [(name, self.world.records.get(name)) for name in self._unsettled()]
+        assert not self._unsettled(), f"not settled at {self.world.now}: {self._unsettled()} {self.world.last}"
 
     def _unsettled(self) -> list[str]:
         names = {*self.world.documents, *self.world.records, *(process.server for process in self._alive())}
@@ -328,17 +333,12 @@ class Life(RuleBasedStateMachine):
         condition = next(c for c in self.world.status(name).conditions if c.type == "Reconciled")
         return fits or (not condition.status and bool(condition.message))
 
-    @invariant()
-    def two_never_run_for_long(self) -> None:
-        """Of several leaders with our mark at most one is not on its way out once a pass has seen them."""
-        assert StopReason.SUPERFLUOUS  # replaced below
-
     def teardown(self) -> None:
         self.converge()
 
 
-class TestLife(Life.TestCase):
-    settings = settings(max_examples=100, stateful_step_count=40)
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 def test_at_rest_is_reached() -> None:

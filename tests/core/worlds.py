@@ -45,6 +45,7 @@ from reconciler.core.plan import plan
 from reconciler.core.ports import hosts_overlap
 from reconciler.core.spec import ServerSpec, dump_spec
 
+NOW = Now(monotonic=1000.0, wall=1_700_000_000.0, boot="boot-1")
 OPEN = GateFacts(identity="binary-1 model-1")
 MOST_PASSES = 12
 """Passes at one moment after which the controller is said to run in circles."""
@@ -97,6 +98,9 @@ class Simulated:
     """What it answers once it has been verified."""
     asked_at: float = 0.0
 
+    def __repr__(self) -> str:
+        return f"{self.server}/{self.uid}/{self.identity.pid}"
+
     def end(self, exit_: Exit) -> None:
         self.alive, self.exit = False, exit_
 
@@ -120,14 +124,14 @@ class Simulated:
 class World:
     """All that a controller sees and keeps, and what it did."""
 
-    now: Now = Now(1000.0, 1_700_000_000.0, "boot-1")
+    now: Now = NOW
     files: dict[str, Document] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     folder_failed: str = ""
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     gates: dict[str, GateFacts] = field(default_factory=dict)
     strangers: list[Listener] = field(default_factory=list)
-    on_spawn: Callable[[Simulated], None] = lambda process: None
+    on_spawn: Callable[[Simulated], None] = lambda _: None
     """Decides how a new process will behave. An OSError is a spawn that fails."""
 
     documents: dict[str, Document] = field(default_factory=dict)
@@ -141,8 +145,8 @@ class World:
     events: list[Event] = field(default_factory=list)
     sent: list[tuple[str, Identity]] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
-    last: Plan = Plan()
-    memory: Memory = Memory()
+    last: Plan = field(default_factory=Plan)
+    memory: Memory = field(default_factory=Memory)
     acceptance: Acceptance = field(default_factory=lambda: Acceptance({}))
     spawned: int = 0
     asked: int = 0
@@ -302,7 +306,8 @@ class World:
             case SaveServer(record):
                 self.records[record.name] = record
             case Forget(server):
-                for table in (self.records, self.instances, self.ports, *self.requests.values()):
+                tables: list[dict[str, Any]] = [self.records, self.instances, self.ports, *self.requests.values()]
+                for table in tables:
                     table.pop(server, None)
             case FinishRequest(request):
                 for pending in self.requests.values():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -31,7 +32,8 @@ class Installation:
         self.manifests, self.models, self.state = root / "manifests", root / "models", root / "state"
         for folder in (self.manifests, self.models):
             folder.mkdir()
-        (self.models / "tiny.gguf").write_bytes(model.read_bytes())
+        shutil.copy2(model, self.models / "tiny.gguf")
+        os.utime(self.models / "tiny.gguf", (0, 0))  # long ago: a fresh file is waited for, as it may be growing
         (root / "reconciler.toml").write_text(f"[ports]\nlow = {ports.start}\nhigh = {ports.stop - 1}\n")
         self.ports = ports
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")}
@@ -250,5 +252,6 @@ def installed(root: Path, llama_server: str, model: Path, ports: range) -> Itera
     installation = Installation(root, llama_server, model, ports)
     try:
         yield installation
+        assert "Traceback" not in installation.log(), installation.log()
     finally:
         installation.close()

@@ -1,0 +1,102 @@
+import pytest
+
+from reconciler.core.model import Phase
+from tests.cli.conftest import Call
+from tests.cli.fake_controller import FakeController
+from tests.cli.filling import Filling, stamp, status
+
+
+def test_a_server_that_is_well(filling: Filling, controller: FakeController, call: Call) -> None:
+    filling.ready("coder", ctx=4096, parallel=4, flags={"mlock": True}, env={"A": "1"})
+    filling.event("coder", "Ready", "pid 5 is ready after 0.1 s")
+    code, out, err = call("describe", "server", "coder")
+    assert (code, err) == (0, "")
+    for line in (
+        "Name:            coder",
+        "Phase:           Ready",
+        "Declared in:     manifests/coder.yaml:1, generation 1",
+        "Labels:          tier=demo",
+        "  flags:\n    mlock: true",
+        "  uid:           uid1",
+        "  address:       http://127.0.0.1:8001",
+        "  context:       4096",
+        "  gpu layers:    12/12",
+        "  tiny, 10 bytes, 5 parameters, 512 tokens of trained context",
+        """  KEY="${SECRET}" '/opt/llama server' --model tiny.gguf""",
+        "pid 5 is ready after 0.1 s",
+        f"reconciler logs coder -f   ({filling.state}/logs/coder/uid1.log)",
+    ):
+        assert line in out
+    assert "What happened" not in out
+
+
+def advice(out: str) -> dict[str, str]:
+    return {
+        line.partition(":")[0]: line.partition(":")[2].strip() for line in out.splitlines() if line.startswith("What ")
+    }
+
+
+def test_a_failed_one_tells_what_to_do(filling: Filling, controller: FakeController, call: Call) -> None:
+    filling.failed("coder")
+    out = call("describe", "server", "coder").out
+    told = advice(out)
+    assert told["What happened"] == "it ended after 5s (SIGKILL), diagnosed as Killed: SIGKILL, not sent from here"
+    assert told["What was tried"] == "3 restarts (after 500ms, 1s, 2s), then it gave up"
+    assert told["What you can do"].endswith("Then: reconciler restart coder")
+    assert "lower `ctx`" in told["What you can do"]
+    assert "Last lines of its last log:\n  bye\n" in out
+
+
+def test_one_that_backs_off_tells_when_it_goes_on(filling: Filling, controller: FakeController, call: Call) -> None:
+    filling.failed("coder")
+    filling.record("coder", status(Phase.BACKOFF, "signal 9"), n=2, ended=stamp(30), delay=1.0)
+    tried = advice(call("describe", "server", "coder").out)["What was tried"]
+    assert tried == "2 of 3 restarts (after 1s, 2s); the next one is at 2023-11-14T22:13:51.250Z"
+
+
+@pytest.mark.parametrize(
+    ("phase", "declared", "tried", "remedy"),
+    [
+        (Phase.BLOCKED, True, "no restart was counted", "(ModelMissing), or edit manifests/coder.yaml:1"),
+        (Phase.INVALID, False, "nothing was started", "reconciler validate"),
+    ],
+)
+def test_one_that_cannot_start_tells_what_it_waits_for(
+    filling: Filling, controller: FakeController, call: Call, phase: Phase, declared: bool, tried: str, remedy: str
+) -> None:
+    if declared:
+        filling.document("coder")
+    filling.record("coder", status(phase, "no file at /m", "ModelMissing"))
+    told = advice(call("describe", "server", "coder").out)
+    assert told["What happened"] == "no file at /m"
+    assert tried in told["What was tried"]
+    assert remedy in told["What you can do"]
+
+
+def test_nothing_in_the_database_can_command_a_terminal(
+    filling: Filling, controller: FakeController, call: Call
+) -> None:
+    filling.document("coder", flags={"alias": "fine"})
+    begun = filling.instance("coder")
+    filling.end(begun, diagnosis="Crashed", evidence="\x1b]0;evil\x07", log_tail="\x1b[2Jgone\nbell\x07")
+    filling.record("coder", status(Phase.FAILED, "\x9b2J"), n=1, last_error="\x1b[1A")
+    filling.event("coder", "Crashed", "\x1b[31m")
+    out = call("describe", "server", "coder").out
+    assert [character for character in out if ord(character) < 32 and character != "\n" or 127 <= ord(character) < 160] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("server", "codr"), 1, "did you mean 'coder'?"),
+        (("event", "coder"), 2, "'event' cannot be described"),
+        (("server",), 2, "Missing argument 'NAME'"),
+    ],
+)
+def test_mistakes_are_answered(
+    filling: Filling, call: Call, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    filling.ready("coder")
+    called = call("describe", *arguments)
+    assert called.code == code
+    assert words in called.err
