@@ -13,10 +13,10 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 py
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint format bench schema clean
+.PHONY: help up test lint format bench schema docs screenshot clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 up: $(STAMP) ## Run the demo: two llama-servers from manifests/ (builds llama-server if there is none)
 	@$(BIN)/python -m reconciler.demo.up
@@ -28,7 +28,7 @@ test: $(STAMP) ## Run all tests, the real llama-server's too; ARGS are pytest's
 lint: $(STAMP) ## Check style, types and the rooms' imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --strict reconciler tests
+	$(BIN)/mypy --strict reconciler tests docs/generate.py docs/screenshot.py
 	$(BIN)/lint-imports
 
 format: $(STAMP) ## Format, and fix what can be fixed
@@ -41,6 +41,13 @@ bench: $(STAMP) ## Measure, with a hundred real servers; ARGS are those of bench
 
 schema: $(STAMP) ## Write docs/schema/ from the models
 	$(BIN)/python -m reconciler.manifests.schema
+
+docs: $(STAMP) ## Write the generated parts of the documents
+	$(BIN)/python docs/generate.py
+
+screenshot: $(STAMP) ## Make the picture in the README from a real run
+	@$(BIN)/python -m reconciler.demo.binary
+	$(BIN)/python docs/screenshot.py
 
 clean: ## Remove the environment and the caches; manifests, models and state stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

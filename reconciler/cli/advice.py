@@ -40,6 +40,8 @@ def _seconds(start: Mapping[str, Any]) -> float:
 
 def _tried(item: Mapping[str, Any], ended: Sequence[Mapping[str, Any]]) -> str:
     status = item["status"]
+    if _is_unattended(item):
+        return "nothing for now: no controller is running"
     if status["phase"] == "Invalid":
         return "nothing was started: no valid version of its manifest was ever accepted"
     if status["phase"] == "Blocked":
@@ -52,10 +54,16 @@ def _tried(item: Mapping[str, Any], ended: Sequence[Mapping[str, Any]]) -> str:
     return f"{max(0, count - 1)} restarts{after}, then it gave up"
 
 
+def _is_unattended(item: Mapping[str, Any]) -> bool:
+    return bool(condition(item, "Ready")["reason"] == "NoController")
+
+
 def _remedy(item: Mapping[str, Any], last: Mapping[str, Any] | None) -> str:
     name, phase = item["metadata"]["name"], item["status"]["phase"]
     source = item["metadata"].get("source")
     place = f"{source['file']}:{source['line']}" if source else "its manifest"
+    if _is_unattended(item) and phase in ("Blocked", "BackOff"):
+        return "start a controller, which goes on with it: reconciler run"
     if phase == "Invalid":
         return "correct the manifest at the place named above, and it is taken up; check it with: reconciler validate"
     if phase == "Blocked":

@@ -25,6 +25,7 @@ from reconciler.cli.judging import Item, Verdict, as_declared, uid_of
 from reconciler.cli.output import plural, print_problems
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import waits
+from reconciler.core.spec import dump_spec
 from reconciler.installation import is_controller_running
 from reconciler.manifests import edit
 
@@ -141,7 +142,8 @@ def _reconcile(controller: Controller, *, prune: bool) -> Mapping[str, Any]:
 
 def _wait(task: _Task, answer: Mapping[str, Any], timeout: float) -> int:
     names = list(task.named) or sorted({*task.before, *snapshot(task.state, None, controller=True)})
-    followed = follow(task.state, names, as_declared, timeout=timeout, known=list(task.before))
+    specs = {document.name: dump_spec(document.spec) for document in task.checked.documents}
+    followed = follow(task.state, names, as_declared(specs), timeout=timeout, known=list(task.before))
     for why in sorted(
         {str(answer["held"][name]) for name in names if name in answer["held"]} - {answer["folderProblem"]}
     ):

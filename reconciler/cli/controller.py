@@ -30,7 +30,7 @@ class Controller:
     def __init__(self, state: Path) -> None:
         self.state = state
         # Plain HTTP on a socket that only its owner can open; to load the certificates would take longer than the rest.
-        transport = httpx.HTTPTransport(uds=str(socket_path(state)), verify=False)  # noqa: S501
+        transport = httpx.HTTPTransport(uds=str(socket_path(state)), verify=False)
         timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=5.0)
         self._client = httpx.Client(transport=transport, base_url="http://controller", timeout=timeout, trust_env=False)
 

@@ -86,7 +86,7 @@ class _Follower:
         return read.servers(db, names, now=time.time(), controller=True)
 
     def _judge(self, name: str, item: Item | None, now: float) -> Judgement:
-        found = self.judge(item)
+        found = self.judge(name, item)
         if found.verdict is not Verdict.STUCK:
             self.stuck_since.pop(name, None)
             return found
@@ -131,17 +131,19 @@ class _Progress:
 
     def tell(self, name: str, found: Judgement, seconds: float) -> None:
         """Print what is new about a server."""
+        told = self._told.get(name, "")
         if found.verdict is Verdict.DONE:
             self._print(name, f"{found.text} in {describe_duration(seconds)}")
         elif found.verdict is Verdict.FAILED:
-            self._print(name, found.text)
-        elif self._live is None and self._told.get(name) != found.text.partition(":")[0]:
-            self._told[name] = found.text.partition(":")[0]
+            if told != found.text:
+                self._print(name, found.text)
+        elif self._live is None and told.partition(":")[0] != found.text.partition(":")[0]:
+            self._told[name] = found.text
             self._print(name, found.text)
 
     def give_up(self, name: str, found: Judgement, timeout: float) -> None:
         """Print that the time was too short."""
-        self._print(name, f"not done within {describe_duration(timeout)}; still {found.text}")
+        self._print(name, f"not done within {describe_duration(timeout)}: {found.text}")
 
     def show(self, waiting: Sequence[tuple[str, Judgement]], seconds: float) -> None:
         """Redraw the servers that are on their way."""

@@ -33,11 +33,13 @@ class Judgement:
     text: str = ""
 
 
-Judge = Callable[[Item | None], Judgement]
+Judge = Callable[[str, Item | None], Judgement]
+"""Given a server's name, and what is shown of it: None when it is gone."""
 
 
-def up(item: Item | None) -> Judgement:
+def up(name: str, item: Item | None) -> Judgement:
     """Ready, or at rest because that is what was asked."""
+    del name
     if item is None:
         return Judgement(Verdict.DONE, "removed")
     verdict, words = _verdict(item), _words(item)
@@ -47,11 +49,21 @@ def up(item: Item | None) -> Judgement:
     return Judgement(verdict, words)
 
 
-def as_declared(item: Item | None) -> Judgement:
-    """Up, and that as its manifest says."""
-    found = up(item)
-    if item is None:
+def as_declared(specs: Mapping[str, Any]) -> Judge:
+    """Up, and that as its manifest says. `specs` are those of the manifests as they were read, by name."""
+
+    def judge(name: str, item: Item | None) -> Judgement:
+        found = up(name, item) if item is None else _as_accepted(name, item)
+        taken_up = name not in specs or (item is not None and item["spec"] == specs[name])
+        if found.verdict is Verdict.DONE and not taken_up:
+            return Judgement(Verdict.WAITING, "its manifest is not taken up yet")
         return found
+
+    return judge
+
+
+def _as_accepted(name: str, item: Item) -> Judgement:
+    found = up(name, item)
     phase, reconciled = item["status"]["phase"], condition(item, "Reconciled")
     if reconciled["reason"] in ("InvalidManifest", "PruneHeld"):
         return Judgement(Verdict.FAILED, f"{phase}, not as declared: {reconciled['message']}")
@@ -63,9 +75,9 @@ def as_declared(item: Item | None) -> Judgement:
 def restarted(before: Mapping[str, str | None]) -> Judge:
     """Up, with another instance than the one `before` (uids by server)."""
 
-    def judge(item: Item | None) -> Judgement:
-        found = up(item)
-        if item is None or uid_of(item) is None or uid_of(item) != before.get(name_of(item)):
+    def judge(name: str, item: Item | None) -> Judgement:
+        found = up(name, item)
+        if item is None or uid_of(item) is None or uid_of(item) != before.get(name):
             return found
         reconciled = condition(item, "Reconciled")
         if reconciled["reason"] == "GateShut":
@@ -75,8 +87,9 @@ def restarted(before: Mapping[str, str | None]) -> Judge:
     return judge
 
 
-def stopped(item: Item | None) -> Judgement:
+def stopped(name: str, item: Item | None) -> Judgement:
     """Nothing of it runs, and nothing is going to."""
+    del name
     if item is None:
         return Judgement(Verdict.DONE, "removed")
     status = item["status"]

@@ -1,9 +1,11 @@
 """Where everything is put together: a controller in the foreground, or within another command."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -15,13 +17,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from reconciler.api.app import UnknownServersError, create_app
-from reconciler.api.server import SocketServer
 from reconciler.controller.launching import Launcher
 from reconciler.controller.lock import HeldError, hold
 from reconciler.controller.loop import Loop, log
 from reconciler.controller.preview import check_spec, preview_texts, problems_data
-from reconciler.controller.triggers import start_ticking, watch_manifests
 from reconciler.core.accept import Seen
 from reconciler.installation import remember, socket_path
 from reconciler.manifests.folder import Folder
@@ -36,6 +35,7 @@ LOCK_LOOK = 0.2
 SETTLE = 4.0
 """Most seconds that `reconcile` waits for files to be quiet and missing documents to count as gone."""
 MIB = 1024 * 1024
+MOST_FILES = 65536
 
 
 @dataclass(slots=True)
@@ -60,7 +60,6 @@ class Daemon:
         folder = Folder(Path(settings.manifests), check_spec, _shown(settings.manifests))
         launcher = Launcher(settings, environ)
         self.loop = Loop(self._store, runtime, folder, launcher, settings)
-        self._server = SocketServer(create_app(self), str(socket_path(state)))
         self._runtime = runtime
 
     def poke(self) -> None:
@@ -70,10 +69,18 @@ class Daemon:
     async def serve(self, stop: Stop, on_up: Callable[[], None] = lambda: None) -> None:
         """Supervise until told to stop."""
         self._introduce()
-        serving = asyncio.create_task(self._server.serve())
+        self.loop.poke()
+        looping = asyncio.create_task(self.loop.run())
+        await asyncio.sleep(0)
+        # The first servers are loading by now: what they do not need is imported meanwhile.
+        from reconciler.api.app import create_app  # noqa: PLC0415
+        from reconciler.api.server import SocketServer  # noqa: PLC0415
+        from reconciler.controller.triggers import start_ticking, watch_manifests  # noqa: PLC0415
+
+        server = SocketServer(create_app(self), str(socket_path(Path(self._settings.state))))
+        serving = asyncio.create_task(server.serve())
         scheduler = start_ticking(self._settings.tick, self._tick)
         watching = asyncio.create_task(watch_manifests(Path(self._settings.manifests), self.poke))
-        looping = asyncio.create_task(self.loop.run())
         on_up()
         try:
             stopping = asyncio.create_task(stop.event.wait())
@@ -83,7 +90,7 @@ class Daemon:
             if stop.on_exit == "stop":
                 await self._stop_all()
         finally:
-            self._server.stop()
+            server.stop()
             scheduler.shutdown(wait=False)
             watching.cancel()
             looping.cancel()
@@ -93,6 +100,8 @@ class Daemon:
 
     def _tick(self) -> None:
         """The periodic look; it also keeps logs and history within their bounds."""
+        # What lives as long as we do need not be walked by each collection: that would be milliseconds in a restart.
+        gc.freeze()
         self._runtime.trim_logs()
         with suppress(OSError):
             self._store.trim(instances=self._settings.history.instances, events=self._settings.history.events)
@@ -147,6 +156,8 @@ class Daemon:
         """Commit the requests, then act on them."""
         known = {*self._store.documents, *self._store.history().servers, *self._store.history().instances}
         if unknown := [name for name in servers if name not in known]:
+            from reconciler.api.app import UnknownServersError  # noqa: PLC0415 - see serve
+
             raise UnknownServersError(unknown)
         now, ids = self.loop.now(), []
         with self._store.transaction():
@@ -185,6 +196,7 @@ def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
 
 
 async def _foreground(settings: Settings, on_exit: str) -> int:
+    _allow_many_files()
     loop, stop = asyncio.get_running_loop(), Stop(on_exit)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.event.set)
@@ -247,7 +259,7 @@ class _Embedded(threading.Thread):
         self._up = threading.Event()
         self._error: BaseException | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: Stop | None = None
+        self._stopping: Stop | None = None
 
     def run(self) -> None:
         try:
@@ -258,8 +270,8 @@ class _Embedded(threading.Thread):
             self._up.set()
 
     async def _serve(self) -> None:
-        self._loop, self._stop = asyncio.get_running_loop(), Stop()
-        await Daemon(self._settings, os.environ).serve(self._stop, self._up.set)
+        self._loop, self._stopping = asyncio.get_running_loop(), Stop()
+        await Daemon(self._settings, os.environ).serve(self._stopping, self._up.set)
 
     def wait_until_up(self) -> None:
         self._up.wait()
@@ -267,10 +279,18 @@ class _Embedded(threading.Thread):
             raise self._error
 
     def stop(self) -> None:
-        if self._loop is not None and self._stop is not None and self.is_alive():
+        if self._loop is not None and self._stopping is not None and self.is_alive():
             with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._stop.event.set)
+                self._loop.call_soon_threadsafe(self._stopping.event.set)
         self.join(timeout=5.0)
+
+
+def _allow_many_files() -> None:
+    """Each server takes a descriptor to watch it: raise the soft limit as far as this user may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def make_state(state: Path) -> None:

@@ -11,7 +11,7 @@ from reconciler.controller.executor import Executor
 from reconciler.controller.launching import Launcher
 from reconciler.controller.observing import Observer
 from reconciler.controller.prober import Prober
-from reconciler.core.accept import Acceptance, Memory, Seen, accept
+from reconciler.core.accept import Acceptance, Seen, accept
 from reconciler.core.model import Desired, Event, Now, Wanted
 from reconciler.core.plan import plan
 from reconciler.engines import engine_of
@@ -110,9 +110,9 @@ class Loop:
             names = {*self._desired.servers, *history.instances}
             requests = replace(requests, stop={**dict.fromkeys(names, 0), **requests.stop})
         observed = self._observer.observe(self._desired, history, requests, now, fresh=fresh)
-        self._observer.probe(self._desired, history, observed)
         decided = plan(self._desired, observed, history, requests, now)
         self._executor.execute(decided, self._desired, now)
+        self._observer.probe(self._desired, self.store.history(), observed)
         self.runtime.forget_ended({instance.uid for instance in self.store.history().instances.values()})
         if decided.actions:
             # What was done may call for a next step, and only a look tells.

@@ -32,6 +32,7 @@ from reconciler.core.model import (
     Wanted,
 )
 
+LEFT_ALONE = "it runs on while some manifest cannot be read: its document may be there; see: reconciler validate"
 KEPT_LINES = 20
 """Log lines kept with each end."""
 NOT_LOOKED = GateFacts("NotLookedYet", "the gate was not looked at yet")
@@ -164,18 +165,18 @@ def _record_exit(server: Server, ended: Instance, process: Process | None) -> No
     tail = "\n".join(process.log_tail.splitlines()[-KEPT_LINES:]) if process else ""
     ended = replace(ended, exit=exit_, diagnosis=diagnosis, evidence=evidence, log_tail=tail)
     server.save_instance(ended)
-    why = f"{diagnosis}: {evidence}" if evidence else diagnosis
+    error = ": ".join(part for part in (str(exit_), diagnosis, evidence) if part)
     if stopped_by_us and not (ended.stop_reason and ended.stop_reason.is_failure):
         server.event("Stopped", f"instance {ended.uid} ended ({exit_}): {ended.stop_reason}")
         renewed = ended.stop_reason is StopReason.SPEC_CHANGED
         n = 0 if renewed else server.record.n
         server.record = replace(server.record, n=n, next_trigger=_trigger_after(ended.stop_reason))
     elif server.wanted is not None and ended.fingerprint != server.wanted.fingerprint:
-        server.event("Crashed", f"{exit_}: {why}; it starts again as declared now", warning=True)
-        server.record = replace(server.record, n=0, next_trigger=Trigger.SPEC_CHANGED, last_error=f"{exit_}: {why}")
+        server.event("Crashed", f"{error}; it starts again as declared now", warning=True)
+        server.record = replace(server.record, n=0, next_trigger=Trigger.SPEC_CHANGED, last_error=error)
     elif server.wanted is not None:
         trigger = Trigger.UNRESPONSIVE if stopped_by_us else Trigger.CRASHED
-        _count_failure(server, ended, exit_, f"{exit_}: {why}", trigger)
+        _count_failure(server, ended, exit_, error, trigger)
 
 
 def _trigger_after(reason: StopReason | None) -> Trigger:
@@ -370,7 +371,7 @@ def _stopping_message(instance: Instance) -> str:
 def _judge_health(server: Server, instance: Instance, process: Process) -> None:
     health, wanted = process.health, server.wanted
     if wanted is None:
-        server.show(Phase.INVALID, "InvalidManifest", "it runs, but its document cannot be read")
+        server.show(Phase.INVALID, "InvalidManifest", str(server.invalid[0]) if server.invalid else LEFT_ALONE)
         return
     if not health.verified:
         _judge_start(server, instance, process)

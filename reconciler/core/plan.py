@@ -17,11 +17,14 @@ from reconciler.core.model import (
     ServerRecord,
     Start,
     Trigger,
+    Wanted,
 )
 from reconciler.core.ports import choose_port, hosts_overlap
 from reconciler.core.spec import DEFAULT_HOST
 from reconciler.core.status import show_status
 
+STARTS_PER_PASS = 8
+"""Most starts in one plan: the loop does nothing else while it spawns, and those that run already want to be probed."""
 GATE_LOOK = 1.0
 """Seconds between looks at a gate that is shut."""
 
@@ -31,18 +34,19 @@ def plan(desired: Desired, observed: Observed, history: History, requests: Reque
 
     Following the actions and looking again at `wake_at` converges; the same input gives the same plan.
     """
-    servers = [
-        _server(name, desired, observed, history, requests, now)
-        for name in _names(desired, observed, history)
-        if not is_at_rest(name, desired, observed, history, requests)
-    ]
+    servers, wakes = [], []
+    for name in _names(desired, observed, history):
+        if not is_at_rest(name, desired, observed, history, requests, now):
+            servers.append(_server(name, desired, observed, history, requests, now))
+        elif history.servers[name].n:
+            wakes.append(_stable_at(desired.servers[name], history.instances[name]))
     for server in servers:
         settle(server)
     _share(servers, desired, observed, history, now)
     for server in servers:
         show_status(server)
         finish(server)
-    wakes = [at for server in servers for at in server.wakes]
+    wakes += [at for server in servers for at in server.wakes]
     return Plan(
         actions=tuple(action for server in servers for action in server.actions),
         events=tuple(event for server in servers for event in server.events),
@@ -50,10 +54,12 @@ def plan(desired: Desired, observed: Observed, history: History, requests: Reque
     )
 
 
-def is_at_rest(name: str, desired: Desired, observed: Observed, history: History, requests: Requests) -> bool:
-    """Whether nothing about a server can call for a step or a new status: Ready, as declared, with no debts.
+def is_at_rest(
+    name: str, desired: Desired, observed: Observed, history: History, requests: Requests, now: Now
+) -> bool:
+    """Whether nothing about a server can call for a step or a new status now: it is Ready and as declared.
 
-    A shortcut for the many: planning such a server in full comes to nothing, which a test holds.
+    A shortcut for the many: planning such a server in full comes to nothing but a wake-up, which a test holds.
     """
     wanted, record, instance = desired.servers.get(name), history.servers.get(name), history.instances.get(name)
     processes = observed.processes.get(name, ())
@@ -74,13 +80,19 @@ def is_at_rest(name: str, desired: Desired, observed: Observed, history: History
         and health.failures == 0
         and (health.effective is None or (health.effective, health.models) == (instance.effective, instance.models))
         and not (wanted.problems or wanted.held or document.spec.suspend)
-        and record.n == 0
         and record.generation == document.generation
         and status.phase is Phase.READY
         and all(condition.status for condition in status.conditions if condition.type in ("Ready", "Reconciled"))
         and name not in requests.stop
         and name not in requests.restart
+        and (record.n == 0 or (instance.ready.boot == now.boot and _stable_at(wanted, instance) > now.monotonic))
     )
+
+
+def _stable_at(wanted: Wanted, instance: Instance) -> float:
+    """Monotonic time at which earlier failures are forgotten."""
+    assert instance.ready
+    return instance.ready.after(wanted.spec.restart.stability_window)
 
 
 def _names(desired: Desired, observed: Observed, history: History) -> list[str]:
@@ -223,7 +235,7 @@ def _start(
     limit = desired.limits.loads
     loading = [since for s in servers if (since := _loading_since(s)) is not None]
     stalled_at = [since + desired.limits.loader_stall for since in loading]
-    busy = sum(at > now.monotonic for at in stalled_at)
+    busy, started = sum(at > now.monotonic for at in stalled_at), 0
     for server in sorted(claims, key=lambda s: (not s.record.was_ready, s.name)):
         port = _gate(server, ports, leaving)
         if port is None:
@@ -232,7 +244,11 @@ def _start(
             server.show(Phase.PENDING, "WaitingForSlot", f"{busy} servers are loading, and {limit} may at once")
             server.wake(min((at for at in stalled_at if at > now.monotonic), default=now.monotonic + GATE_LOOK))
             continue
-        busy += 1
+        if started >= STARTS_PER_PASS:
+            server.show(Phase.PENDING, "WaitingForTurn", "others are being started first")
+            server.wake(now.monotonic)
+            continue
+        busy, started = busy + 1, started + 1
         ports.assign(server, port)
         _begin_start(server, port)
 

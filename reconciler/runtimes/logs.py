@@ -26,8 +26,12 @@ class Logs:
     def open(self, server: str, uid: str) -> int:
         """A descriptor for the child to inherit. O_APPEND: a file that is cut while it writes goes on at its end."""
         path = self.path(server, uid)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(path, flags, 0o600)
 
     def tail(self, server: str, uid: str, lines: int = TAIL_LINES) -> str:
         """The last lines, for the history; those cut off a moment before count too."""

@@ -1,7 +1,6 @@
 """The tables, and how older ones become them. Tables are made here and nowhere else."""
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+from reconciler.store.database import Database, Migrations
 
 migrations = Migrations("reconciler")
 

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 from reconciler.core.model import (
     Document,
     Event,
@@ -24,6 +22,7 @@ from reconciler.core.model import (
     ServerRecord,
 )
 from reconciler.core.spec import dump_spec
+from reconciler.store.database import Database
 from reconciler.store.migrations import migrations
 from reconciler.store.rows import DATABASE, INSTANCE, RECORD, read_documents, read_history, read_requests
 
@@ -113,7 +112,8 @@ class Store:
 
     def save_document(self, document: Document, now: Now) -> None:
         """Keep an accepted document."""
-        self._db.table("documents").upsert(
+        self._upsert(
+            "documents",
             {
                 "kind": document.kind,
                 "name": document.name,
@@ -125,7 +125,7 @@ class Store:
                 "generation": document.generation,
                 "accepted_at": now.wall,
             },
-            pk=("kind", "name"),
+            key="kind, name",
         )
         self._deferred.append(lambda: self.documents.update({document.name: document}))
 
@@ -152,7 +152,7 @@ class Store:
         }
         if launch is not None:
             row["launch"] = json.dumps(launch)
-        self._db.table("instances").upsert(row, pk="uid")
+        self._upsert("instances", row, key="uid")
         self._deferred.append(lambda: self._mirror_instance(instance))
 
     def _mirror_instance(self, instance: Instance) -> None:
@@ -164,7 +164,8 @@ class Store:
 
     def save_server(self, record: ServerRecord) -> None:
         """Write what is remembered of a server."""
-        self._db.table("servers").upsert(
+        self._upsert(
+            "servers",
             {
                 "name": record.name,
                 "phase": record.status.phase.value if record.status else "Pending",
@@ -174,7 +175,7 @@ class Store:
                 "backoff_until": record.ended.wall + record.delay if record.ended else None,
                 "record": RECORD.dump_json(record).decode(),
             },
-            pk="name",
+            key="name",
         )
         self._deferred.append(lambda: self._servers.update({record.name: record}))
 
@@ -240,6 +241,16 @@ class Store:
                 " values (?, ?, ?, ?, 1, ?, ?)",
                 [event.server, event.reason, event.message, int(event.warning), now.wall, now.wall],
             )
+
+    def _upsert(self, table: str, row: Mapping[str, Any], *, key: str) -> None:
+        """Insert a row or change the one of that key. sqlite-utils' own asks for the table's columns each time, 0.1 ms."""
+        columns = ", ".join(row)
+        values = ", ".join(f":{column}" for column in row)
+        changes = ", ".join(f"{column} = excluded.{column}" for column in row)
+        self._db.execute(
+            f"insert into {table} ({columns}) values ({values}) on conflict ({key}) do update set {changes}",  # noqa: S608 - names of ours
+            dict(row),
+        )
 
     def set_meta(self, key: str, value: str) -> None:
         """Keep a fact about the installation or the controller."""

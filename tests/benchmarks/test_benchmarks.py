@@ -1,4 +1,4 @@
-"""Every benchmark runs with a few servers and yields numbers, and leaves nothing running. How good they are is not judged here."""
+"""Every benchmark runs with a few servers, yields numbers and leaves nothing. How good they are is not judged here."""
 
 import json
 import math
@@ -35,10 +35,11 @@ def test_a_benchmark_yields_numbers_and_leaves_nothing(name: str, options: Optio
         assert row.median > 0 or name == "idle", row.what  # half a second of idling may take no whole tick
     assert list(options.scratch.iterdir()) == []
     assert _processes_of(options.scratch) == []
+    assert psutil.Process().children() == []
 
 
 def test_starts_are_seen_without_a_compiler(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(starts.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     result = BENCHMARKS["manifest-to-process"](options)
     assert "no C compiler" in result.note
     assert all(0 < sample < 10_000 for sample in result.rows[0].samples)

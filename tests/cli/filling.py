@@ -123,7 +123,9 @@ class Filling:
         for attempt, delay in enumerate((0.0, 0.5, 1.0, 2.0)):
             trigger = Trigger.CRASHED if attempt else Trigger.CREATED
             begun = self.instance(name, at=attempt * 10.0, attempt=attempt, delay=delay, trigger=trigger)
-            self.end(begun, exit=Exit(signal=9), diagnosis="Killed", evidence="SIGKILL, not sent from here", log_tail="bye")
+            self.end(
+                begun, exit=Exit(signal=9), diagnosis="Killed", evidence="SIGKILL, not sent from here", log_tail="bye"
+            )
         message = "gave up after 3 restarts: signal 9: Killed"
         shown = status(Phase.FAILED, message, "RestartsExhausted", reconciled="RestartsExhausted")
         self.record(name, shown, n=4, restarts=3, failed=stamp(35), last_error="signal 9: Killed")

@@ -55,22 +55,31 @@ def test_one_that_backs_off_tells_when_it_goes_on(filling: Filling, controller: 
 
 
 @pytest.mark.parametrize(
-    ("phase", "declared", "tried", "remedy"),
+    ("phase", "tried", "remedy"),
     [
-        (Phase.BLOCKED, True, "no restart was counted", "(ModelMissing), or edit manifests/coder.yaml:1"),
-        (Phase.INVALID, False, "nothing was started", "reconciler validate"),
+        (Phase.BLOCKED, "no restart was counted", "(ModelMissing), or edit manifests/coder.yaml:1"),
+        (Phase.INVALID, "nothing was started", "reconciler validate"),
     ],
 )
 def test_one_that_cannot_start_tells_what_it_waits_for(
-    filling: Filling, controller: FakeController, call: Call, phase: Phase, declared: bool, tried: str, remedy: str
+    filling: Filling, controller: FakeController, call: Call, phase: Phase, tried: str, remedy: str
 ) -> None:
-    if declared:
+    if phase is Phase.BLOCKED:
         filling.document("coder")
     filling.record("coder", status(phase, "no file at /m", "ModelMissing"))
     told = advice(call("describe", "server", "coder").out)
     assert told["What happened"] == "no file at /m"
     assert tried in told["What was tried"]
     assert remedy in told["What you can do"]
+
+
+@pytest.mark.parametrize("phase", [Phase.BLOCKED, Phase.BACKOFF])
+def test_without_a_controller_nothing_is_tried(filling: Filling, call: Call, phase: Phase) -> None:
+    filling.document("coder")
+    filling.record("coder", status(phase, "no file at /m", "ModelMissing"))
+    told = advice(call("describe", "server", "coder").out)
+    assert told["What was tried"] == "nothing for now: no controller is running"
+    assert told["What you can do"] == "start a controller, which goes on with it: reconciler run"
 
 
 def test_nothing_in_the_database_can_command_a_terminal(
@@ -82,7 +91,9 @@ def test_nothing_in_the_database_can_command_a_terminal(
     filling.record("coder", status(Phase.FAILED, "\x9b2J"), n=1, last_error="\x1b[1A")
     filling.event("coder", "Crashed", "\x1b[31m")
     out = call("describe", "server", "coder").out
-    assert [character for character in out if ord(character) < 32 and character != "\n" or 127 <= ord(character) < 160] == []
+    assert [
+        character for character in out if (ord(character) < 32 and character != "\n") or 127 <= ord(character) < 160
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -93,9 +104,7 @@ def test_nothing_in_the_database_can_command_a_terminal(
         (("server",), 2, "Missing argument 'NAME'"),
     ],
 )
-def test_mistakes_are_answered(
-    filling: Filling, call: Call, arguments: tuple[str, ...], code: int, words: str
-) -> None:
+def test_mistakes_are_answered(filling: Filling, call: Call, arguments: tuple[str, ...], code: int, words: str) -> None:
     filling.ready("coder")
     called = call("describe", *arguments)
     assert called.code == code

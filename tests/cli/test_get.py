@@ -122,7 +122,10 @@ def test_events(filling: Filling, call: Call) -> None:
 def test_restarts(filling: Filling, call: Call) -> None:
     filling.failed("coder")
     out = rows(call("get", "restarts", "--limit", "2").out)
-    assert [row[3:7] for row in out[1:]] == [["Crashed", "2", "1s", str(os.getpid())], ["Crashed", "3", "2s", str(os.getpid())]]
+    assert [row[3:7] for row in out[1:]] == [
+        ["Crashed", "2", "1s", str(os.getpid())],
+        ["Crashed", "3", "2s", str(os.getpid())],
+    ]
     assert out[2][7:10] == ["5s", "SIGKILL", "Killed"]
     found = json.loads(call("get", "restarts", "-o", "json").out)
     assert (found["kind"], len(found["items"])) == ("RestartList", 4)

@@ -1,7 +1,9 @@
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -116,18 +118,23 @@ def test_a_registry_that_cannot_be_written_is_no_error(root: Path) -> None:
 # ---------------------------------------------------------------- the socket
 
 
-def test_the_socket_is_in_the_state_folder(root: Path) -> None:
-    assert installation.socket_path(root / "state") == root / "state" / "controller.sock"
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name, wherever the tests have theirs."""
+    with TemporaryDirectory(prefix="r", dir="/tmp") as folder:
+        yield Path(folder)
 
 
-def test_a_long_path_has_a_short_socket(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    runtime = root / "run"
-    runtime.mkdir()
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+def test_the_socket_is_in_the_state_folder(short: Path) -> None:
+    assert installation.socket_path(short / "state") == short / "state" / "controller.sock"
+
+
+def test_a_long_path_has_a_short_socket(root: Path, short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short))
     long, other = (root / (letter * 120) / "state" for letter in "ab")
     path = installation.socket_path(long)
     assert isinstance(path, Path)
-    assert path.parent == runtime
+    assert path.parent == short
     assert path == installation.socket_path(long / ".." / "state")
     assert path != installation.socket_path(other)
 
@@ -145,8 +152,8 @@ def test_the_abstract_name_is_the_last_resort(root: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("length", [107, 108])
-def test_every_path_it_gives_can_be_bound(root: Path, length: int) -> None:
-    state = root / ("s" * (length - len(os.fsencode(root)) - len("//controller.sock")))
+def test_every_path_it_gives_can_be_bound(short: Path, length: int) -> None:
+    state = short / ("s" * (length - len(os.fsencode(short)) - len("//controller.sock")))
     state.mkdir()
     path = str(installation.socket_path(state))
     assert path.endswith("/controller.sock") == (length == 107)

@@ -16,12 +16,15 @@ PROBE = """
 import sys
 from reconciler.cli.main import invoke
 code = invoke(sys.argv[1:])
-print("loaded:", *[name for name in ("pydantic", "httpx", "rich", "ruamel", "sqlite_utils", "asyncio") if name in sys.modules])
+slow = ("pydantic", "httpx", "rich", "ruamel", "sqlite_utils", "asyncio")
+print("loaded:", *[name for name in slow if name in sys.modules])
 """
 
 
 def loaded(root: Path, *arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True, cwd=root)
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments], capture_output=True, text=True, check=True, cwd=root
+    )
     return done.stdout.rpartition("loaded:")[2].strip()
 
 
@@ -29,7 +32,9 @@ def test_help_imports_no_verb(root: Path) -> None:
     assert loaded(root, "--help") == ""
 
 
-@pytest.mark.parametrize("arguments", [("get", "servers"), ("get", "servers", "-o", "json"), ("get", "events"), ("logs", "coder")])
+@pytest.mark.parametrize(
+    "arguments", [("get", "servers"), ("get", "servers", "-o", "json"), ("get", "events"), ("logs", "coder")]
+)
 def test_reading_imports_nothing_slow(filling: Filling, root: Path, arguments: tuple[str, ...]) -> None:
     begun = filling.ready("coder")
     (filling.state / "logs" / "coder").mkdir(parents=True)

@@ -38,7 +38,8 @@ def test_many_lines_are_safe(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "most", "shown"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("abc", 0, ""), ("模型模型", 5, "模型…"), ("模型", 4, "模型")]
+    ("text", "most", "shown"),
+    [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("abc", 0, ""), ("模型模型", 5, "模型…"), ("模型", 4, "模型")],
 )
 def test_cutting_counts_columns(text: str, most: int, shown: str) -> None:
     assert cut(text, most) == shown

@@ -142,6 +142,8 @@ class World:
     requests: dict[str, dict[str, int]] = field(default_factory=lambda: {"stop": {}, "restart": {}, "prune": {}})
 
     processes: list[Simulated] = field(default_factory=list)
+    seen_processes: list[Simulated] = field(default_factory=list)
+    """All that ever were."""
     events: list[Event] = field(default_factory=list)
     sent: list[tuple[str, Identity]] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
@@ -171,6 +173,7 @@ class World:
         ticks = round(self.now.monotonic * 100) + self.spawned
         process = Simulated(uid, server, Identity(self.now.boot, 100 + self.spawned, ticks), **fields)
         self.processes.append(process)
+        self.seen_processes.append(process)
         return process
 
     def reboot(self, boot: str) -> None:

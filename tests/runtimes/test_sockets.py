@@ -27,10 +27,10 @@ def test_addresses_as_the_kernel_prints_them(text: str, address: str) -> None:
 
 
 def test_only_listening_sockets_are_listed(free_port: int) -> None:
-    with socket.create_server(("127.0.0.1", free_port)) as server:
-        with socket.create_connection(("127.0.0.1", free_port)) as client, server.accept()[0]:
-            inode = os.fstat(server.fileno()).st_ino
-            here = [one for one in listening_sockets() if free_port in (one.port, client.getsockname()[1])]
+    address = ("127.0.0.1", free_port)
+    with socket.create_server(address) as server, socket.create_connection(address) as client, server.accept()[0]:
+        inode = os.fstat(server.fileno()).st_ino
+        here = [one for one in listening_sockets() if one.port in (free_port, client.getsockname()[1])]
     assert here == [Socket("127.0.0.1", free_port, inode)]
 
 

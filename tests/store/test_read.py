@@ -48,7 +48,8 @@ def test_its_defaults_are_those_of_the_spec() -> None:
 
 
 def test_it_imports_nothing_slow() -> None:
-    code = "import sys, reconciler.store.read; print(*[m for m in ('pydantic', 'sqlite_utils', 'httpx') if m in sys.modules])"
+    slow = ("pydantic", "sqlite_utils", "httpx")
+    code = f"import sys, reconciler.store.read; print(*[name for name in {slow} if name in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == ""
 
 
@@ -300,12 +301,13 @@ def test_a_newer_database_is_refused(filling: Filling) -> None:
         row = ("reconciler", "fallback_steps", "2030-01-01")
         writer.execute("insert into _sqlite_migrations (migration_set, name, applied_at) values (?, ?, ?)", row)
     writer.close()
-    with pytest.raises(read.ReadError, match="written by a newer reconciler .it has 'fallback_steps'"):
+    with pytest.raises(read.ReadError, match=r"written by a newer reconciler \(it has 'fallback_steps'\)"):
         read.open_readonly(filling.state)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(b"", "only being made; try again"), (b"junk " * 500, "is damaged .file is not a database")]
+    ("content", "words"),
+    [(b"", "only being made; try again"), (b"junk " * 500, r"is damaged \(file is not a database")],
 )
 def test_a_file_that_is_no_database_is_told(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / read.DATABASE).write_bytes(content)

@@ -1,0 +1,163 @@
+"""Writes the generated parts of these documents: `make docs`. With `--check` it only tells which are out of date."""
+# ruff: noqa: INP001, T201 - a script
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+from sqlite_utils import Database
+
+from reconciler.cli.invocation import global_options
+from reconciler.cli.main import VERBS, cli
+from reconciler.core.spec import LlamaServer
+from reconciler.manifests.expected import words
+from reconciler.manifests.schema import json_schema
+from reconciler.settings import ENVIRONMENT, Settings
+from reconciler.store.migrations import migrations
+
+DOCS = Path(__file__).parent
+_PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+
+TABLES: Mapping[str, str] = {
+    "meta": "facts: the installation's id, its last controller, what is wrong with the manifests as a whole",
+    "documents": "what was last accepted of every manifest, with its generation; only what was written, no defaults",
+    "servers": "what is remembered of a server: counters, back-off, status. `record` holds all of it as JSON",
+    "instances": "one row for each start: `row` holds its history as JSON, `launch` its command line without secrets",
+    "events": "dated lines for people; the same one again within an hour is counted",
+    "requests": "what people asked for; `done_at` is empty until it is done or taken back",
+    "ports": "ports given to servers with `port: auto`",
+}
+"""What each table of the database is for."""
+
+
+# ---------------------------------------------------------------- fields of manifests and settings
+
+
+def manifest_fields() -> str:
+    """Every field of a manifest."""
+    return _field_table(LlamaServer, json_schema(), ("metadata", "spec"))
+
+
+def settings_fields() -> str:
+    """Every setting."""
+    return _field_table(Settings, Settings.model_json_schema(), tuple(Settings.model_fields))
+
+
+def environment_variables() -> str:
+    """Every variable that sets a setting."""
+    return _table(("variable", "setting"), [(f"`{name}`", f"`{key}`") for name, key in ENVIRONMENT.items()])
+
+
+def _field_table(model: type[BaseModel], schema: Mapping[str, Any], fields: Sequence[str]) -> str:
+    rows = [row for field in fields for row in _rows(model, schema, schema, (field,))]
+    return _table(("field", "value", "default", "meaning"), rows)
+
+
+def _rows(
+    model: type[BaseModel], root: Mapping[str, Any], parent: Mapping[str, Any], path: tuple[str, ...]
+) -> Iterator[Sequence[str]]:
+    field = parent["properties"][path[-1]]
+    section = root["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else None
+    if section is not None:
+        for name in section["properties"]:
+            yield from _rows(model, root, section, (*path, name))
+        return
+    default = "required" if path[-1] in parent.get("required", ()) else _default(field.get("default"))
+    yield f"`{'.'.join(path)}`", _value(words(model, path, None)), default, field.get("description", "")
+
+
+def _value(words: str) -> str:
+    """What may stand there; how durations look is said once, above the table."""
+    return words.partition(" such as ")[0].replace("'", "`")
+
+
+def _default(value: Any) -> str:
+    if value in (None, "", []):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def commands() -> str:
+    """Every verb with its options, then the options of all."""
+    sections = [_command(name) for name in VERBS]
+    return "\n\n".join([*sections, "## Options of all commands", _options(global_options(), click.Context(cli))])
+
+
+def _command(name: str) -> str:
+    with click.Context(cli, info_name="reconciler") as above:
+        command = cli.get_command(above, name)
+    assert command is not None
+    context = click.Context(command, info_name=name, parent=above)
+    usage = " ".join(piece.replace("[OPTIONS]", "[OPTION]…") for piece in command.collect_usage_pieces(context))
+    shared = {option.name for option in global_options()}
+    own = [option for option in command.params if option.name not in shared]
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
+    parts = [f"## {name}", f"```text\nreconciler {name} {usage}\n```", text, _options(own, context)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _options(parameters: Sequence[click.Parameter], context: click.Context) -> str:
+    records = [parameter.get_help_record(context) for parameter in parameters if isinstance(parameter, click.Option)]
+    rows = [(f"`{record[0]}`", re.sub(r" {2,}", " ", record[1])) for record in records if record]
+    return _table(("option", "meaning"), rows) if rows else ""
+
+
+# ---------------------------------------------------------------- the database
+
+
+def tables() -> str:
+    """Every table with its columns."""
+    db = Database(memory=True)
+    migrations.apply(db)
+    names = [name for name in db.table_names() if not name.startswith("_")]
+    rows = [(f"`{name}`", ", ".join(column.name for column in db.table(name).columns), TABLES[name]) for name in names]
+    return _table(("table", "columns", "holds"), rows)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headers, ["---"] * len(headers), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
+    return "\n".join(re.sub(r" +\|", " |", f"| {' | '.join(line)} |") for line in lines)
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "manifest-fields": manifest_fields,
+    "settings-fields": settings_fields,
+    "environment-variables": environment_variables,
+    "commands": commands,
+    "tables": tables,
+}
+"""What stands between `<!-- generated: NAME -->` and `<!-- end -->`."""
+
+
+def generated(text: str) -> str:
+    """A page with its generated parts written anew."""
+    return _PART.sub(lambda found: f"{found[1]}\n{PARTS[found['name']]()}\n{found[3]}", text)
+
+
+def main() -> None:
+    """Write the pages, or with `--check` name those that are out of date and end with 1."""
+    checking, stale = "--check" in sys.argv, []
+    for page in sorted(DOCS.rglob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if (new := generated(text)) != text:
+            stale.append(page.relative_to(DOCS.parent))
+            if not checking:
+                page.write_text(new, encoding="utf-8")
+    print(
+        "\n".join(f"{'out of date' if '--check' in sys.argv else 'wrote'}: {page}" for page in stale) or "all current"
+    )
+    sys.exit(bool(stale) and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconciler.core.gate import QUIET, FileFacts, judge, part_paths
+
+BINARY = FileFacts("/bin/llama-server", exists=True, readable=True, executable=True, identity="b1")
+MODEL = FileFacts("/m/a.gguf", exists=True, readable=True, is_gguf=True, identity="m1")
+NOW = 100.0
+NONE = ("", "")
+
+
+def test_with_all_there_the_gate_is_open() -> None:
+    facts = judge(BINARY, [MODEL], NONE, NOW)
+    assert (facts.reason, facts.message, facts.retry_at, facts.identity) == ("", "", None, "b1 m1")
+
+
+def test_a_model_that_llama_server_downloads_needs_no_file() -> None:
+    assert judge(BINARY, [], NONE, NOW).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("binary", "model", "reason", "message"),
+    [
+        ({"exists": False}, {}, "BinaryMissing", "no program at /bin/llama-server; install it, or name another with"),
+        ({"executable": False}, {}, "BinaryNotExecutable", "allow it with: chmod +x /bin/llama-server"),
+        ({}, {"exists": False}, "ModelMissing", "no file at /m/a.gguf; copy the model there, or correct spec.model"),
+        ({}, {"readable": False}, "ModelUnreadable", "allow it with: chmod +r /m/a.gguf"),
+        ({}, {"is_gguf": False}, "ModelNotGguf", "/m/a.gguf is not a GGUF file; copy the right file there"),
+        ({"exists": False}, {"exists": False}, "BinaryMissing", "no program"),
+    ],
+)
+def test_what_is_wrong_has_a_name_and_a_remedy(
+    binary: dict[str, Any], model: dict[str, Any], reason: str, message: str
+) -> None:
+    facts = judge(replace(BINARY, **binary), [replace(MODEL, **model)], NONE, NOW)
+    assert facts.reason == reason
+    assert message in facts.message
+
+
+def test_a_missing_part_is_named() -> None:
+    second = replace(MODEL, path="/m/b-00002-of-00002.gguf", exists=False)
+    facts = judge(BINARY, [MODEL, second], NONE, NOW)
+    assert facts.reason == "ModelPartMissing"
+    assert "/m/b-00002-of-00002.gguf is missing; copy it there" in facts.message
+
+
+def test_trouble_from_elsewhere_comes_first_and_keeps_the_identity() -> None:
+    facts = judge(replace(BINARY, exists=False), [MODEL], ("SecretMissing", "no key"), NOW)
+    assert (facts.reason, facts.message, facts.identity) == ("SecretMissing", "no key", "b1 m1")
+
+
+@pytest.mark.parametrize(("age", "reason"), [(0.0, "ModelGrowing"), (QUIET - 0.1, "ModelGrowing"), (QUIET, "")])
+def test_a_model_is_used_once_it_is_quiet(age: float, reason: str) -> None:
+    facts = judge(BINARY, [MODEL, replace(MODEL, path="/m/b.gguf", changed_at=NOW - age)], NONE, NOW)
+    assert facts.reason == reason
+    assert facts.retry_at == (NOW - age + QUIET if reason else None)
+    assert not reason or "/m/b.gguf is still being written" in facts.message
+
+
+def test_any_file_that_changes_changes_the_identity() -> None:
+    whole = judge(BINARY, [MODEL], NONE, NOW).identity
+    assert judge(replace(BINARY, identity="b2"), [MODEL], NONE, NOW).identity != whole
+    assert judge(BINARY, [replace(MODEL, identity="m2")], NONE, NOW).identity != whole
+
+
+@pytest.mark.parametrize(
+    ("path", "parts"),
+    [
+        ("/m/a.gguf", ["/m/a.gguf"]),
+        ("/m/a-00001-of-00002.gguf", ["/m/a-00001-of-00002.gguf", "/m/a-00002-of-00002.gguf"]),
+        ("/m/a-00002-of-00002.gguf", ["/m/a-00001-of-00002.gguf", "/m/a-00002-of-00002.gguf"]),
+        ("/m/a-1-of-2.gguf", ["/m/a-1-of-2.gguf"]),
+        ("/m/a-00001-of-00000.gguf", ["/m/a-00001-of-00000.gguf"]),
+        ("/m/a-00003-of-00002.gguf", ["/m/a-00003-of-00002.gguf"]),
+    ],
+)
+def test_all_parts_of_a_split_model_are_looked_at(path: str, parts: list[str]) -> None:
+    assert part_paths(path) == parts

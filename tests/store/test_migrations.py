@@ -1,0 +1,112 @@
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.store import read, writer
+from reconciler.store.migrations import migrations
+from reconciler.store.writer import NewerDatabaseError, Store
+
+TABLES = {"meta", "documents", "servers", "instances", "events", "requests", "ports"}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A fresh database, past its writer."""
+    Store(tmp_path).close()
+    connection = sqlite3.connect(tmp_path / "state.db")
+    yield connection
+    connection.close()
+
+
+def tables(connection: sqlite3.Connection) -> dict[str, bool]:
+    """Our tables, and whether they are strict."""
+    listed = connection.execute("select name, strict from pragma_table_list where schema = 'main' and type = 'table'")
+    return {name: bool(strict) for name, strict in listed if not name.startswith(("sqlite_", "_sqlite_"))}
+
+
+def test_all_tables_are_there_and_strict(database: sqlite3.Connection) -> None:
+    assert tables(database) == dict.fromkeys(TABLES, True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into ports (server, port) values ('chat', 'eighty')",
+        "insert into servers (name, n) values ('chat', 'many')",
+        "insert into instances (uid, pid) values ('u1', 'x')",
+        "insert into instances (uid, started_at) values ('u1', 'noon')",
+        "insert into events (count) values (1.5)",
+        "insert into requests (created_at) values ('yesterday')",
+        "insert into documents (kind, name, line) values ('LlamaServer', 'chat', 'first')",
+    ],
+)
+def test_a_wrong_type_is_refused(database: sqlite3.Connection, statement: str) -> None:
+    with pytest.raises(sqlite3.IntegrityError, match="cannot store"):
+        database.execute(statement)
+
+
+def test_the_writer_names_no_table_that_the_migrations_did_not_make() -> None:
+    """A name misspelt would silently make a table."""
+    assert writer.__file__
+    text = Path(writer.__file__).read_text()
+    named = set(re.findall(r'\.table\("(\w+)"\)', text))
+    assert named
+    assert named <= TABLES
+    assert ".create(" not in text
+    assert "create table" not in text.lower()
+
+
+def test_the_reader_knows_the_same_migrations() -> None:
+    assert {migration.name for migration in migrations._migrations} == read.MIGRATIONS
+
+
+def test_opening_again_changes_nothing(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.close()
+    before = dump(tmp_path)
+    second = Store(tmp_path)
+    second.close()
+    assert dump(tmp_path) == before
+    assert second.installation == first.installation
+
+
+def test_two_installations_differ(tmp_path: Path) -> None:
+    identities = set()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        store = Store(tmp_path / name)
+        identities.add(store.installation)
+        store.close()
+    assert len(identities) == 2
+
+
+def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path, database: sqlite3.Connection) -> None:
+    statement = "insert into _sqlite_migrations (migration_set, name, applied_at) values ('reconciler', ?, '')"
+    database.execute(statement, ["from_the_future"])
+    database.commit()
+    before = dump(tmp_path)
+    with pytest.raises(NewerDatabaseError) as refusal:
+        Store(tmp_path)
+    assert str(refusal.value) == (
+        f"{tmp_path / 'state.db'} was written by a newer reconciler (it has 'from_the_future'); nothing was changed. "
+        "Install that version again, or name another state folder with --state."
+    )
+    assert dump(tmp_path) == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_text("this is no database, whatever its name says" * 100)
+    before = (tmp_path / "state.db").read_bytes()
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        Store(tmp_path)
+    assert (tmp_path / "state.db").read_bytes() == before
+
+
+def dump(folder: Path) -> list[str]:
+    connection = sqlite3.connect(folder / "state.db")
+    lines = list(connection.iterdump())
+    connection.close()
+    return lines
