@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from reconciler.core.gate import judge, part_paths
 from reconciler.core.model import GateFacts, Now
 from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
 from reconciler.discovery import find_llama_server
-from reconciler.engines import engine_of
+from reconciler.engines import ENGINES, engine_of
 from reconciler.runtimes.local import Launch
 from reconciler.settings import Settings
 
@@ -36,6 +37,8 @@ class Launcher:
         self._settings = settings
         self._environ = dict(environ)
         self._files = FileLooker()
+        self._found = ""
+        """The discovered binary, looked for again only when it is gone."""
 
     def look(self, spec: ServerSpec, now: Now) -> GateFacts:
         """The gate's facts for a spec."""
@@ -101,8 +104,10 @@ class Launcher:
     def _discovered(self) -> str:
         if self._settings.llama_server:
             return _absolute(self._settings.llama_server)
-        found = find_llama_server(self._environ)
-        return found[0] if found else ""
+        if not os.path.exists(self._found):  # noqa: PTH110 - see _absolute
+            found = find_llama_server(self._environ)
+            self._found = found[0] if found else ""
+        return self._found
 
     def _model(self, spec: ServerSpec) -> str | None:
         return None if isinstance(spec.model, HfModel) else self._resolve(spec.model)
@@ -119,9 +124,13 @@ class Launcher:
             raise LaunchError("SecretMissing", f"spec.apiKeyFile: no file at {path}; write the keys there, one a line")
         return path
 
+    @lru_cache(maxsize=8)  # noqa: B019 - one launcher lives as long as the controller
+    def _inherited(self, engine: str) -> Mapping[str, str]:
+        """What servers of an engine get of the controller's environment, which does not change."""
+        return {name: value for name, value in self._environ.items() if ENGINES[engine].inherits(name)}
+
     def _environment(self, spec: ServerSpec) -> dict[str, str]:
-        inherits = engine_of(spec).inherits
-        environment = {name: value for name, value in self._environ.items() if inherits(name)}
+        environment = dict(self._inherited(spec.engine))
         for name, value in spec.env.items():
             match value:
                 case FromEnv(from_env=source):

@@ -18,6 +18,8 @@ from reconciler.runtimes.local import LocalRuntime
 
 DRAIN_LOOK = 0.1
 """Seconds between looks at the slots of a server that drains."""
+RISE = 1.25
+"""Each pause between looks at a loading server is this many times the one before: Ready is seen within a fifth of the wait."""
 BUSY_SHARE = 0.05
 """CPU share above which a loading server is taken to make progress; answering probes takes less."""
 READ_STEP = 1024 * 1024
@@ -111,7 +113,7 @@ class _Watch:
             elif self.health.verified:
                 due = loop.time() + self.target.spec.probes.liveness.period
             else:
-                pause = min(pause * 2, startup.max_period)
+                pause = min(pause * RISE, startup.max_period)
                 due = loop.time() + pause
 
     async def _probe(self, *, late: float) -> None:

@@ -33,7 +33,7 @@ class Memory:
     """What acceptance remembers from look to look: monotonic times by name."""
 
     missing: Mapping[str, float] = field(default_factory=dict)
-    """Since when; a look that could not have seen the document does not count."""
+    """Since the first look that could have seen the document and did not."""
     arrived: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -97,7 +97,7 @@ def accept(
         prunable=tuple(sorted(prunable.difference(removed))),
         folder_problem=folder_problem,
         memory=Memory(
-            {name: now if name in unsure else since for name, since in missing.items() if name not in removed},
+            {name: since for name, since in sure.items() if name not in removed},
             {name: since for name, since in arrived.items() if missing or now - since < RENAME_WINDOW},
         ),
         wake_at=min(waiting, default=None),
@@ -204,9 +204,7 @@ def _folder_problem(accepted: Mapping[str, Document], seen: Seen) -> str:
     return ""
 
 
-def _emptied(
-    in_force: Mapping[str, Document], missing: Mapping[str, float], empty: frozenset[str]
-) -> dict[str, str]:
+def _emptied(in_force: Mapping[str, Document], missing: Mapping[str, float], empty: frozenset[str]) -> dict[str, str]:
     """An empty file is a half-written one, or an accident: who means it removes the file, or confirms."""
     return {
         name: f"{in_force[name].file} is empty: write the document again or remove the file; {CONFIRM}"
@@ -238,7 +236,7 @@ def _unsure(
 def _guarded(
     in_force: Mapping[str, Document], missing: Mapping[str, float], arrived: Mapping[str, float]
 ) -> dict[str, str]:
-    """All the missing ones, when their removal would stop everything or more than half of many (renames not counted)."""
+    """All the missing ones, when all would stop, or more than half of many; renames do not count."""
     lost = [name for name in missing if not in_force[name].spec.suspend]
     if not lost:
         return {}
@@ -249,7 +247,7 @@ def _guarded(
     net, before = len(lost) - len(new), len(wanted - new)
     if len(lost) < len(wanted) and not (before >= GUARDED_SIZE and net * 2 > before):
         return {}
-    names = ", ".join(sorted(lost)[:5]) + (", …" if len(lost) > 5 else "")  # noqa: PLR2004 - a line's worth of names
+    names = ", ".join(sorted(lost)[:5]) + (", …" if len(lost) > 5 else "")
     why = f"held by the prune guard: {len(lost)} of {len(wanted)} servers would stop ({names}); {CONFIRM}"
     return dict.fromkeys(missing, why)
 

@@ -23,7 +23,7 @@ from reconciler.core.ports import choose_port, hosts_overlap
 from reconciler.core.spec import DEFAULT_HOST
 from reconciler.core.status import show_status
 
-STARTS_PER_PASS = 8
+STARTS_PER_PASS = 32
 """Most starts in one plan: the loop does nothing else while it spawns, and those that run already want to be probed."""
 GATE_LOOK = 1.0
 """Seconds between looks at a gate that is shut."""
@@ -54,9 +54,7 @@ def plan(desired: Desired, observed: Observed, history: History, requests: Reque
     )
 
 
-def is_at_rest(
-    name: str, desired: Desired, observed: Observed, history: History, requests: Requests, now: Now
-) -> bool:
+def is_at_rest(name: str, desired: Desired, observed: Observed, history: History, requests: Requests, now: Now) -> bool:
     """Whether nothing about a server can call for a step or a new status now: it is Ready and as declared.
 
     A shortcut for the many: planning such a server in full comes to nothing but a wake-up, which a test holds.

@@ -1,7 +1,7 @@
 """Who may have which port."""
 
 import ipaddress
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 
 from reconciler.core.model import Limits
 
@@ -25,7 +25,7 @@ def _addresses(host: str) -> frozenset[str]:
     return frozenset({_ANY if mapped.is_unspecified else str(mapped)})
 
 
-def choose_port(limits: Limits, taken: Set[int] | Iterable[int]) -> int | None:
+def choose_port(limits: Limits, taken: Iterable[int]) -> int | None:
     """The lowest port of the range that is neither taken nor handed out by the kernel; None when all are."""
     unavailable = frozenset(taken)
     low, high = limits.ephemeral

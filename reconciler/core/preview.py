@@ -57,10 +57,9 @@ def _change(
     instance = history.instances.get(name)
     if name in acceptance.problems:
         return Change(name, "invalid", "; ".join(str(problem) for problem in acceptance.problems[name]))
-    if after is None:
-        return Change(name, "stop", "its document is gone")
-    if name in acceptance.held:
-        return Change(name, "hold", acceptance.held[name])
+    if after is None or name in acceptance.held:
+        held = acceptance.held.get(name)
+        return Change(name, "hold", held) if held else Change(name, "stop", "its document is gone")
     if after.spec.suspend:
         fields = _document_changes(before, after)
         running = "suspended by its manifest"
@@ -112,5 +111,6 @@ def _differences(path: str, old: Any, new: Any) -> Iterable[FieldChange]:
         yield from _differences(path, {}, new)
     elif isinstance(old, Mapping) and new is ABSENT and old:
         yield from _differences(path, old, {})
-    elif old != new:
+    elif repr(old) != repr(new):
+        # 1 and true are equal in Python, but not on a command line.
         yield FieldChange(path, old, new)

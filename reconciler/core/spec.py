@@ -1,4 +1,4 @@
-"""What a `LlamaServer` document may say. The models are the schema, the JSON Schema, and the value the planner reads."""
+"""What a `LlamaServer` document may say: the schema, the JSON Schema, and the value the planner reads."""
 
 import ipaddress
 import re
@@ -75,7 +75,7 @@ class StartupProbe(Strict):
     """How a start is watched until the server is Ready."""
 
     initial_period: Duration = 0.05
-    """First pause between looks; it doubles up to `maxPeriod`."""
+    """First pause between looks; each further one is a quarter longer, up to `maxPeriod`."""
     max_period: Duration = 1.0
     """Longest pause between looks."""
     timeout: Duration = 5.0
@@ -161,7 +161,7 @@ class ServerSpec(Strict):
     flags: Mapping[Annotated[str, StringConstraints(max_length=100)], Scalar | tuple[Scalar, ...]] = Field(
         default_factory=dict
     )
-    """Further llama-server flags by long name without dashes: scalar, list (repeated), true (bare), false (`--no-…`)."""
+    """More llama-server flags by long name without dashes: scalar, list (repeated), true (bare), false (`--no-…`)."""
     env: Mapping[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], EnvValue] = Field(
         default_factory=dict
     )

@@ -108,14 +108,15 @@ class Filling:
     def ready(self, name: str, **spec: Any) -> Instance:
         """A server that is Ready, with all that is known of such."""
         self.document(name, **spec)
-        self.record(name, status(Phase.READY))
-        return self.instance(
+        instance = self.instance(
             name,
             ready=stamp(2),
             first_ready=stamp(2),
             effective=Effective(1024, 4, "12/12"),
             models=({"id": "tiny", "size": 10, "parameters": 5, "trainedContext": 512},),
         )
+        self.record(name, status(Phase.READY))
+        return instance
 
     def failed(self, name: str) -> None:
         """A server that was killed four times, and given up."""

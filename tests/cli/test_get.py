@@ -74,6 +74,7 @@ def test_names_can_be_given_back(filling: Filling, controller: FakeController, c
         ({"ctx": 4096}, {"ctxPerSlot": 4096}, "4096"),
         ({"ctx": 4096}, {"ctxPerSlot": 512}, "512"),
         ({"parallel": 2}, {"ctxPerSlot": 512}, "1024"),
+        ({"ctx": 4096, "parallel": 4}, {"ctxPerSlot": 4096}, "4096"),
     ],
 )
 def test_the_context_is_that_of_all_slots(spec: dict[str, Any], effective: dict[str, Any] | None, shown: str) -> None:

@@ -87,8 +87,8 @@ def test_following_goes_over_cuts_and_restarts(filling: Filling, root: Path) -> 
     shown("first\nsecond\nunfincut\n")
     filling.end(begun)
     filling.instance("coder", at=50)
-    write(filling, "uid2", "new\n")
-    shown("first\nsecond\nunfincut\nnew\n")
+    write(filling, "uid2", "new\nwhole\n")
+    shown("first\nsecond\nunfincut\nnew\nwhole\n")
     assert (root / "err").read_text() == "--- coder: instance uid2 ---\n"
     running.send_signal(signal.SIGINT)
     assert running.wait(10) == 130

@@ -95,6 +95,15 @@ def test_colour_is_for_the_phase_of_those_who_want_it(
     assert ("\x1b" in terminal.text) == painted
 
 
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_data_on_a_terminal_commands_nothing(filling: Filling, root: Path, output: str) -> None:
+    filling.event("coder", "Crashed", "\u202e\x9b2J evil")
+    terminal = Terminal(root, "get", "events", "-o", output)
+    assert terminal.end() == 0
+    assert "evil" in terminal.text
+    assert not set(terminal.text) & {"\u202e", "\x9b", "\x1b"}
+
+
 class Piped:
     """A command whose output a program reads."""
 

@@ -255,11 +255,11 @@ async def test_a_loop_that_stood_still_counts_no_failure(when: str) -> None:
     asked = server([OK, HANG, OK])
     async with serving(asked) as port:
         with probing(
-            target(port, spec={"probes": {**FAST, "liveness": {"period": "300ms", "timeout": "200ms"}}})
+            target(port, spec={"probes": {**FAST, "liveness": {"period": "300ms", "timeout": "800ms"}}})
         ) as probed:
             await until(lambda: asked.asked.count("/health") == (2 if when == "during the probe" else 1))
             await asyncio.sleep(0.02)
-            time.sleep(1.0)  # noqa: ASYNC251 - that is the point
+            time.sleep(1.5)  # noqa: ASYNC251 - that is the point
             await until(lambda: asked.asked.count("/health") >= 4)
     assert [health.failures for health in probed.seen] == [0] * len(probed.seen)
 

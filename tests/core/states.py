@@ -22,11 +22,13 @@ def crash(world: World, name: str = "a", exit_: Exit = CRASH) -> None:
 
 
 def crash_until_failed(world: World, name: str = "a") -> None:
-    while world.phase(name) is not Phase.FAILED:
-        if world.phase(name) is Phase.BACKOFF:
-            world.advance(10.0)
-            world.settle()
+    for _ in range(10):
         crash(world, name)
+        if world.phase(name) is Phase.FAILED:
+            return
+        world.advance(10.0)
+        world.settle()
+    raise AssertionError(f"{name} is not Failed after ten crashes, but {world.phase(name)}")
 
 
 def starting(**fields: Any) -> World:

@@ -1,4 +1,4 @@
-"""The table of states and events: what a server is after something happened to it, and what was done to its processes."""
+"""The table of states and events: what a server is after something happened, and what was done to its processes."""
 
 import pytest
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,8 +87,8 @@ def running(identity: Identity) -> bool:
 def test_a_child_gets_its_environment_its_session_its_log_and_nothing_else(make: Make, tmp_path: Path) -> None:
     secret = os.open(tmp_path / "secret", os.O_CREAT | os.O_RDWR)
     os.set_inheritable(secret, True)
-    runtime = make()
-    identity = runtime.start(instance(), launch("/bin/sleep", "60", LLAMA_CACHE="/cache"))
+    with stdin_from(tmp_path / "secret"):
+        identity = make().start(instance(), launch("/bin/sleep", "60", LLAMA_CACHE="/cache"))
     os.close(secret)
     proc = Path(f"/proc/{identity.pid}")
     environ = eventually((proc / "environ").read_text)  # empty for a moment while a program is being loaded
@@ -107,6 +107,19 @@ def test_a_child_gets_its_environment_its_session_its_log_and_nothing_else(make:
     log = str(tmp_path / "logs" / "chat" / "u1.log")
     expected = {"0": "/dev/null", "1": log, "2": log}
     eventually(lambda: descriptors(proc) == expected)  # a program's loader has some open for a moment
+
+
+@contextmanager
+def stdin_from(path: Path) -> Iterator[None]:
+    """pytest's own stdin is /dev/null, which would hide one that is passed on."""
+    saved, other = os.dup(0), os.open(path, os.O_RDONLY)
+    os.dup2(other, 0)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+        os.close(other)
 
 
 def descriptors(proc: Path) -> dict[str, str]:

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from reconciler.runtimes.sockets import Socket, _address, can_answer, listening_sockets
+from reconciler.runtimes import sockets
+from reconciler.runtimes.sockets import Socket, _address, can_answer, listening_sockets, sockets_in_proc
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
@@ -32,6 +33,26 @@ def test_only_listening_sockets_are_listed(free_port: int) -> None:
         inode = os.fstat(server.fileno()).st_ino
         here = [one for one in listening_sockets() if one.port in (free_port, client.getsockname()[1])]
     assert here == [Socket("127.0.0.1", free_port, inode)]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1"])
+def test_netlink_and_proc_agree(free_port: int, address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, free_port), family=family, dualstack_ipv6="ffff" in address):
+        by_netlink, by_proc = (
+            [s for s in look() if s.port == free_port] for look in (listening_sockets, sockets_in_proc)
+        )
+    assert by_netlink == by_proc
+    assert [one.address for one in by_netlink] == [address.removeprefix("::ffff:")]
+
+
+def test_where_netlink_does_not_answer_proc_does(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden() -> list[tuple[bytes, int, int]]:
+        raise PermissionError
+
+    monkeypatch.setattr(sockets, "dump_listeners", forbidden)
+    with socket.create_server(("127.0.0.1", free_port)):
+        assert free_port in {one.port for one in listening_sockets()}
 
 
 def test_a_bound_socket_that_does_not_listen_is_none(free_port: int) -> None:

@@ -1,0 +1,109 @@
+"""What `diff` and `apply --dry-run` tell."""
+
+from typing import Any
+
+import pytest
+
+from reconciler.core.accept import CONFIRM, Seen
+from reconciler.core.model import Document, Problem
+from reconciler.core.preview import Change, FieldChange, preview
+from tests.core.states import STATES, removed, running
+from tests.core.worlds import World, document_of, fingerprint_of
+
+BROKEN = Problem("a.yaml", "expected a number", 6, 9, "spec.ctx", "a")
+
+
+def change_of(world: World, *documents: Document, problems: tuple[Problem, ...] = (), name: str = "a") -> Change:
+    """What would happen to a server, were these documents the manifests (beside `b`, as it is)."""
+    _, _, history, requests, _ = world.inputs()
+    others = tuple(document for other, document in world.files.items() if other == "b")
+    changes, _ = preview(world.documents, Seen((*others, *documents), problems), history, requests, fingerprint_of)
+    return next(change for change in changes if change.server == name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "action", "reason", "changes"),
+    [
+        ({}, "unchanged", "", []),
+        ({"file": "elsewhere.yaml"}, "unchanged", "", []),
+        ({"host": "127.0.0.1"}, "unchanged", "", []),
+        ({"ctx": 512}, "restart", "ctx changed", [("spec.ctx", None, 512)]),
+        (
+            {"ctx": 512, "port": 9001},
+            "restart",
+            "ctx, port changed",
+            [("spec.ctx", None, 512), ("spec.port", None, 9001)],
+        ),
+        ({"labels": {"x": "y"}}, "update", "nothing restarts", [("metadata.labels.x", None, "y")]),
+        (
+            {"restart": {"maxRestarts": 9}},
+            "update",
+            "nothing restarts",
+            [("spec.restart.maxRestarts", None, 9)],
+        ),
+        ({"suspend": True}, "stop", "suspended by its manifest", [("spec.suspend", None, True)]),
+    ],
+    ids=str,
+)
+def test_a_change_of_a_running_server(
+    fields: dict[str, Any], action: str, reason: str, changes: list[tuple[str, Any, Any]]
+) -> None:
+    found = change_of(running(), document_of("a", **fields))
+    assert (found.action, found.reason, list(found.fields)) == (action, reason, [FieldChange(*c) for c in changes])
+
+
+def test_a_field_that_is_taken_out_is_shown_with_what_it_was() -> None:
+    found = change_of(running(ctx=256, stop={"drain": "2s"}), document_of("a"))
+    assert found.fields == (FieldChange("spec.ctx", 256, None), FieldChange("spec.stop.drain", "2s", None))
+
+
+def test_flags_that_python_takes_for_equal_are_shown() -> None:
+    found = change_of(running(flags={"x": 1}), document_of("a", flags={"x": True}))
+    assert found.fields == (FieldChange("spec.flags.x", 1, True),)
+    assert repr(found.fields[0].new) == "True"
+
+
+@pytest.mark.parametrize(
+    ("state", "action", "reason"),
+    [
+        ("BackOff", "start", "not running"),
+        ("Blocked", "start", "not running"),
+        ("Failed", "unchanged", "it has failed or completed"),
+        ("Suspended", "start", "changed"),
+    ],
+)
+def test_each_state_has_its_next_step(state: str, action: str, reason: str) -> None:
+    found = change_of(STATES[state](), document_of("a"))
+    assert (found.action, found.reason) == (action, reason)
+
+
+def test_a_failed_server_is_started_by_any_change() -> None:
+    assert change_of(STATES["Failed"](), document_of("a", ctx=512)).action == "start"
+
+
+def test_a_stopped_server_stays_stopped() -> None:
+    world = running()
+    world.ask("stop", "a")
+    world.settle()
+    assert change_of(world, document_of("a")).action == "unchanged"
+    assert change_of(world, document_of("a", ctx=512)) == Change(
+        "a", "update", "stopped by request", (FieldChange("spec.ctx", None, 512),)
+    )
+
+
+def test_what_is_new_starts_and_what_is_gone_stops() -> None:
+    world = running()
+    new = change_of(world, document_of("a"), document_of("c"), name="c")
+    assert (new.action, new.reason, new.fields) == ("start", "new", (FieldChange("spec.model", None, "m.gguf"),))
+    assert change_of(world) == Change("a", "stop", "its document is gone")
+    removed(world)
+    world.settle()
+    assert change_of(world, name="b").action == "unchanged"
+
+
+def test_what_is_wrong_or_held_is_told() -> None:
+    world = running()
+    assert change_of(world, problems=(BROKEN,)) == Change("a", "invalid", str(BROKEN))
+    del world.files["b"]
+    held = change_of(world)
+    assert (held.action, held.reason.endswith(CONFIRM)) == ("hold", True)

@@ -1,0 +1,31 @@
+"""Manifests and settings in the documents are valid; so is the schema that they name."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.documents import check_spec
+from reconciler.manifests.parse import parse
+from reconciler.settings import load_settings
+from tests.docs.pages import Block, blocks
+
+
+@pytest.mark.parametrize("block", blocks("yaml"), ids=str)
+def test_a_manifest_is_valid(block: Block) -> None:
+    parsed = parse(block.text, str(block), check_spec)
+    assert parsed.problems == ()
+    assert parsed.documents
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_settings_are_valid(block: Block, tmp_path: Path) -> None:
+    path = tmp_path / "reconciler.toml"
+    path.write_text(block.text)
+    settings = load_settings({}, str(path))
+    assert settings.manifests == tomllib.loads(block.text)["manifests"]
+
+
+def test_there_are_snippets() -> None:
+    assert len(blocks("yaml")) >= 4
+    assert len(blocks("toml")) >= 2
