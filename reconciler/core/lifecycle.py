@@ -393,7 +393,11 @@ def _judge_start(server: Server, instance: Instance, process: Process) -> None:
     health = process.health
     server.show(Phase.STARTING, "Loading" if health.state is HealthState.LOADING else "Starting", health.message)
     deadline = server.wanted.spec.probes.startup.deadline
-    since = max(instance.intent.monotonic, health.last_progress or 0.0)
+    if health.last_progress is None:
+        # Nobody has looked at it yet: time without a controller is no time without progress.
+        server.wake(server.now.monotonic + deadline)
+        return
+    since = max(instance.intent.monotonic, health.last_progress)
     if server.now.monotonic >= since + deadline:
         begin_stop(server, StopReason.STARTUP_TIMEOUT)
     else:
