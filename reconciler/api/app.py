@@ -37,7 +37,7 @@ class Controller(Protocol):
         """Commit what a person asks for. Raises UnknownServersError."""
         ...
 
-    def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    async def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         """What would happen."""
         ...
 
@@ -71,7 +71,7 @@ def create_app(controller: Controller) -> Starlette:
         documents = (await _body(request)).get("documents", [])
         if not isinstance(documents, list) or not all(_is_text_of_file(item) for item in documents):
             raise BadRequestError("expected documents: a list of {file, text}")
-        return JSONResponse(controller.preview(documents))
+        return JSONResponse(await controller.preview(documents))
 
     routes: list[tuple[str, Callable[[Request], Awaitable[JSONResponse]], str]] = [
         ("/healthz", healthz, "GET"),

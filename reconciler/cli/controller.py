@@ -96,7 +96,7 @@ def _connected(state: Path) -> Iterator[Controller]:
 @contextmanager
 def _embedded_or_running(settings: "Settings", verb: str) -> Iterator[None]:
     """Take the lock; when somebody else has it, wait until that one answers or has ended."""
-    from reconciler.controller.daemon import embedded  # noqa: PLC0415 - a controller's imports take a while
+    from reconciler.controller.embedded import embedded  # noqa: PLC0415 - a controller's imports take a while
     from reconciler.controller.lock import HeldError  # noqa: PLC0415
     from reconciler.store.writer import NewerDatabaseError  # noqa: PLC0415
 

@@ -28,10 +28,10 @@ def run(invocation: Invocation, on_exit: str, log_format: str) -> int:
     SIGTERM and Ctrl-C end it and leave the servers running; the next run takes them over.
     """
     settings = invocation.settings()
-    from reconciler.controller import daemon  # noqa: PLC0415 - a controller's imports take a while
+    from reconciler.controller import foreground  # noqa: PLC0415 - a controller's imports take a while
     from reconciler.store.writer import NewerDatabaseError  # noqa: PLC0415
 
     try:
-        return daemon.run(settings, on_exit=on_exit, log_format=log_format)
+        return foreground.run(settings, on_exit=on_exit, log_format=log_format)
     except NewerDatabaseError as error:
         raise Failure(str(error)) from None

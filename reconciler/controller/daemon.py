@@ -3,26 +3,20 @@
 import asyncio
 import gc
 import json
-import logging
 import os
-import resource
-import signal
-import sys
-import threading
+import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from reconciler.controller.launching import Launcher
-from reconciler.controller.lock import HeldError, hold
-from reconciler.controller.loop import Loop, log
-from reconciler.controller.preview import check_spec, preview_texts, problems_data
-from reconciler.core.accept import Seen
-from reconciler.installation import remember, socket_path
+from reconciler.controller.loop import Loop
+from reconciler.controller.preview import Before, check_spec, preview_texts, problems_data, shown
+from reconciler.installation import socket_path
 from reconciler.manifests.folder import Folder
 from reconciler.runtimes.host import choose_host
 from reconciler.runtimes.local import LocalRuntime
@@ -57,9 +51,9 @@ class Daemon:
         logs = Logs(state / "logs", keep=settings.logs.keep, most_bytes=settings.logs.max_mib * MIB)
         host = choose_host(settings.host)
         runtime = LocalRuntime(host, self._store.installation, logs, self.poke)
-        folder = Folder(Path(settings.manifests), check_spec, _shown(settings.manifests))
-        launcher = Launcher(settings, environ)
-        self.loop = Loop(self._store, runtime, folder, launcher, settings)
+        folder = Folder(Path(settings.manifests), check_spec, shown(settings.manifests))
+        self._launcher = Launcher(settings, environ)
+        self.loop = Loop(self._store, runtime, folder, self._launcher, settings)
         self._runtime = runtime
 
     def poke(self) -> None:
@@ -103,7 +97,7 @@ class Daemon:
         # What lives as long as we do need not be walked by each collection: that would be milliseconds in a restart.
         gc.freeze()
         self._runtime.trim_logs()
-        with suppress(OSError):
+        with suppress(sqlite3.Error):
             self._store.trim(instances=self._settings.history.instances, events=self._settings.history.events)
         self.loop.poke(fresh=True)
 
@@ -124,6 +118,7 @@ class Daemon:
             "startedAt": now.wall,
             "version": program_version(),
             "manifests": self._settings.manifests,
+            "models": self._settings.models,
         }
         with self._store.transaction():
             self._store.set_meta("controller", json.dumps(about))
@@ -159,6 +154,7 @@ class Daemon:
             from reconciler.api.app import UnknownServersError  # noqa: PLC0415 - see serve
 
             raise UnknownServersError(unknown)
+        self.loop.extend_to(servers)
         now, ids = self.loop.now(), []
         with self._store.transaction():
             for name in servers:
@@ -172,125 +168,13 @@ class Daemon:
         await self.loop.run_pass()
         return ids
 
-    def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        """What would happen with these documents."""
-        look = self.loop.look()
-        seen = Seen(look.documents, look.problems, look.failed, look.empty)
-        return preview_texts(self._store.documents, seen, self._store.history(), self._store.requests(), texts)
-
-
-def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
-    """A controller in the foreground, until SIGTERM or SIGINT. Returns the exit code."""
-    _log_to_stdout(log_format)
-    state = Path(settings.state)
-    make_state(state)
-    try:
-        with _wait_for_lock(state):
-            remember(state)
-            return asyncio.run(_foreground(settings, on_exit))
-    except HeldError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        return 0
-
-
-async def _foreground(settings: Settings, on_exit: str) -> int:
-    _allow_many_files()
-    loop, stop = asyncio.get_running_loop(), Stop(on_exit)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.event.set)
-    # A look at a manifest takes a lease for a moment; a writer that comes then sends SIGIO, whose default is to kill.
-    signal.signal(signal.SIGIO, lambda *_: None)
-    daemon = Daemon(settings, os.environ)
-    loop.add_signal_handler(signal.SIGHUP, daemon.poke)
-    log.info("controller pid %d over %s, state in %s", os.getpid(), settings.manifests, settings.state)
-    await daemon.serve(stop)
-    if on_exit == "leave":
-        log.info("ended; the servers run on. To stop them: reconciler stop --all; to go on: reconciler run")
-    return 0
-
-
-@contextmanager
-def _wait_for_lock(state: Path) -> Iterator[None]:
-    """An `apply` that holds the lock ends by itself; another `run` does not."""
-    told = False
-    while True:
-        try:
-            with hold(state, "run"):
-                yield
-                return
-        except HeldError as error:
-            if error.verb == "run":
-                raise
-            if not told:
-                log.info("waiting: %s", error)
-                told = True
-            time.sleep(LOCK_LOOK)
-
-
-@contextmanager
-def embedded(settings: Settings, verb: str = "apply") -> Iterator[None]:
-    """A controller in a thread of this command, for as long as the context lasts; the servers run on after it.
-
-    Raises HeldError when another controller has the state folder, and what opening the state raises.
-    """
-    state = Path(settings.state)
-    make_state(state)
-    with hold(state, verb):
-        remember(state)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGIO, lambda *_: None)
-        thread = _Embedded(settings)
-        thread.start()
-        try:
-            thread.wait_until_up()
-            yield
-        finally:
-            thread.stop()
-
-
-class _Embedded(threading.Thread):
-    """The event loop of an embedded controller."""
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(name="controller", daemon=True)
-        self._settings = settings
-        self._up = threading.Event()
-        self._error: BaseException | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: Stop | None = None
-
-    def run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the waiting thread
-            self._error = error
-        finally:
-            self._up.set()
-
-    async def _serve(self) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), Stop()
-        await Daemon(self._settings, os.environ).serve(self._stopping, self._up.set)
-
-    def wait_until_up(self) -> None:
-        self._up.wait()
-        if self._error is not None:
-            raise self._error
-
-    def stop(self) -> None:
-        if self._loop is not None and self._stopping is not None and self.is_alive():
-            with suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._stopping.event.set)
-        self.join(timeout=5.0)
-
-
-def _allow_many_files() -> None:
-    """Each server takes a descriptor to watch it: raise the soft limit as far as this user may."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    async def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """What would happen with these documents, once the files are quiet."""
+        until = time.monotonic() + SETTLE
+        while (look := self.loop.look()).wake_at is not None and time.monotonic() < until:  # noqa: ASYNC110 - a file's writer sends no event
+            await asyncio.sleep(0.05)
+        state = Before(self._store.documents, self._store.history(), self._store.requests())
+        return preview_texts(state, look, texts, lambda spec: self._launcher.look(spec, self.loop.now()))
 
 
 def make_state(state: Path) -> None:
@@ -304,33 +188,3 @@ def program_version() -> str:
         return version("reconciler")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _shown(folder: str) -> str:
-    """A folder as people would type it: relative to the working folder when it is below it."""
-    relative = os.path.relpath(folder)
-    return folder if relative.startswith("..") else relative
-
-
-class _JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(
-            {
-                "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
-                "level": record.levelname.lower(),
-                "server": getattr(record, "server", ""),
-                "reason": getattr(record, "reason", ""),
-                "message": record.getMessage(),
-            }
-        )
-
-
-def _log_to_stdout(log_format: str) -> None:
-    handler = logging.StreamHandler(sys.stdout)
-    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-    handler.setFormatter(_JsonFormatter() if log_format == "json" else plain)
-    log.handlers[:] = [handler]
-    log.setLevel(logging.INFO)
-    log.propagate = False

@@ -163,4 +163,4 @@ class Launcher:
 
 def _absolute(path: str) -> str:
     """Unlike a Path, it takes `~nobody` as written instead of raising: the file is then missing, and that is told."""
-    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH111

@@ -5,6 +5,7 @@ import json
 import logging
 import sqlite3
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from reconciler.controller.executor import Executor
@@ -12,6 +13,7 @@ from reconciler.controller.launching import Launcher
 from reconciler.controller.observing import Observer
 from reconciler.controller.prober import Prober
 from reconciler.core.accept import Acceptance, Seen, accept
+from reconciler.core.lifecycle import WITH_CONTROLLER
 from reconciler.core.model import Desired, Event, Now, Wanted
 from reconciler.core.plan import plan
 from reconciler.engines import engine_of
@@ -71,6 +73,15 @@ class Loop:
         look = self._accepted.look
         return (look is not None and look.wake_at is not None) or self.acceptance.wake_at is not None
 
+    def limit_to(self, names: frozenset[str]) -> None:
+        """Start and stop only these from now on."""
+        self._desired = replace(self._desired, scope=names)
+
+    def extend_to(self, names: Iterable[str]) -> None:
+        """These may be started and stopped too, where there is a limit."""
+        if self._desired.scope is not None:
+            self._desired = replace(self._desired, scope=self._desired.scope | frozenset(names))
+
     def look(self) -> Look:
         """The manifest folder as it is now."""
         return self._folder.look(time.monotonic())
@@ -108,7 +119,7 @@ class Loop:
         history, requests = self.store.history(), self.store.requests()
         if self.stopping_all:
             names = {*self._desired.servers, *history.instances}
-            requests = replace(requests, stop={**dict.fromkeys(names, 0), **requests.stop})
+            requests = replace(requests, stop={**dict.fromkeys(names, WITH_CONTROLLER), **requests.stop})
         observed = self._observer.observe(self._desired, history, requests, now, fresh=fresh)
         decided = plan(self._desired, observed, history, requests, now)
         self._executor.execute(decided, self._desired, now)
@@ -205,6 +216,7 @@ def desired_of(acceptance: Acceptance, before: Desired) -> Desired:
         servers[name] = known if known == wanted else wanted
     return Desired(
         servers,
+        scope=before.scope,
         invalid={name: found for name, found in acceptance.problems.items() if name not in servers},
         unreadable=bool(acceptance.general or acceptance.folder_problem),
         limits=before.limits,

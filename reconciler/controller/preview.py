@@ -1,23 +1,28 @@
-"""`diff` and `apply --dry-run`: the same preview, asked of a running controller or made from the files and the state."""
+"""`diff` and `apply --dry-run`: one preview, asked of a running controller or made from the files and the state."""
 
+import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from reconciler.controller.launching import Launcher
 from reconciler.core.accept import Acceptance, Seen
-from reconciler.core.model import Document, History, Problem, Requests
+from reconciler.core.model import Document, GateFacts, History, Now, Problem, Requests
 from reconciler.core.preview import Change, preview
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
-from reconciler.manifests.folder import Folder
+from reconciler.manifests.folder import Folder, Look
 from reconciler.manifests.parse import parse
 from reconciler.runtimes.host import choose_host
 from reconciler.settings import Settings
 from reconciler.store.rows import open_snapshot, read_documents, read_history, read_requests
 
 Texts = Sequence[Mapping[str, str]]
+Gate = Callable[[ServerSpec], GateFacts]
+SETTLE = 4.0
+"""Most seconds that a preview waits for files to be quiet."""
 
 
 def check_spec(spec: ServerSpec) -> Sequence[tuple[tuple[str | int, ...], str]]:
@@ -25,13 +30,21 @@ def check_spec(spec: ServerSpec) -> Sequence[tuple[tuple[str | int, ...], str]]:
     return engine_of(spec).check(spec)
 
 
-def preview_texts(
-    accepted: Mapping[str, Document], seen: Seen, history: History, requests: Requests, texts: Texts
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What there is before the change."""
+
+    documents: Mapping[str, Document]
+    history: History
+    requests: Requests
+
+
+def preview_texts(before: Before, look: Look, texts: Texts, gate: Gate) -> dict[str, Any]:
     """The preview as JSON-ready data; each of `texts` has `file` (as shown) and `text`."""
-    changes, acceptance = preview(accepted, with_texts(seen, texts), history, requests, _fingerprint)
+    seen = with_texts(Seen(look.documents, look.problems, look.failed, look.empty), texts)
+    changes, acceptance = preview(before.documents, seen, before.history, before.requests, _fingerprint)
     return {
-        "changes": [_change_data(change) for change in changes],
+        "changes": [_change_data(change, acceptance.documents.get(change.server), gate) for change in changes],
         "problems": problems_data(acceptance),
         "folderProblem": acceptance.folder_problem,
     }
@@ -39,17 +52,20 @@ def preview_texts(
 
 def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
     """The preview without a controller: nothing is locked, written or started."""
-    accepted: dict[str, Document] = {}
-    history, requests = History(), Requests()
+    before = Before({}, History(), Requests())
     connection = open_snapshot(Path(settings.state))
     if connection is not None:
-        accepted, history = read_documents(connection), _still_alive(read_history(connection))
         pending = read_requests(connection)
         requests = Requests(stop=pending["stop"], restart=pending["restart"])
+        before = Before(read_documents(connection), _still_alive(read_history(connection)), requests)
         connection.close()
-    look = Folder(Path(settings.manifests), check_spec).look(time.monotonic())
-    seen = Seen(look.documents, look.problems, look.failed, look.empty)
-    return preview_texts(accepted, seen, history, requests, texts)
+    folder, until = Folder(Path(settings.manifests), check_spec, shown(settings.manifests)), time.monotonic() + SETTLE
+    while (look := folder.look(time.monotonic())).wake_at is not None and time.monotonic() < until:
+        time.sleep(0.05)
+    host, launcher = choose_host(settings.host), Launcher(settings, os.environ)
+    return preview_texts(
+        before, look, texts, lambda spec: launcher.look(spec, Now(time.monotonic(), time.time(), host.boot))
+    )
 
 
 def with_texts(seen: Seen, texts: Texts) -> Seen:
@@ -71,8 +87,17 @@ def problems_data(acceptance: Acceptance) -> list[dict[str, Any]]:
     return [{**asdict(problem), "text": str(problem)} for problem in (*found, *acceptance.general)]
 
 
-def _change_data(change: Change) -> dict[str, Any]:
-    return {**asdict(change), "fields": [asdict(field) for field in change.fields]}
+def _change_data(change: Change, document: Document | None, gate: Gate) -> dict[str, Any]:
+    """With what would keep the server from starting, in `blocked`."""
+    starts = document is not None and change.action in ("start", "restart")
+    blocked = gate(document.spec).message if starts and document else ""
+    return {**asdict(change), "blocked": blocked}
+
+
+def shown(folder: str) -> str:
+    """A folder as people would type it: relative to the working folder when it is below it."""
+    relative = os.path.relpath(folder)
+    return folder if relative.startswith("..") else relative
 
 
 def _fingerprint(spec: ServerSpec) -> str:

@@ -4,6 +4,7 @@ It only reports: that a server is Ready, unwell or late is judged by the planner
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from reconciler.runtimes.local import LocalRuntime
 DRAIN_LOOK = 0.1
 """Seconds between looks at the slots of a server that drains."""
 RISE = 1.25
-"""Each pause between looks at a loading server is this many times the one before: Ready is seen within a fifth of the wait."""
+"""Each pause between looks at a loading server is this much longer: Ready is seen within a fifth of the wait."""
 BUSY_SHARE = 0.05
 """CPU share above which a loading server is taken to make progress; answering probes takes less."""
 READ_STEP = 1024 * 1024
@@ -83,7 +84,8 @@ class _Watch:
 
     def __init__(self, target: Target, runtime: LocalRuntime, on_change: Callable[[], None]) -> None:
         self.target = target
-        self.health = Health(verified=target.was_ready)
+        # The time before this controller looked is no time without progress.
+        self.health = Health(verified=target.was_ready, last_progress=time.monotonic())
         self._runtime = runtime
         self._on_change = on_change
         self._sampled: tuple[float, float, int] | None = None

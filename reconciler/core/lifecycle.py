@@ -38,6 +38,8 @@ KEPT_LINES = 20
 NOT_LOOKED = GateFacts("NotLookedYet", "the gate was not looked at yet")
 DRAIN_LOOK = 0.25
 """Seconds between looks at the slots while draining."""
+WITH_CONTROLLER = 0
+"""In place of a stop request's id: not asked for by a person, but by `run --on-exit stop`."""
 KILL_AGAIN = 1.0
 """Seconds between two SIGKILLs to one that does not end: a process may be in an uninterruptible sleep for long."""
 UNASKED = frozenset({Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.RETRIED})
@@ -60,6 +62,8 @@ class Server:
     invalid: tuple[Problem, ...] = ()
     keep_unknown: bool = False
     """Its document may be in text that cannot be read: do not stop it for having none."""
+    in_scope: bool = True
+    """It may be started and stopped now."""
 
     actions: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -284,7 +288,7 @@ def _plan_running(server: Server) -> None:
         _go_on_stopping(server, instance, process)
         return
     reason = _reason_to_stop(server)
-    if reason is not None:
+    if reason is not None and server.in_scope:
         begin_stop(server, reason)
         return
     _judge_health(server, instance, process)
@@ -306,6 +310,8 @@ def _reason_to_stop(server: Server) -> StopReason | None:
 
 def begin_stop(server: Server, reason: StopReason) -> None:
     """Commit that the instance is to stop, and go on with it at once."""
+    if not server.in_scope:
+        return
     instance, process = server.instance, server.process
     assert instance is not None
     assert process is not None
@@ -453,6 +459,8 @@ def _plan_idle(server: Server) -> None:
         _plan_unwanted(server)
     elif server.wanted.spec.suspend:
         _rest(server, "Suspended", "suspended by its manifest")
+    elif server.stop_request == WITH_CONTROLLER:
+        _rest(server, "ControllerEnded", "stopped with its controller; go on with: reconciler run")
     elif server.stop_request is not None:
         _rest(server, "StopRequested", f"stopped by request; start it with: reconciler start {server.name}")
     else:
@@ -503,7 +511,10 @@ def _plan_start(server: Server) -> None:
         return
     if _is_backing_off(server):
         return
-    server.claim = "start"
+    if server.in_scope:
+        server.claim = "start"
+    else:
+        server.show(Phase.PENDING, "NoController", "no controller is running; start one with: reconciler run")
 
 
 def _may_retry(server: Server, failed: Stamp) -> bool:

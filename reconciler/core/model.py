@@ -134,6 +134,8 @@ class Desired:
     unreadable: bool = False
     """Some manifest text has no readable name: a process of an unknown server may be declared there."""
     limits: Limits = Limits()
+    scope: frozenset[str] | None = None
+    """The servers that may be started or stopped; None: all. A command without a controller acts on what it names."""
 
 
 # ---------------------------------------------------------------- observed
@@ -292,7 +294,6 @@ class StopReason(StrEnum):
     RESTART_REQUESTED = "RestartRequested"
     UNRESPONSIVE = "Unresponsive"
     STARTUP_TIMEOUT = "StartupTimeout"
-    SUPERFLUOUS = "Superfluous"
 
     @property
     def is_failure(self) -> bool:

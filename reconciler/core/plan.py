@@ -111,6 +111,7 @@ def _server(name: str, desired: Desired, observed: Observed, history: History, r
         restart_request=requests.restart.get(name),
         invalid=desired.invalid.get(name, ()),
         keep_unknown=desired.unreadable and (saved is None or saved.generation == 0),
+        in_scope=desired.scope is None or name in desired.scope,
         saved=saved,
     )
 
@@ -183,7 +184,7 @@ def _host(instance: Instance) -> str:
 
 
 def _share(servers: list[Server], desired: Desired, observed: Observed, history: History, now: Now) -> None:
-    claims = [server for server in servers if server.claim]
+    claims = [server for server in servers if server.claim and server.in_scope]
     if not claims:
         return
     ports = _Ports(servers, observed, desired, history)

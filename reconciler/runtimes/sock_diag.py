@@ -22,7 +22,7 @@ _SOURCE_PORT, _SOURCE, _INODE = 4, 8, 68  # where they are in inet_diag_msg
 
 
 def dump_listeners() -> Iterator[tuple[bytes, int, int]]:
-    """Packed address, port and inode of each. Raises OSError where the kernel does not answer (containers may forbid it)."""
+    """Packed address, port and inode of each. Raises OSError where the kernel does not answer (some containers)."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as asked:
         asked.settimeout(1.0)
         for family in (socket.AF_INET, socket.AF_INET6):

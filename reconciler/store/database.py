@@ -1,6 +1,6 @@
 """sqlite-utils, imported without numpy.
 
-It loads numpy wherever that is installed, which costs each start of the controller 100 ms and 12 MiB that nothing here uses.
+It loads numpy wherever that is installed, which costs each start of the controller 100 ms and 12 MiB for nothing.
 """
 
 import sys

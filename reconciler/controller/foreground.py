@@ -1,0 +1,116 @@
+"""A controller in the foreground: `reconciler run`."""
+
+import asyncio
+import json
+import logging
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from reconciler.controller.daemon import Daemon, Stop, make_state
+from reconciler.controller.lock import HeldError, hold
+from reconciler.controller.loop import log
+from reconciler.controller.preview import shown
+from reconciler.installation import remember
+from reconciler.settings import Settings
+
+LOCK_LOOK = 0.2
+"""Seconds between tries for a lock that an `apply` holds."""
+MOST_FILES = 65536
+
+
+def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
+    """A controller in the foreground, until SIGTERM or SIGINT. Returns the exit code."""
+    _log_to_stdout(log_format)
+    state = Path(settings.state)
+    make_state(state)
+    try:
+        with _wait_for_lock(state):
+            remember(state)
+            return asyncio.run(_foreground(settings, on_exit))
+    except HeldError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+async def _foreground(settings: Settings, on_exit: str) -> int:
+    _allow_many_files()
+    loop, stop = asyncio.get_running_loop(), Stop(on_exit)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.event.set)
+    # A look at a manifest takes a lease for a moment; a writer that comes then sends SIGIO, whose default is to kill.
+    signal.signal(signal.SIGIO, lambda *_: None)
+    daemon = Daemon(settings, os.environ)
+    loop.add_signal_handler(signal.SIGHUP, daemon.poke)
+    log.info("controller pid %d over %s, state in %s", os.getpid(), settings.manifests, settings.state)
+    await daemon.serve(stop)
+    if on_exit == "leave":
+        program = _program()
+        log.info("ended; the servers run on. To stop them: %s stop --all; to go on: %s run", program, program)
+    return 0
+
+
+@contextmanager
+def _wait_for_lock(state: Path) -> Iterator[None]:
+    """An `apply` that holds the lock ends by itself; another `run` does not."""
+    told = False
+    while True:
+        try:
+            with hold(state, "run"):
+                yield
+                return
+        except HeldError as error:
+            if error.verb == "run":
+                raise
+            if not told:
+                log.info("waiting: %s", error)
+                told = True
+            time.sleep(LOCK_LOOK)
+
+
+def _allow_many_files() -> None:
+    """Each server takes a descriptor to watch it: raise the soft limit as far as this user may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _program() -> str:
+    """How this program was called, to be pasted."""
+    called = sys.argv[0]
+    if called.endswith("__main__.py"):
+        return f"{shown(sys.executable)} -m reconciler"
+    return "reconciler" if shutil.which("reconciler") == os.path.abspath(called) else shown(os.path.abspath(called))
+
+
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(
+            {
+                "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+                "level": record.levelname.lower(),
+                "server": getattr(record, "server", ""),
+                "reason": getattr(record, "reason", ""),
+                "message": record.getMessage(),
+            }
+        )
+
+
+def _log_to_stdout(log_format: str) -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else plain)
+    log.handlers[:] = [handler]
+    log.setLevel(logging.INFO)
+    log.propagate = False
