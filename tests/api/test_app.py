@@ -31,7 +31,7 @@ class Fake:
         self.asked.append((kind, servers))
         return [1] * len(servers)
 
-    def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    async def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         self.asked.append(("preview", texts))
         return {"changes": [], "problems": []}
 

@@ -180,7 +180,7 @@ def loads(world: World) -> None:
 
 def stalls(world: World) -> None:
     """`b` shows no sign of work for a minute."""
-    world.process("b").health = Health(HealthState.LOADING)
+    world.process("b").health = Health(HealthState.LOADING, last_progress=world.now.monotonic)
     world.advance(60.0)
 
 

@@ -172,6 +172,7 @@ class World:
         self.spawned += 1
         ticks = round(self.now.monotonic * 100) + self.spawned
         process = Simulated(uid, server, Identity(self.now.boot, 100 + self.spawned, ticks), **fields)
+        process.health = Health(last_progress=self.now.monotonic)
         self.processes.append(process)
         self.seen_processes.append(process)
         return process
@@ -188,7 +189,7 @@ class World:
         for process in self.processes:
             instance = self.instances.get(process.server)
             known = instance is not None and instance.uid == process.uid and instance.first_ready is not None
-            process.health = Health(verified=known)
+            process.health = Health(verified=known, last_progress=self.now.monotonic)
 
     # -- what a test asks
 
@@ -382,7 +383,8 @@ class World:
             process.health = Health()
         elif not health.verified:
             ready = now >= process.ready_at and process.answers is HealthState.OK
-            process.health = health_of() if ready else Health(HealthState.LOADING)
+            since = now if health.last_progress is None else health.last_progress
+            process.health = health_of() if ready else Health(HealthState.LOADING, last_progress=since)
         elif process.answers is not HealthState.FAILING:
             process.health = health_of(process.answers)
         elif now >= process.asked_at + self.period(process):
