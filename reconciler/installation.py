@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ def _nothing_found(what: str) -> str:
     folders = known()
     if not folders:
         return f"no installation found: {what}\nbegin one with: reconciler run"
-    lines = [f"  reconciler --state {folder} get servers" for folder in folders]
+    lines = [f"  reconciler --state {shlex.quote(str(folder))} get servers" for folder in folders]
     return "\n".join(
         [f"no installation found: {what}", "these were used on this machine:", *lines, "or begin one: reconciler run"]
     )

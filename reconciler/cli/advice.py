@@ -8,26 +8,34 @@ from reconciler.cli.servers import condition, unix
 from reconciler.core.durations import describe_duration, format_duration
 
 IN_TROUBLE = frozenset({"Failed", "Blocked", "Invalid", "BackOff"})
+ON_ITS_WAY = frozenset({"Pending", "Blocked", "BackOff"})
+"""Phases of servers that a controller would go on with."""
+UNATTENDED = "nothing is tried: no controller is running"
 MOST_DELAYS = 6
 
 
-def advice(item: Mapping[str, Any], restarts: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """The three lines with their headings; none for a server that is well. `restarts` is its history, oldest first."""
+def advice(
+    item: Mapping[str, Any], restarts: Sequence[Mapping[str, Any]], *, controller: bool
+) -> list[tuple[str, str]]:
+    """The three lines with their headings; none for a server that is well. `restarts` is its history, oldest first.
+
+    Without a running `controller` nothing is promised that only one would do.
+    """
     phase = item["status"]["phase"]
-    if phase not in IN_TROUBLE:
+    if phase not in (IN_TROUBLE if controller else IN_TROUBLE | ON_ITS_WAY):
         return []
     ended = [start for start in restarts if start["endedAt"]]
     last = ended[-1] if ended else None
     return [
         ("What happened", _happened(item, last)),
-        ("What was tried", _tried(item, ended)),
-        ("What you can do", _remedy(item, last)),
+        ("What was tried", _tried(item, ended) if controller or phase not in ON_ITS_WAY else UNATTENDED),
+        ("What you can do", _remedy(item, last) if controller else _remedy_unattended(item, last)),
     ]
 
 
 def _happened(item: Mapping[str, Any], last: Mapping[str, Any] | None) -> str:
     status = item["status"]
-    if status["phase"] in ("Blocked", "Invalid") or last is None:
+    if status["phase"] in ("Blocked", "Invalid", "Pending") or last is None:
         return str(status["message"])
     ran = describe_duration(max(0.0, _seconds(last)))
     evidence = f": {last['evidence']}" if last["evidence"] else ""
@@ -40,8 +48,6 @@ def _seconds(start: Mapping[str, Any]) -> float:
 
 def _tried(item: Mapping[str, Any], ended: Sequence[Mapping[str, Any]]) -> str:
     status = item["status"]
-    if _is_unattended(item):
-        return "nothing for now: no controller is running"
     if status["phase"] == "Invalid":
         return "nothing was started: no valid version of its manifest was ever accepted"
     if status["phase"] == "Blocked":
@@ -54,23 +60,40 @@ def _tried(item: Mapping[str, Any], ended: Sequence[Mapping[str, Any]]) -> str:
     return f"{max(0, count - 1)} restarts{after}, then it gave up"
 
 
-def _is_unattended(item: Mapping[str, Any]) -> bool:
-    return bool(condition(item, "Ready")["reason"] == "NoController")
-
-
 def _remedy(item: Mapping[str, Any], last: Mapping[str, Any] | None) -> str:
-    name, phase = item["metadata"]["name"], item["status"]["phase"]
-    source = item["metadata"].get("source")
-    place = f"{source['file']}:{source['line']}" if source else "its manifest"
-    if _is_unattended(item) and phase in ("Blocked", "BackOff"):
-        return "start a controller, which goes on with it: reconciler run"
+    phase = item["status"]["phase"]
     if phase == "Invalid":
         return "correct the manifest at the place named above, and it is taken up; check it with: reconciler validate"
     if phase == "Blocked":
         reason = condition(item, "Ready")["reason"]
-        return f"put right what the message says ({reason}), or edit {place}; it is taken up by itself"
+        return f"put right what the message says ({reason}), or edit {_place(item)}; it is taken up by itself"
+    return _mend(item, last)
+
+
+def _remedy_unattended(item: Mapping[str, Any], last: Mapping[str, Any] | None) -> str:
+    phase = item["status"]["phase"]
+    if phase == "Invalid":
+        return "correct the manifest at the place named above; then start a controller: reconciler run"
+    if phase == "Blocked":
+        return f"put right what the message says, or edit {_place(item)}; then start a controller: reconciler run"
+    if phase == "Failed":
+        return _mend(item, last)
+    return "start a controller, which goes on with it: reconciler run"
+
+
+def _place(item: Mapping[str, Any]) -> str:
+    source = item["metadata"].get("source")
+    return f"{source['file']}:{source['line']}" if source else "its manifest"
+
+
+def _mend(item: Mapping[str, Any], last: Mapping[str, Any] | None) -> str:
+    """What the last end calls for. Nothing newer runs, so its log is that of the newest instance."""
     from reconciler.engines.diagnosis import remedy  # noqa: PLC0415 - the engines are slow to import
 
-    advised = remedy(last["diagnosis"], name).rstrip(".") if last else f"edit {place}"
-    again = f" Then: reconciler restart {name}" if phase == "Failed" else ""
-    return f"{advised}. See: reconciler logs {name} --previous.{again}"
+    name = item["metadata"]["name"]
+    advised = remedy(last["diagnosis"], name).rstrip(".") if last else f"edit {_place(item)}"
+    log = f"reconciler logs {name}"
+    sentences = [advised] if log in advised or not last else [advised, f"See: {log}"]
+    if item["status"]["phase"] == "Failed":
+        sentences.append(f"Then: reconciler restart {name}")
+    return ". ".join(sentences)

@@ -21,10 +21,10 @@ from reconciler.cli.documents import (
 from reconciler.cli.failure import BAD_INPUT, FAILED, Failure, refuse_unknown
 from reconciler.cli.follow import Followed, follow, snapshot
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
-from reconciler.cli.judging import Item, Verdict, as_declared, uid_of
+from reconciler.cli.judging import Item, Judge, Verdict, as_declared, begun, briefly, uid_of
 from reconciler.cli.output import plural, print_problems
 from reconciler.cli.terminal import clean
-from reconciler.cli.waiting import waits
+from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
 from reconciler.core.spec import dump_spec
 from reconciler.installation import is_controller_running
 from reconciler.manifests import edit
@@ -86,8 +86,7 @@ def apply(
     with open_controller(task.state, lambda: settings, "apply") as controller:
         answer = _reconcile(controller, prune=prune)
         if timeout is None:
-            click.echo("asked for; see how it goes with: reconciler get servers -w")
-            return 0
+            return _leave(task, answer, controller)
         return _wait(task, answer, timeout)
 
 
@@ -140,10 +139,25 @@ def _reconcile(controller: Controller, *, prune: bool) -> Mapping[str, Any]:
     return answer
 
 
+def _leave(task: _Task, answer: Mapping[str, Any], controller: Controller) -> int:
+    """What is asked for is done by the controller; when that ends with this command, all is begun before."""
+    if controller.is_here:
+        names = sorted({*task.before, *snapshot(task.state, None, controller=True)})
+        follow(task.state, names, begun(_judge(task, answer)), timeout=BEGIN_TIMEOUT, known=list(task.before))
+        click.echo(UNATTENDED, err=True)
+    else:
+        click.echo("asked for; see how it goes with: reconciler get servers -w")
+    return 0
+
+
+def _judge(task: _Task, answer: Mapping[str, Any]) -> Judge:
+    specs = {document.name: dump_spec(document.spec) for document in task.checked.documents}
+    return briefly(as_declared(specs), str(answer["folderProblem"]))
+
+
 def _wait(task: _Task, answer: Mapping[str, Any], timeout: float) -> int:
     names = list(task.named) or sorted({*task.before, *snapshot(task.state, None, controller=True)})
-    specs = {document.name: dump_spec(document.spec) for document in task.checked.documents}
-    followed = follow(task.state, names, as_declared(specs), timeout=timeout, known=list(task.before))
+    followed = follow(task.state, names, _judge(task, answer), timeout=timeout, known=list(task.before))
     for why in sorted(
         {str(answer["held"][name]) for name in names if name in answer["held"]} - {answer["folderProblem"]}
     ):

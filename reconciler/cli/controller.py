@@ -1,6 +1,7 @@
 """Speaking with the controller: the one that runs, else one within this command."""
 
 import logging
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,8 +28,10 @@ NOT_FOUND = 404
 class Controller:
     """The interface of a running controller. All calls raise Failure."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, *, is_here: bool = False) -> None:
+        """`is_here`: it lives within this command, and ends with it."""
         self.state = state
+        self.is_here = is_here
         # Plain HTTP on a socket that only its owner can open; to load the certificates would take longer than the rest.
         transport = httpx.HTTPTransport(uds=str(socket_path(state)), verify=False)
         timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=5.0)
@@ -67,7 +70,7 @@ class Controller:
 
 
 def _log_hint(state: Path) -> str:
-    return f"see what it says where it runs, and: reconciler --state {state} get events"
+    return f"see what it says where it runs, and: reconciler --state {shlex.quote(str(state))} get events"
 
 
 @contextmanager
@@ -80,13 +83,13 @@ def open_controller(state: Path, settings: Callable[[], "Settings"], verb: str) 
         with _connected(state) as controller:
             yield controller
         return
-    with _embedded_or_running(settings(), verb), _connected(state) as controller:
+    with _embedded_or_running(settings(), verb) as is_here, _connected(state, is_here=is_here) as controller:
         yield controller
 
 
 @contextmanager
-def _connected(state: Path) -> Iterator[Controller]:
-    controller = Controller(state)
+def _connected(state: Path, *, is_here: bool = False) -> Iterator[Controller]:
+    controller = Controller(state, is_here=is_here)
     try:
         yield controller
     finally:
@@ -94,8 +97,8 @@ def _connected(state: Path) -> Iterator[Controller]:
 
 
 @contextmanager
-def _embedded_or_running(settings: "Settings", verb: str) -> Iterator[None]:
-    """Take the lock; when somebody else has it, wait until that one answers or has ended."""
+def _embedded_or_running(settings: "Settings", verb: str) -> Iterator[bool]:
+    """Take the lock; when somebody else has it, wait until that one answers or has ended. Yields whether it is ours."""
     from reconciler.controller.embedded import embedded  # noqa: PLC0415 - a controller's imports take a while
     from reconciler.controller.lock import HeldError  # noqa: PLC0415
     from reconciler.store.writer import NewerDatabaseError  # noqa: PLC0415
@@ -109,7 +112,7 @@ def _embedded_or_running(settings: "Settings", verb: str) -> Iterator[None]:
             context.__enter__()
         except HeldError as error:
             if is_controller_running(Path(settings.state)):
-                yield
+                yield False
                 return
             if time.monotonic() > until:
                 raise Failure(str(error)) from None
@@ -119,6 +122,6 @@ def _embedded_or_running(settings: "Settings", verb: str) -> Iterator[None]:
             raise Failure(str(error)) from None
         break
     try:
-        yield
+        yield True
     finally:
         context.__exit__(None, None, None)

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from reconciler.cli.failure import BAD_INPUT, Failure, refuse_unknown
 from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, age, event_row, restart_row
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.output import show
-from reconciler.cli.servers import context_size, restart_count
+from reconciler.cli.servers import context_size, restart_count, running_spec
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean, paint
 from reconciler.core.durations import describe_duration
@@ -26,6 +26,8 @@ EVENTS, RESTARTS = 10, 5
 TAIL = 5
 """Lines of the log of the last instance that ended unasked."""
 LABEL = 16
+POLICIES = ("probes", "restart", "stop", "suspend")
+"""Fields of a spec that are in force at once, whatever the process was started with."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class _Known:
     launch: Mapping[str, Any] | None
     state: Path
     now: float
+    controller: bool
+    """Whether one runs."""
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -54,14 +58,16 @@ def describe(invocation: Invocation, resource: str, name: str) -> None:
         message = f"'{resource}' cannot be described"
         raise Failure(message, "only servers can: reconciler describe server NAME", exit_code=BAD_INPUT)
     state = invocation.state_folder()
+    controller = is_controller_running(state)
     try:
         with read.opened(state) as db:
             refuse_unknown([name], read.names(db))
             now = time.time()
-            (item,) = read.servers(db, [name], now=now, controller=is_controller_running(state))
+            (item,) = read.servers(db, [name], now=now, controller=controller)
             restarts = read.restarts(db, [name])
             launch = read.launch(db, restarts[-1]["uid"]) if restarts else None
-            known = _Known(item, read.events(db, [name], limit=EVENTS), restarts, launch, state, now)
+            events = read.events(db, [name], limit=EVENTS)
+            known = _Known(item, events, restarts, launch, state, now, controller)
     except read.ReadError as error:
         raise Failure(str(error)) from None
     show("\n".join(_lines(known)))
@@ -70,6 +76,7 @@ def describe(invocation: Invocation, resource: str, name: str) -> None:
 def _lines(known: _Known) -> Iterable[str]:
     yield from _head(known)
     yield from _section("Spec", _tree(known.item["spec"]))
+    yield from _section("Runs on an older spec", _differences(running_spec(known.item), known.item["spec"]))
     yield from _section("Conditions", _conditions(known))
     yield from _section("Instance", _instance(known))
     yield from _section("Models", [clean(_model(model)) for model in known.status["models"]])
@@ -83,7 +90,7 @@ def _lines(known: _Known) -> Iterable[str]:
     yield from _section("Restarts", table.lines([restart_row(one, known.now) for one in last]) if last else ())
     yield from _section("Last lines of its last log", _tail(known))
     yield from _field_lines([("Log", f"reconciler logs {known.item['metadata']['name']} -f   ({_log_path(known)})")])
-    yield from _field_lines(advice(known.item, known.restarts))
+    yield from _field_lines(advice(known.item, known.restarts, controller=known.controller))
 
 
 def _head(known: _Known) -> Iterable[str]:
@@ -129,6 +136,24 @@ def _tree(value: Mapping[str, Any], indent: str = "") -> Iterable[str]:
             yield f"{indent}{clean(key)}: {clean(_scalar(found))}"
 
 
+def _differences(runs: Mapping[str, Any], declared: Mapping[str, Any]) -> list[str]:
+    """What the process was started with, where another is declared."""
+    ours, theirs = (dict(_leaves({k: v for k, v in spec.items() if k not in POLICIES})) for spec in (runs, declared))
+    return [
+        f"{clean(path)}: {clean(ours.get(path, '(unset)'))} (declared: {clean(theirs.get(path, '(unset)'))})"
+        for path in sorted({*ours, *theirs})
+        if ours.get(path) != theirs.get(path)
+    ]
+
+
+def _leaves(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    for key, found in value.items():
+        if isinstance(found, Mapping) and found:
+            yield from _leaves(found, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", _scalar(found)
+
+
 def _scalar(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -140,7 +165,7 @@ def _conditions(known: _Known) -> list[str]:
 
 
 def _instance(known: _Known) -> Iterable[str]:
-    instance, spec = known.status["instance"], known.item["spec"]
+    instance, spec = known.status["instance"], running_spec(known.item)
     if instance is None:
         return []
     effective = known.status["effective"] or {}

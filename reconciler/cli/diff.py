@@ -96,7 +96,8 @@ def _lines(change: Mapping[str, Any]) -> list[str]:
     if uses_colour():
         head = f"\x1b[{_COLOURS[sign]}m{head}\x1b[0m"
     fields = [clean(f"{field['path']}: {_shown(field['old'])} → {_shown(field['new'])}") for field in change["fields"]]
-    return [head, *(f"    {field}" for field in fields)]
+    blocked = [f"blocked: {clean(change['blocked'])}"] if change.get("blocked") else []
+    return [head, *(f"    {line}" for line in (*fields, *blocked))]
 
 
 def _shown(value: Any) -> str:

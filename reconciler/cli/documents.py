@@ -1,5 +1,6 @@
 """Manifests as a verb is given them: `-f` files, folders and stdin, beside what is in the manifests folder."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def read_files(root: Path, named: str) -> list[Source]:
         return [Source(_shown(root, path, named), path.read_bytes()) for path in files]
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise Failure(message, f"look at it with: ls -la {named}", exit_code=BAD_INPUT) from None
+        raise Failure(message, f"look at it with: ls -la {shlex.quote(named)}", exit_code=BAD_INPUT) from None
 
 
 def _shown(root: Path, path: Path, named: str) -> str:

@@ -56,14 +56,17 @@ def get(
     resource = RESOURCES.get(resource, resource)
     if resource not in RESOURCES.values():
         message = f"no such list '{resource}'{did_you_mean(resource, RESOURCES.values())}"
-        raise Failure(message, "there are: reconciler get servers | events | restarts", exit_code=BAD_INPUT)
+        raise Failure(
+            message,
+            "there are: reconciler get servers, reconciler get events, reconciler get restarts",
+            exit_code=BAD_INPUT,
+        )
     state = invocation.state_folder()
     try:
         with read.opened(state) as db:
             _refuse_unknown(db, resource, names)
-            listing = _listing(resource, state, names or None, output, limit)
-            if resource == "servers":
-                _warn(db, state)
+            told = _warn(db, state) if resource == "servers" else ""
+            listing = _listing(_Question(resource, state, names or None, output, limit, told))
             if watch:
                 from reconciler.cli.watch import watch_list  # noqa: PLC0415 - only -w needs it
 
@@ -95,10 +98,23 @@ def table_lines(listing: Listing, items: Sequence[Any]) -> list[str]:
     return [*lines, listing.summary(items)] if listing.summary else lines
 
 
-def _listing(resource: str, state: Path, names: Sequence[str] | None, output: str | None, limit: int | None) -> Listing:
-    wide = output == "wide"
-    most = limit or (None if output in ("json", "yaml", "name") else TABLE_LIMIT)
-    if resource == "events":
+@dataclass(frozen=True)
+class _Question:
+    """What was asked for."""
+
+    resource: str
+    state: Path
+    names: Sequence[str] | None
+    output: str | None
+    limit: int | None
+    told: str
+    """What the warnings say of all servers."""
+
+
+def _listing(asked: _Question) -> Listing:
+    names, wide = asked.names, asked.output == "wide"
+    most = asked.limit or (None if asked.output in ("json", "yaml", "name") else TABLE_LIMIT)
+    if asked.resource == "events":
         return Listing(
             "EventList",
             lambda db: read.events(db, names, limit=most),
@@ -107,7 +123,7 @@ def _listing(resource: str, state: Path, names: Sequence[str] | None, output: st
             lambda item: f"event/{item['server']}/{item['reason']}",
             empty="nothing has happened yet",
         )
-    if resource == "restarts":
+    if asked.resource == "restarts":
         return Listing(
             "RestartList",
             lambda db: read.restarts(db, names, limit=most),
@@ -118,9 +134,9 @@ def _listing(resource: str, state: Path, names: Sequence[str] | None, output: st
         )
     return Listing(
         "LlamaServerList",
-        lambda db: read.servers(db, names, now=time.time(), controller=is_controller_running(state)),
+        lambda db: read.servers(db, names, now=time.time(), controller=is_controller_running(asked.state)),
         lambda: server_table(wide=wide),
-        lambda item: server_row(item, time.time(), wide=wide),
+        lambda item: server_row(item, time.time(), wide=wide, told=asked.told),
         lambda item: f"server/{item['metadata']['name']}",
         summary,
         "no servers are declared; write a manifest into the manifests folder, or run: reconciler apply -f FILE",
@@ -134,15 +150,16 @@ def _refuse_unknown(db: sqlite3.Connection, resource: str, names: Sequence[str])
         refuse_unknown(names, known if resource == "servers" else {*known, *read.names_in_history(db)})
 
 
-def _warn(db: sqlite3.Connection, state: Path) -> None:
-    """On stderr: that no controller runs, and what is wrong with the manifests as a whole."""
+def _warn(db: sqlite3.Connection, state: Path) -> str:
+    """On stderr: that no controller runs, and what is wrong with the manifests as a whole. Returns the latter."""
     warnings = [] if is_controller_running(state) else ["no controller is running; start one with: reconciler run"]
     manifests = read.meta(db).get("manifests", {})
-    if manifests.get("folderProblem"):
-        warnings.append(manifests["folderProblem"])
+    folder_problem = str(manifests.get("folderProblem", ""))
+    warnings += [folder_problem] if folder_problem else []
     problems = manifests.get("problems", [])
     warnings += problems[:MOST_WARNINGS]
     if len(problems) > MOST_WARNINGS:
         warnings.append(f"{len(problems) - MOST_WARNINGS} more errors; see them with: reconciler validate")
     for warning in warnings:
         click.echo(f"warning: {clean(warning)}", err=True)
+    return folder_problem

@@ -123,6 +123,23 @@ def global_options() -> list[click.Parameter]:
     return [*options, click.Option(["--debug"], is_flag=True, help=debug, expose_value=False, callback=_keep)]
 
 
+def version_option() -> click.Option:
+    """`--version`, for before the verb."""
+
+    def show_version(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+        del parameter
+        if value and not context.resilient_parsing:
+            from reconciler.cli.version import version_line  # noqa: PLC0415 - importlib.metadata takes a while
+
+            click.echo(version_line())
+            context.exit()
+
+    text = "Print the version, and exit."
+    return click.Option(
+        ["--version"], is_flag=True, is_eager=True, help=text, expose_value=False, callback=show_version
+    )
+
+
 class Verb(click.Command):
     """A command that takes the global options beside its own."""
 

@@ -1,11 +1,11 @@
 """When a server is as somebody wants it, told from what `get servers -o json` shows of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
-from reconciler.cli.servers import condition
+from reconciler.cli.servers import condition, without
 
 Item = Mapping[str, Any]
 
@@ -13,6 +13,8 @@ AT_REST = frozenset({"Suspended", "StopRequested", "Completed"})
 """Reasons of a Stopped server that is as declared."""
 PASSING = frozenset({"ModelGrowing", "NotLookedYet", "WaitingForPort", "WaitingForSlot", "WaitingForLeftovers"})
 """Reasons that pass without anybody's doing."""
+BEGUN = frozenset({"Starting", "Unhealthy", "BackOff"})
+"""Phases of servers that are on their way, and for now need nobody."""
 
 
 class Verdict(Enum):
@@ -85,6 +87,28 @@ def restarted(before: Mapping[str, str | None]) -> Judge:
         return Judgement(Verdict.WAITING, _words(item))
 
     return judge
+
+
+def begun(judge: Judge) -> Judge:
+    """As far as a controller is needed: nothing waits for its turn, a port or an end; what was spawned may load."""
+
+    def judge_begun(name: str, item: Item | None) -> Judgement:
+        found = judge(name, item)
+        if found.verdict is Verdict.WAITING and item is not None and item["status"]["phase"] in BEGUN:
+            return Judgement(Verdict.DONE, str(item["status"]["phase"]))
+        return found
+
+    return judge_begun
+
+
+def briefly(judge: Judge, told: str) -> Judge:
+    """The same, without repeating at length what was told of all servers."""
+
+    def judge_briefly(name: str, item: Item | None) -> Judgement:
+        found = judge(name, item)
+        return replace(found, text=without(told, found.text))
+
+    return judge_briefly
 
 
 def stopped(name: str, item: Item | None) -> Judgement:

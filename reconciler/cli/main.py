@@ -2,13 +2,14 @@
 
 import importlib
 import os
+import shlex
 import sys
 from typing import NoReturn
 
 import click
 
 from reconciler.cli.failure import BAD_INPUT, FAILED, INTERRUPTED, did_you_mean, say_error
-from reconciler.cli.invocation import Invocation, global_options
+from reconciler.cli.invocation import Invocation, global_options, version_option
 
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run the controller in the foreground."),
@@ -68,7 +69,7 @@ cli = Verbs(
     "reconciler",
     help="Keep the llama-servers of this machine as the manifests say.",
     epilog="Begin with: reconciler run",
-    params=global_options(),
+    params=[*global_options(), version_option()],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 
@@ -102,15 +103,18 @@ def invoke(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last place where an error can be worded for people
-        return _explain(error, invocation)
+        return _explain(error, invocation, arguments)
     return code if isinstance(code, int) else 0
 
 
-def _explain(error: Exception, invocation: Invocation) -> int:
+def _explain(error: Exception, invocation: Invocation, arguments: list[str]) -> int:
     if invocation.debug or os.environ.get("RECONCILER_DEBUG", "0") not in ("", "0"):
         import traceback  # noqa: PLC0415 - only for debugging
 
         traceback.print_exception(error)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return BAD_INPUT
     if isinstance(error, click.UsageError):
         path = error.ctx.command_path if error.ctx else "reconciler"
         say_error(error.format_message(), f"see: {path} --help")
@@ -118,9 +122,10 @@ def _explain(error: Exception, invocation: Invocation) -> int:
     if isinstance(error, click.ClickException):
         error.show()
         return error.exit_code
+    again = shlex.join(["reconciler", "--debug", *arguments])
     if isinstance(error, OSError) and error.filename:
-        say_error(f"{error.filename}: {error.strerror}", "see the traceback with: reconciler --debug …")
+        say_error(f"{error.filename}: {error.strerror}", f"see the traceback with: {again}")
         return FAILED
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    say_error(f"unexpected: {what}", "this is a fault of reconciler; show where with: RECONCILER_DEBUG=1 reconciler …")
+    say_error(f"unexpected: {what}", f"this is a fault of reconciler; show where with: {again}")
     return FAILED

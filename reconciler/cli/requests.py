@@ -1,6 +1,6 @@
 """`restart`, `stop`, `start`: what a person asks for, kept until it is done or taken back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,9 +9,9 @@ from reconciler.cli.controller import open_controller
 from reconciler.cli.failure import FAILED, Failure, refuse_unknown
 from reconciler.cli.follow import Followed, follow, snapshot
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
-from reconciler.cli.judging import Judge, restarted, stopped, uid_of, up
+from reconciler.cli.judging import Item, Judge, begun, restarted, stopped, uid_of, up
 from reconciler.cli.output import plural
-from reconciler.cli.waiting import waits
+from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
 
@@ -80,13 +80,24 @@ def _ask(kind: str, invocation: Invocation, asked: _Names, timeout: float | None
         raise Failure("no servers are declared", "declare one with: reconciler apply -f FILE")
     with open_controller(state, lambda: invocation.settings_of(state), kind) as controller:
         controller.request(kind, names)
-        if timeout is None:
+        judge = _judge(kind, before)
+        if timeout is not None:
+            followed = follow(state, names, judge, timeout=timeout)
+        elif controller.is_here:
+            # What waits for an end or a turn would never be done without it.
+            follow(state, names, begun(judge), timeout=BEGIN_TIMEOUT)
+            click.echo(UNATTENDED, err=True)
+            return 0
+        else:
             click.echo(f"asked for; see how it goes with: reconciler get servers {' '.join(names[:3])} -w")
             return 0
-        uids = {name: uid_of(item) for name, item in before.items()}
-        judges: dict[str, Judge] = {"stop": stopped, "start": up, "restart": restarted(uids)}
-        followed = follow(state, names, judges[kind], timeout=timeout)
     return _finish(kind, names, followed)
+
+
+def _judge(kind: str, before: Mapping[str, Item]) -> Judge:
+    uids = {name: uid_of(item) for name, item in before.items()}
+    judges: dict[str, Judge] = {"stop": stopped, "start": up, "restart": restarted(uids)}
+    return judges[kind]
 
 
 def _finish(kind: str, names: Sequence[str], followed: Followed) -> int:

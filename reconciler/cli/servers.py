@@ -12,6 +12,7 @@ from reconciler.core.durations import describe_duration
 HEADERS = ("NAME", "PHASE", "MODEL", "CTX", "NGL", "PORT", "PID", "RESTARTS", "UPTIME", "MESSAGE")
 WIDE = (*HEADERS[:-1], "SLOTS", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE")
 NOTHING = "-"
+SEE_WARNING = "held, see the warning"
 _GIVES_WAY = (("MESSAGE", 20), ("MODEL", 12), ("MESSAGE", 0), ("MODEL", 8), ("NAME", 8))
 
 
@@ -22,9 +23,9 @@ def server_table(*, wide: bool = False) -> Table:
     return Table(HEADERS, width=width(), gives_way=_GIVES_WAY)
 
 
-def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False) -> list[str]:
-    """The cells of one server; `now` is Unix time."""
-    status, spec = item["status"], item["spec"]
+def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False, told: str = "") -> list[str]:
+    """The cells of one server; `now` is Unix time. What was `told` of all servers stands in its row as a few words."""
+    status, spec = item["status"], running_spec(item)
     instance = status["instance"] or {}
     source = item["metadata"].get("source")
     more = [
@@ -39,13 +40,24 @@ def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False) -> li
         model_name(spec.get("model"), short=not wide),
         context_size(spec, status["effective"]),
         str((status["effective"] or {}).get("gpuLayers") or _asked(spec, "gpuLayers")),
-        str(instance.get("port") or _asked(spec, "port")),
+        str(status["port"] or "auto"),
         str(instance.get("pid") or NOTHING),
         restart_count(status, now),
         NOTHING if status["uptimeSeconds"] is None else describe_duration(status["uptimeSeconds"]),
         *(more if wide else ()),
-        status["message"],
+        without(told, status["message"]),
     ]
+
+
+def running_spec(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What its process was started with; where none runs, or that is not known, what is declared."""
+    spec: Mapping[str, Any] = (item["status"]["instance"] or {}).get("spec") or item["spec"]
+    return spec
+
+
+def without(told: str, message: str) -> str:
+    """A message that does not repeat at length what was told of all servers."""
+    return message.replace(told, SEE_WARNING) if told else message
 
 
 def paint_phase(cell: str, column: str) -> str:

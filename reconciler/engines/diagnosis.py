@@ -169,9 +169,9 @@ _REMEDIES: Mapping[str, str] = {
     "ModelFileChanged": "Replace model files by renaming the new one into place, never by overwriting.",
     "Killed": "If memory ran out, lower `ctx` or `parallel` in the manifest; "
     "`reconciler describe server {server}` shows how often.",
-    "Crashed": "See `reconciler logs {server} --previous`; a newer llama-server or other flags may help.",
+    "Crashed": "Read the end of its log (`reconciler logs {server}`); a newer llama-server or other flags may help.",
     "Exited": "Somebody stopped it from outside; to have it stopped, run `reconciler stop {server}`.",
-    "Unknown": "See `reconciler logs {server} --previous`.",
+    "Unknown": "Read the end of its log: `reconciler logs {server}`.",
 }
 CAUSES: frozenset[str] = frozenset(_REMEDIES)
 """All the names that `diagnose` gives."""

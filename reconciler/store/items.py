@@ -4,14 +4,29 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_RESTARTS = 3
 """`spec.restart.maxRestarts` where nobody wrote it."""
 AT_REST = frozenset({"Failed", "Stopped", "Invalid"})
 """Phases that stay true while no controller runs."""
+UNKNOWN = "Unknown"
+"""The phase of a process that is alive, while nobody asks how it is."""
+NO_CONTROLLER = "NoController"
 
 Item = dict[str, Any]
+
+
+class Rows(NamedTuple):
+    """What the tables have of one server."""
+
+    document: sqlite3.Row | None
+    """The accepted one."""
+    record: Item
+    instance: Item | None
+    """The open one."""
+    port: int | None
+    """The assigned one."""
 
 
 def timestamp(unix: float | None) -> str | None:
@@ -21,8 +36,9 @@ def timestamp(unix: float | None) -> str | None:
     return datetime.fromtimestamp(unix, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def server_item(name: str, document: sqlite3.Row | None, record: Item, instance: Item | None, now: float) -> Item:
-    """A server as `-o json` shows it, from its accepted document, record and open instance; `now` is Unix time."""
+def server_item(name: str, rows: Rows, now: float) -> Item:
+    """A server as `-o json` shows it; `now` is Unix time."""
+    document = rows.document
     metadata: Item = {"name": name, "labels": {}, "annotations": {}}
     spec: Item = {}
     if document is not None:
@@ -32,17 +48,19 @@ def server_item(name: str, document: sqlite3.Row | None, record: Item, instance:
         )
         metadata["source"] = {"file": document["file"], "line": document["line"]}
         spec = json.loads(document["spec"])
-    generation = document["generation"] if document is not None else record.get("generation", 0)
-    return {"metadata": metadata, "spec": spec, "status": _status(record, spec, instance, generation, now)}
+    generation = document["generation"] if document is not None else rows.record.get("generation", 0)
+    return {"metadata": metadata, "spec": spec, "status": _status(rows, spec, generation, now)}
 
 
-def _status(record: Item, spec: Item, instance: Item | None, generation: int, now: float) -> Item:
+def _status(rows: Rows, spec: Item, generation: int, now: float) -> Item:
+    record, instance = rows.record, rows.instance
     shown = record.get("status") or {"phase": "Pending", "message": "not looked at yet", "conditions": []}
     backing_off = shown["phase"] == "BackOff" and record.get("ended")
     return {
         "phase": shown["phase"],
         "conditions": [_condition(condition) for condition in shown["conditions"]],
         "instance": _instance(instance) if instance else None,
+        "port": instance["port"] if instance else _port(spec, rows.port),
         "restarts": record.get("restarts", 0),
         "backoffAttempt": record.get("n", 0),
         "maxRestarts": (spec.get("restart") or {}).get("maxRestarts", MAX_RESTARTS),
@@ -74,7 +92,14 @@ def _instance(row: Item) -> Item:
         "port": row["port"],
         "startedAt": timestamp(row["intent"]["wall"]),
         "readyAt": _wall(row["first_ready"]),
+        "spec": row["spec"] or None,
     }
+
+
+def _port(spec: Item, assigned: int | None) -> int | None:
+    """Where it will listen, as far as that is known."""
+    declared = spec.get("port", "auto")
+    return assigned if declared == "auto" else int(declared)
 
 
 def _wall(stamp: Item | None) -> str | None:
@@ -92,16 +117,18 @@ def _effective(instance: Item | None) -> Item | None:
 def distrust(item: Item, instance: Item | None, alive: Callable[[Mapping[str, Any]], bool]) -> None:
     """Put what can be known without a controller in place of what the last one wrote; `alive` judges an identity."""
     status = item["status"]
-    gone = instance is not None and not (instance["identity"] and alive(instance["identity"]))
-    if gone:
+    ready = [condition for condition in status["conditions"] if condition["type"] == "Ready"]
+    last = f"{status['phase']}: {status['message']}" if status["message"] else status["phase"]
+    if instance is not None and instance["identity"] and alive(instance["identity"]):
+        status["phase"] = UNKNOWN
+        status["message"] = f"no controller is running; pid {instance['identity']['pid']} is alive, last seen {last}"
+    elif instance is not None:
         status.update(phase="Stopped", instance=None, uptimeSeconds=None, fingerprint=None, effective=None, models=[])
         status["message"] = "ended while no controller was running; start one with: reconciler run"
-    elif status["phase"] not in AT_REST:
-        last = f"{status['phase']}: {status['message']}" if status["message"] else status["phase"]
+    elif status["phase"] not in AT_REST and not any(condition["reason"] == NO_CONTROLLER for condition in ready):
         status["message"] = f"no controller is running; last seen {last}"
-    for condition in status["conditions"]:
-        if condition["type"] == "Ready":
-            condition.update(status="False", reason="NoController", message=status["message"])
+    for condition in ready:
+        condition.update(status="False", reason=NO_CONTROLLER, message=status["message"])
 
 
 def restart_item(row: Item) -> Item:

@@ -5,9 +5,10 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
-from reconciler.store.items import Item, distrust, restart_item, server_item, timestamp
+from reconciler.store.items import Item, Rows, distrust, restart_item, server_item, timestamp
 from reconciler.store.liveness import is_alive
 
 DATABASE = "state.db"
@@ -58,9 +59,10 @@ def explain(error: sqlite3.Error, path: Path) -> str:
     if "no such table" in text:
         return f"{path} is only being made; try again in a moment"
     if "locked" in text or "busy" in text:
-        return f"{path} is locked by another program; try again, and see who holds it with: fuser -v {path}"
+        return f"{path} is locked by another program; try again, and see who holds it with: fuser -v {quote(str(path))}"
     if "unable to open" in text or "readonly" in text:
-        return f"{path} cannot be opened: its folder must be readable and writable for you; see: ls -la {path.parent}"
+        folder = quote(str(path.parent))
+        return f"{path} cannot be opened: its folder must be readable and writable for you; see: ls -la {folder}"
     if isinstance(error, sqlite3.DatabaseError) and ("not a database" in text or "malformed" in text):
         return f"{path} is damaged ({text}); move it away, and reconciler run makes a new one and adopts what runs"
     return f"{path}: {text}"
@@ -121,13 +123,15 @@ def servers(
     records = {row["name"]: json.loads(row["record"]) for row in db.execute("select name, record from servers")}
     rows = db.execute("select server, row from instances where ended_at is null order by started_at")
     open_ones = {row["server"]: json.loads(row["row"]) for row in rows}
+    ports = {row["server"]: row["port"] for row in db.execute("select server, port from ports")}
     chosen = sorted({*documents, *records})
     if wanted is not None:
         asked = set(wanted)
         chosen = [name for name in chosen if name in asked]
     items = []
     for name in chosen:
-        item = server_item(name, documents.get(name), records.get(name, {}), open_ones.get(name), now)
+        of_it = Rows(documents.get(name), records.get(name, {}), open_ones.get(name), ports.get(name))
+        item = server_item(name, of_it, now)
         if not controller:
             distrust(item, open_ones.get(name), alive)
         items.append(item)

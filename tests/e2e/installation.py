@@ -145,7 +145,10 @@ class Installation:
         marks = {row[0] for row in self.query("select value from meta where key = 'installation'")}
         for process in psutil.process_iter():
             try:
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get("RECONCILER_INSTALLATION") in marks:
+                if (
+                    process.status() != psutil.STATUS_ZOMBIE
+                    and process.environ().get("RECONCILER_INSTALLATION") in marks
+                ):
                     yield process
             except (psutil.Error, OSError):
                 continue

@@ -12,7 +12,8 @@ pytestmark = pytest.mark.real
 
 GOOD = document("chat")
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{after}: &{after} [{', '.join(['*' + before] * 9)}]\n" for before, after in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{after}: &{after} [{', '.join(['*' + before] * 9)}]\n"
+    for before, after in zip("abcdefgh", "bcdefghi", strict=True)
 )
 BROKEN = {
     "broken-yaml": ("apiVersion: [\nkind: }", "chat.yaml:"),

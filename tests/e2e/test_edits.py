@@ -15,7 +15,9 @@ def test_of_ten_servers_only_the_edited_one_restarts(installation: Installation)
     before = installation.wait_ready(*TEN)
 
     installation.declare("s3", ctx=512)
-    installation.wait_for("s3 to be another process", lambda: installation.pids().get("s3", before["s3"]) != before["s3"])
+    installation.wait_for(
+        "s3 to be another process", lambda: installation.pids().get("s3", before["s3"]) != before["s3"]
+    )
     after = installation.wait_ready(*TEN)
     assert {name for name in TEN if after[name] != before[name]} == {"s3"}
     assert [row["trigger"] for row in installation.instances("s3")] == ["Created", "SpecChanged"]
