@@ -131,14 +131,13 @@ class _Progress:
 
     def tell(self, name: str, found: Judgement, seconds: float) -> None:
         """Print what is new about a server."""
-        told = self._told.get(name, "")
         if found.verdict is Verdict.DONE:
             self._print(name, f"{found.text} in {describe_duration(seconds)}")
         elif found.verdict is Verdict.FAILED:
-            if told != found.text:
-                self._print(name, found.text)
-        elif self._live is None and told.partition(":")[0] != found.text.partition(":")[0]:
-            self._told[name] = found.text
+            self._print(name, found.text)
+        elif found.verdict is Verdict.WAITING and self._live is None and self._told.get(name) != _step(found):
+            # What is stuck passes, or is told once it has failed.
+            self._told[name] = _step(found)
             self._print(name, found.text)
 
     def give_up(self, name: str, found: Judgement, timeout: float) -> None:
@@ -170,6 +169,11 @@ class _Progress:
         shown = clean(text)
         phase = shown.replace(":", " ").replace(",", " ").partition(" ")[0]
         return f"{name:<{self._indent}}  {paint(phase, phase)}{shown[len(phase) :]}"
+
+
+def _step(found: Judgement) -> str:
+    """What is new when it differs: the words before the details."""
+    return found.text.partition(":")[0]
 
 
 def snapshot(state: Path, names: Sequence[str] | None, *, controller: bool) -> dict[str, Item]:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -103,7 +102,7 @@ def test_a_missing_or_emptied_folder_stops_nothing(installation: Installation) -
 
 
 def test_losing_more_than_half_is_held_until_it_is_confirmed(installation: Installation) -> None:
-    paths: list[Path] = [installation.declare(f"s{number}") for number in range(5)]
+    paths = [installation.declare(f"s{number}") for number in range(5)]
     names = [path.stem for path in paths]
     installation.start()
     before = installation.wait_ready(*names)

@@ -196,7 +196,7 @@ def test_run_waits_for_an_apply_to_end(installation: Installation) -> None:
     touching = threading.Thread(target=touch)
     touching.start()
     applying.start()
-    installation.wait_for("the apply to be the controller", lambda: (installation.state / "holder.json").exists())
+    installation.wait_for("the apply to be the controller", (installation.state / "holder.json").exists)
     installation.start()
     installation.wait_for("the run to wait", lambda: "waiting: `reconciler apply`" in installation.log())
     applying.join()

@@ -1,5 +1,6 @@
 """Servers that die, and come back."""
 
+import itertools
 import os
 import signal
 from pathlib import Path
@@ -39,7 +40,7 @@ def test_a_crash_loop_backs_off_fails_and_is_brought_back_by_a_fix(installation:
     installation.wait_phase("chat", "Failed")
     rows = installation.instances("chat")
     assert [row["delay"] for row in rows] == [0, 0.5, 1, 2]
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         waited = after["intent"]["monotonic"] - before["ended"]["monotonic"]
         assert after["delay"] <= waited < after["delay"] + 2
     assert all(row["exit"]["code"] == 1 and "model" in row["log_tail"] for row in rows)

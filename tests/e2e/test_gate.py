@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_each_missing_thing_is_named_and_costs_no_attempt(installation: Installa
     old = time.time() - 60
     for path in installation.models.iterdir():
         os.utime(path, (old, old))
-    cases = {
+    cases: dict[str, tuple[dict[str, Any], str]] = {
         "missing": ({"model": "no.gguf"}, "ModelMissing"),
         "text": ({"model": "text.gguf"}, "ModelNotGguf"),
         "part": ({"model": "part-00001-of-00002.gguf"}, "ModelPartMissing"),
