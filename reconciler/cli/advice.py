@@ -10,7 +10,7 @@ from reconciler.core.durations import describe_duration, format_duration
 IN_TROUBLE = frozenset({"Failed", "Blocked", "Invalid", "BackOff"})
 ON_ITS_WAY = frozenset({"Pending", "Blocked", "BackOff"})
 """Phases of servers that a controller would go on with."""
-UNATTENDED = "nothing is tried: no controller is running"
+UNATTENDED = "nothing for now: no controller is running"
 MOST_DELAYS = 6
 
 

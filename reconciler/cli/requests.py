@@ -86,7 +86,8 @@ def _ask(kind: str, invocation: Invocation, asked: _Names, timeout: float | None
         elif controller.is_here:
             # What waits for an end or a turn would never be done without it.
             follow(state, names, begun(judge), timeout=BEGIN_TIMEOUT)
-            click.echo(UNATTENDED, err=True)
+            if kind != "stop":
+                click.echo(UNATTENDED, err=True)
             return 0
         else:
             click.echo(f"asked for; see how it goes with: reconciler get servers {' '.join(names[:3])} -w")

@@ -8,19 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reconciler.controller.launching import Launcher, LaunchError
-from reconciler.core.model import (
-    Desired,
-    Event,
-    Identity,
-    Instance,
-    Kill,
-    Now,
-    Plan,
-    Stamp,
-    Start,
-    Terminate,
-    Wanted,
-)
+from reconciler.core.actions import Event, Kill, Plan, Start, Terminate
+from reconciler.core.history import Instance, Stamp
+from reconciler.core.model import Desired, Identity, Now, Wanted
 from reconciler.core.spec import dump_spec
 from reconciler.runtimes.local import Launch, LocalRuntime
 from reconciler.store.writer import Store

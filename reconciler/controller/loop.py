@@ -13,8 +13,9 @@ from reconciler.controller.launching import Launcher
 from reconciler.controller.observing import Observer
 from reconciler.controller.prober import Prober
 from reconciler.core.accept import Acceptance, Seen, accept
-from reconciler.core.lifecycle import WITH_CONTROLLER
-from reconciler.core.model import Desired, Event, Now, Wanted
+from reconciler.core.actions import Event
+from reconciler.core.idle import WITH_CONTROLLER
+from reconciler.core.model import Desired, Now, Wanted
 from reconciler.core.plan import plan
 from reconciler.engines import engine_of
 from reconciler.manifests.folder import Folder, Look

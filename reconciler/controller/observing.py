@@ -5,18 +5,8 @@ from dataclasses import replace
 
 from reconciler.controller.launching import Launcher
 from reconciler.controller.prober import Prober, Target
-from reconciler.core.model import (
-    Desired,
-    GateFacts,
-    Health,
-    History,
-    Instance,
-    Now,
-    Observed,
-    Process,
-    Requests,
-    Wanted,
-)
+from reconciler.core.history import History, Instance, Requests
+from reconciler.core.model import Desired, GateFacts, Health, Now, Observed, Process, Wanted
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
 from reconciler.runtimes.local import LocalRuntime

@@ -9,7 +9,8 @@ from typing import Any
 
 from reconciler.controller.launching import Launcher
 from reconciler.core.accept import Acceptance, Seen
-from reconciler.core.model import Document, GateFacts, History, Now, Problem, Requests
+from reconciler.core.history import History, Requests
+from reconciler.core.model import Document, GateFacts, Now, Problem
 from reconciler.core.preview import Change, preview
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of

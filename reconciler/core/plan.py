@@ -3,25 +3,15 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from reconciler.core.lifecycle import NOT_LOOKED, UNASKED, Server, begin_stop, finish, settle
-from reconciler.core.model import (
-    Desired,
-    HealthState,
-    History,
-    Instance,
-    Now,
-    Observed,
-    Phase,
-    Plan,
-    Requests,
-    ServerRecord,
-    Start,
-    Trigger,
-    Wanted,
-)
+from reconciler.core.actions import Plan, Start
+from reconciler.core.history import History, Instance, Requests, ServerRecord, Trigger
+from reconciler.core.lifecycle import finish, settle
+from reconciler.core.model import Desired, HealthState, Now, Observed, Phase, Wanted
 from reconciler.core.ports import choose_port, hosts_overlap
+from reconciler.core.server import NOT_LOOKED, UNASKED, Server
 from reconciler.core.spec import DEFAULT_HOST
 from reconciler.core.status import show_status
+from reconciler.core.stopping import begin_stop
 
 STARTS_PER_PASS = 32
 """Most starts in one plan: the loop does nothing else while it spawns, and those that run already want to be probed."""

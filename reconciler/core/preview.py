@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.core.accept import PRUNE_DELAY, Acceptance, Memory, Seen, accept
-from reconciler.core.model import Document, History, Requests
+from reconciler.core.history import History, Requests
+from reconciler.core.model import Document
 from reconciler.core.spec import ServerSpec, dump_spec
 
 ABSENT = None

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from reconciler.core.lifecycle import Server
-from reconciler.core.model import Condition, Event, Phase, Status
+from reconciler.core.actions import Event
+from reconciler.core.history import Condition, Status
+from reconciler.core.model import Phase
+from reconciler.core.server import Server
 
 PROGRESSING = frozenset({Phase.PENDING, Phase.STARTING, Phase.STOPPING, Phase.BACKOFF})
 DEGRADED = frozenset({Phase.UNHEALTHY, Phase.BACKOFF, Phase.FAILED})

@@ -8,7 +8,8 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from reconciler.core.model import Exit, Identity, Instance, Listener, Process
+from reconciler.core.history import Instance
+from reconciler.core.model import Exit, Identity, Listener, Process
 from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, STEP, UID, Host, Marked, Progress, Watch
 from reconciler.runtimes.logs import Logs
 

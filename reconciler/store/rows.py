@@ -6,7 +6,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from reconciler.core.model import Document, History, Instance, ServerRecord
+from reconciler.core.history import History, Instance, ServerRecord
+from reconciler.core.model import Document
 from reconciler.core.spec import ServerSpec
 
 DATABASE = "state.db"

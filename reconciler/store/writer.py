@@ -8,19 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.model import (
-    Document,
-    Event,
-    FinishRequest,
-    Forget,
-    History,
-    Instance,
-    Now,
-    Requests,
-    SaveInstance,
-    SaveServer,
-    ServerRecord,
-)
+from reconciler.core.actions import Event, FinishRequest, Forget, SaveInstance, SaveServer
+from reconciler.core.history import History, Instance, Requests, ServerRecord
+from reconciler.core.model import Document, Now
 from reconciler.core.spec import dump_spec
 from reconciler.store.database import Database
 from reconciler.store.migrations import migrations

@@ -10,6 +10,7 @@ import pytest
 from reconciler.cli import main
 from tests.cli.fake_controller import FakeController
 from tests.cli.filling import Filling
+from tests.cli.pasted import faults
 
 
 class Called(NamedTuple):
@@ -51,13 +52,14 @@ def controller(filling: Filling) -> Iterator[FakeController]:
 
 @pytest.fixture
 def call(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Run a command line within this process."""
+    """Run a command line within this process. The commands that it tells people to type must be understood."""
 
     def run(*arguments: str, stdin: str = "") -> Called:
         capsys.readouterr()
         monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(stdin.encode())))
         code = main.invoke(list(arguments))
         captured = capsys.readouterr()
+        assert faults(captured.out + captured.err) == []
         return Called(code, captured.out, captured.err)
 
     return run

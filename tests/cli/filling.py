@@ -7,22 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from reconciler.core.model import (
-    Condition,
-    Document,
-    Effective,
-    Event,
-    Exit,
-    Identity,
-    Instance,
-    Now,
-    Phase,
-    ServerRecord,
-    Stamp,
-    Status,
-    StopReason,
-    Trigger,
-)
+from reconciler.core.actions import Event
+from reconciler.core.history import Condition, Instance, ServerRecord, Stamp, Status, StopReason, Trigger
+from reconciler.core.model import Document, Effective, Exit, Identity, Now, Phase
 from reconciler.core.spec import ServerSpec
 from reconciler.store.writer import Store
 
@@ -80,6 +67,11 @@ class Filling:
         )
         with self.store.transaction():
             self.store.save_document(document, Now(0, START, BOOT))
+
+    def assign(self, name: str, port: int) -> None:
+        """Give it a port for as long as it is declared."""
+        with self.store.transaction():
+            self.store.assign_port(name, port)
 
     def record(self, name: str, shown: Status, **remembered: Any) -> None:
         """Remember a server."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model import Condition, Phase, Status
+from reconciler.core.history import Condition, Status
+from reconciler.core.model import Phase
 from tests.cli.conftest import Call
 from tests.cli.fake_controller import QUIET, FakeController
 from tests.cli.filling import START, Filling, status
@@ -213,6 +214,37 @@ def test_a_server_that_is_blocked_has_a_moment(
     assert code == 1
     assert out.count("coder  Blocked: no file at /m\n") == 1
     assert "slow   Ready in " in out
+
+
+def test_what_is_stuck_is_told_once_although_its_words_change(
+    filling: Filling, controller: FakeController, manifests: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.cli.follow.PATIENCE", 0.3)
+    filling.ready("coder")
+
+    def shut(why: str) -> Callable[[], None]:
+        conditions = (Condition("Ready", True, "Ready", "", START), Condition("Reconciled", False, "GateShut", why))
+        return lambda: filling.record("coder", Status(Phase.READY, why, conditions))
+
+    shut("the port is held")()
+    controller.on("/reconcile", then(shut("the port is held by pid 5")))
+    assert call("apply").out.splitlines()[:-1] == ["coder  Ready, not as declared: the port is held by pid 5"]
+
+
+def test_the_folders_problem_is_told_once(
+    filling: Filling, controller: FakeController, manifests: Path, call: Call
+) -> None:
+    problem = "no manifest is left, but 2 were accepted"
+    held = Condition("Reconciled", False, "PruneHeld", problem, START)
+    for name in ("chat", "coder"):
+        filling.ready(name)
+        filling.record(name, Status(Phase.READY, problem, (Condition("Ready", True, "Ready", "", START), held)))
+    answer = {**QUIET, "folderProblem": problem, "held": {"chat": problem, "coder": problem}}
+    controller.on("/reconcile", lambda _body: (200, answer))
+    code, out, err = call("apply")
+    assert code == 1
+    assert out.count("Ready, not as declared: held, see the warning\n") == 2
+    assert (out + err).count(problem) == 1
 
 
 def test_a_controller_that_ends_is_told(

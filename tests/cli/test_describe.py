@@ -42,7 +42,7 @@ def test_a_failed_one_tells_what_to_do(filling: Filling, controller: FakeControl
     told = advice(out)
     assert told["What happened"] == "it ended after 5s (SIGKILL), diagnosed as Killed: SIGKILL, not sent from here"
     assert told["What was tried"] == "3 restarts (after 500ms, 1s, 2s), then it gave up"
-    assert told["What you can do"].endswith("Then: reconciler restart coder")
+    assert told["What you can do"].endswith(". See: reconciler logs coder. Then: reconciler restart coder")
     assert "lower `ctx`" in told["What you can do"]
     assert "Last lines of its last log:\n  bye\n" in out
 
@@ -73,13 +73,70 @@ def test_one_that_cannot_start_tells_what_it_waits_for(
     assert remedy in told["What you can do"]
 
 
-@pytest.mark.parametrize("phase", [Phase.BLOCKED, Phase.BACKOFF])
-def test_without_a_controller_nothing_is_tried(filling: Filling, call: Call, phase: Phase) -> None:
+@pytest.mark.parametrize("cause", ["Crashed", "Unknown"])
+@pytest.mark.parametrize("phase", [Phase.FAILED, Phase.BACKOFF])
+def test_the_log_of_the_end_is_that_of_the_newest_instance(
+    filling: Filling, controller: FakeController, call: Call, phase: Phase, cause: str
+) -> None:
+    filling.document("coder")
+    filling.end(filling.instance("coder"), diagnosis=cause)
+    filling.record("coder", status(phase), n=1, ended=stamp(30), delay=1.0)
+    told = advice(call("describe", "server", "coder").out)["What you can do"]
+    assert told.count("reconciler logs coder") == 1
+    assert "--previous" not in told
+
+
+@pytest.mark.parametrize(
+    ("phase", "remedy"),
+    [
+        (Phase.PENDING, "start a controller, which goes on with it: reconciler run"),
+        (Phase.BACKOFF, "start a controller, which goes on with it: reconciler run"),
+        (Phase.BLOCKED, "put right what the message says, or edit manifests/coder.yaml:1; then start a controller: "),
+    ],
+)
+def test_without_a_controller_nothing_is_promised(filling: Filling, call: Call, phase: Phase, remedy: str) -> None:
     filling.document("coder")
     filling.record("coder", status(phase, "no file at /m", "ModelMissing"))
     told = advice(call("describe", "server", "coder").out)
     assert told["What was tried"] == "nothing for now: no controller is running"
-    assert told["What you can do"] == "start a controller, which goes on with it: reconciler run"
+    assert told["What you can do"].startswith(remedy)
+    assert told["What you can do"].endswith("reconciler run")
+
+
+def test_one_never_looked_at_needs_a_controller_too(filling: Filling, call: Call) -> None:
+    filling.document("coder")
+    assert advice(call("describe", "server", "coder").out)["What you can do"].endswith("reconciler run")
+
+
+def test_an_invalid_one_is_not_taken_up_without_a_controller(filling: Filling, call: Call) -> None:
+    filling.record("coder", status(Phase.INVALID, "a.yaml:1:1: junk", "InvalidManifest"))
+    told = advice(call("describe", "server", "coder").out)["What you can do"]
+    assert told == "correct the manifest at the place named above; then start a controller: reconciler run"
+
+
+def test_what_runs_is_shown_beside_what_is_declared(filling: Filling, controller: FakeController, call: Call) -> None:
+    filling.document("coder", model="new.gguf", ctx=8192, parallel=2, restart={"maxRestarts": 7}, flags={"mlock": True})
+    older = {"model": "old.gguf", "ctx": 512, "parallel": 2, "host": "127.0.0.2", "restart": {"maxRestarts": 1}}
+    filling.instance("coder", spec=older)
+    filling.record("coder", status(Phase.READY, "the running instance stays", reconciled="GateShut"))
+    out = call("describe", "server", "coder").out
+    assert (
+        "Runs on an older spec:\n"
+        "  ctx: 512 (declared: 8192)\n"
+        "  flags.mlock: (unset) (declared: true)\n"
+        "  host: 127.0.0.2 (declared: (unset))\n"
+        "  model: old.gguf (declared: new.gguf)\n"
+        "Conditions:\n"
+    ) in out
+    assert "  address:       http://127.0.0.2:8001" in out
+    assert "  context:       512" in out
+
+
+def test_what_runs_as_declared_is_shown_once(filling: Filling, controller: FakeController, call: Call) -> None:
+    filling.document("coder", ctx=8192, restart={"maxRestarts": 7})
+    filling.instance("coder", spec={"model": "tiny.gguf", "ctx": 8192})
+    filling.record("coder", status(Phase.READY))
+    assert "older spec" not in call("describe", "server", "coder").out
 
 
 def test_nothing_in_the_database_can_command_a_terminal(

@@ -66,6 +66,21 @@ def test_each_change_with_its_fields(controller: FakeController, call: Call) -> 
     assert controller.asked == [("/preview", {"documents": []})]
 
 
+@pytest.mark.parametrize("command", [("diff",), ("apply", "--dry-run")])
+def test_what_is_in_the_way_of_a_start_stands_below_it(
+    controller: FakeController, call: Call, command: tuple[str, ...]
+) -> None:
+    shut = {**change("coder", "restart", "ctx changed", ("spec.ctx", 1, 2)), "blocked": "no file at /m\x1b[2J"}
+    controller.on("/preview", answer(shut, {**change("new", "start", "new"), "blocked": ""}))
+    assert call(*command).out == (
+        "~ coder  restart: ctx changed\n"
+        "    spec.ctx: 1 → 2\n"
+        "    blocked: no file at /m\ufffd[2J\n"
+        "+ new  start: new\n"
+        "1 start, 1 restart\n"
+    )
+
+
 def test_no_change_is_code_0(controller: FakeController, call: Call) -> None:
     controller.on("/preview", answer(change("coder", "unchanged")))
     assert call("diff") == (0, "no changes: 1 server as declared\n", "")

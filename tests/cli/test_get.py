@@ -93,7 +93,8 @@ def test_without_a_controller_it_says_so(filling: Filling, call: Call) -> None:
     code, out, err = call("get", "servers")
     assert code == 0
     assert err == "warning: no controller is running; start one with: reconciler run\n"
-    assert "no controller is running; last seen Ready" in out
+    assert rows(out)[1][:2] == ["coder", "Unknown"]
+    assert f"no controller is running; pid {os.getpid()} is alive, last seen Ready" in out
     assert out.endswith("1 total, 0 ready, 1 running\n")
 
 
@@ -107,6 +108,42 @@ def test_errors_of_no_server_are_warnings(filling: Filling, controller: FakeCont
         "warning: 2 more errors; see them with: reconciler validate",
         "no servers are declared; write a manifest into the manifests folder, or run: reconciler apply -f FILE",
     ]
+
+
+def test_the_folders_problem_is_told_once(filling: Filling, controller: FakeController, call: Call) -> None:
+    problem = "no manifest is left, but 2 were accepted: nothing is stopped"
+    filling.meta("manifests", json.dumps({"folderProblem": problem, "problems": []}))
+    for name in ("chat", "coder"):
+        filling.ready(name)
+        filling.record(name, status(Phase.READY, problem))
+    called = call("get", "servers")
+    assert called.err == f"warning: {problem}\n"
+    assert [row[9:] for row in rows(called.out)[1:3]] == [["held,", "see", "the", "warning"]] * 2
+    assert json.loads(call("get", "servers", "-o", "json").out)["items"][0]["status"]["message"] == problem
+
+
+def test_the_row_shows_what_runs_and_not_what_is_declared(
+    filling: Filling, controller: FakeController, call: Call
+) -> None:
+    filling.document("coder", model="/m/new.gguf", ctx=8192, gpuLayers=5, parallel=2)
+    filling.instance("coder", spec={"model": "/m/old.gguf", "ctx": 512, "gpuLayers": 7, "parallel": 3})
+    filling.record("coder", status(Phase.READY, "the running instance stays", reconciled="GateShut"))
+    assert rows(call("get", "servers").out)[1][2:5] == ["old.gguf", "512", "7"]
+    wide = rows(call("get", "servers", "-o", "wide").out)[1]
+    assert (wide[2], wide[9]) == ("/m/old.gguf", "3")
+
+
+@pytest.mark.parametrize(
+    ("declared", "assigned", "shown"), [("auto", 8004, "8004"), ("auto", None, "auto"), (9000, 8004, "9000")]
+)
+def test_a_server_that_rests_shows_the_port_it_will_have(
+    filling: Filling, controller: FakeController, call: Call, declared: int | str, assigned: int | None, shown: str
+) -> None:
+    filling.document("coder", port=declared)
+    filling.record("coder", status(Phase.STOPPED, "stopped by request", "StopRequested"))
+    if assigned:
+        filling.assign("coder", assigned)
+    assert rows(call("get", "servers").out)[1][5] == shown
 
 
 def test_events(filling: Filling, call: Call) -> None:
@@ -143,7 +180,12 @@ def test_a_server_that_is_gone_has_a_history(filling: Filling, call: Call) -> No
     [
         (("servers", "codr"), 1, "no server 'codr', did you mean 'coder'?", "reconciler get servers"),
         (("servers", "zzz"), 1, "no server 'zzz'", "reconciler get servers"),
-        (("serverz",), 2, "no such list 'serverz', did you mean 'servers'?", "reconciler get servers | events"),
+        (
+            ("serverz",),
+            2,
+            "no such list 'serverz', did you mean 'servers'?",
+            "reconciler get servers, reconciler get events",
+        ),
         (("servers", "-o", "xml"), 2, "'xml' is not one of 'wide', 'json', 'yaml', 'name'", "reconciler get --help"),
         ((), 2, "Missing argument", "reconciler get --help"),
     ],

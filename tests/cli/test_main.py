@@ -127,8 +127,22 @@ def test_a_terminal_without_unicode_gets_replacements(filling: Filling, root: Pa
     assert "??" in out
 
 
-def test_the_version(call: Call) -> None:
-    out = call("version").out
+def test_alone_it_shows_the_help(call: Call) -> None:
+    called = call()
+    assert (called.code, called.out) == (2, "")
+    assert called.err.startswith("Usage: reconciler ")
+    assert "error" not in called.err
+
+
+def test_an_error_tells_how_to_see_where(filling: Filling, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reconciler.store.read.names", lambda _db: 1 / 0)
+    assert call("get", "servers", "a b").err.endswith("with: reconciler --debug get servers 'a b'\n")
+
+
+@pytest.mark.parametrize("arguments", [("version",), ("--version",), ("--version", "get")])
+def test_the_version(call: Call, arguments: tuple[str, ...]) -> None:
+    code, out, err = call(*arguments)
+    assert (code, err) == (0, "")
     assert out.startswith("reconciler ")
     assert out.endswith(f"Python {sys.version.split()[0]}\n")
 

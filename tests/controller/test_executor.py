@@ -12,27 +12,9 @@ import pytest
 
 from reconciler.controller.executor import Executor
 from reconciler.controller.launching import Launcher
-from reconciler.core.model import (
-    Action,
-    Desired,
-    Document,
-    Event,
-    FinishRequest,
-    Identity,
-    Instance,
-    Kill,
-    Now,
-    Plan,
-    SaveInstance,
-    SaveServer,
-    ServerRecord,
-    Stamp,
-    Start,
-    StopReason,
-    Terminate,
-    Trigger,
-    Wanted,
-)
+from reconciler.core.actions import Action, Event, FinishRequest, Kill, Plan, SaveInstance, SaveServer, Start, Terminate
+from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
+from reconciler.core.model import Desired, Document, Identity, Now, Wanted
 from reconciler.core.spec import ServerSpec
 from reconciler.runtimes.local import Launch, LocalRuntime
 from reconciler.settings import Settings

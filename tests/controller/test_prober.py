@@ -15,7 +15,8 @@ import pytest
 from reconciler.controller import prober as module
 from reconciler.controller.launching import Launcher
 from reconciler.controller.prober import Prober, Target
-from reconciler.core.model import Effective, Health, HealthState, Instance, Stamp
+from reconciler.core.history import Instance, Stamp
+from reconciler.core.model import Effective, Health, HealthState
 from reconciler.core.spec import ServerSpec
 from reconciler.runtimes.host import Progress, choose_host
 from reconciler.runtimes.local import Launch, LocalRuntime

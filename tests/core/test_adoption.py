@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.model import Exit, Phase, Problem, Trigger
+from reconciler.core.history import Trigger
+from reconciler.core.model import Exit, Phase, Problem
 from tests.core.states import crash, failed, ready, running
 from tests.core.worlds import Simulated, World, fingerprint_of, health_of, spec_of
 

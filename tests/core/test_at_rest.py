@@ -8,24 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.core.actions import Plan
+from reconciler.core.history import History, Instance, Requests, ServerRecord, Stamp, StopReason
 from reconciler.core.model import (
     Desired,
     Effective,
     Exit,
     Health,
     HealthState,
-    History,
-    Instance,
     Now,
     Observed,
     Phase,
-    Plan,
     Problem,
     Process,
-    Requests,
-    ServerRecord,
-    Stamp,
-    StopReason,
     Wanted,
 )
 from reconciler.core.plan import is_at_rest, plan

@@ -2,7 +2,8 @@
 
 import pytest
 
-from reconciler.core.model import Condition, Phase
+from reconciler.core.history import Condition
+from reconciler.core.model import Phase
 from tests.core.states import EVENTS, STATES
 from tests.core.worlds import World
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model import Exit, GateFacts, Health, HealthState, Limits, Listener, Phase, Plan, Start
+from reconciler.core.actions import Plan, Start
+from reconciler.core.model import Exit, GateFacts, Health, HealthState, Limits, Listener, Phase
 from tests.core.states import SHUT, crash, declares, ready, running, starting, unhealthy
 from tests.core.worlds import World, health_of
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model import Exit, GateFacts, HealthState, Phase, Stamp, Trigger
+from reconciler.core.history import Stamp, Trigger
+from reconciler.core.model import Exit, GateFacts, HealthState, Phase
 from reconciler.core.plan import plan
 from tests.core.states import (
     SHUT,

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.model import Exit, HealthState, Phase, StopReason, Trigger
+from reconciler.core.history import StopReason, Trigger
+from reconciler.core.model import Exit, HealthState, Phase
 from tests.core.states import declares, fail_probes, ready, removed, running, starting, stopping
 from tests.core.worlds import ControllerDied, World, health_of
 

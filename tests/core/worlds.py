@@ -8,37 +8,24 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.core.accept import Acceptance, Memory, Seen, accept
+from reconciler.core.actions import Event, FinishRequest, Forget, Kill, Plan, SaveInstance, SaveServer, Start, Terminate
 from reconciler.core.fingerprint import fingerprint
+from reconciler.core.history import History, Instance, Requests, ServerRecord, Stamp, Status
 from reconciler.core.model import (
     Desired,
     Document,
-    Event,
     Exit,
-    FinishRequest,
-    Forget,
     GateFacts,
     Health,
     HealthState,
-    History,
     Identity,
-    Instance,
-    Kill,
     Limits,
     Listener,
     Now,
     Observed,
     Phase,
-    Plan,
     Problem,
     Process,
-    Requests,
-    SaveInstance,
-    SaveServer,
-    ServerRecord,
-    Stamp,
-    Start,
-    Status,
-    Terminate,
     Wanted,
 )
 from reconciler.core.plan import plan

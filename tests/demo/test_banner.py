@@ -73,6 +73,34 @@ def answers(monkeypatch: pytest.MonkeyPatch, *looks: list[dict[str, Any]]) -> li
     return left  # type: ignore[return-value]
 
 
+def blocked(name: str, reason: str) -> dict[str, Any]:
+    item = server(name, "Blocked")
+    item["status"]["conditions"] = [{"type": "Ready", "status": "False", "reason": reason}]
+    return item
+
+
+@pytest.mark.parametrize(
+    "passing",
+    [blocked("a", "ModelGrowing"), server("a", "Pending"), server("a", "Unknown"), server("a", "BackOff")],
+    ids=lambda item: item["status"]["phase"],
+)
+def test_it_waits_for_what_passes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], passing: dict[str, Any]
+) -> None:
+    left = answers(monkeypatch, [passing], [passing], [server("a")], [server("a")])
+    show_when_settled(os.getpid())
+    assert len(left) == 1
+    assert "a          answers at" in capsys.readouterr().out
+
+
+def test_what_needs_somebody_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(monkeypatch, [blocked("a", "ModelMissing")])
+    show_when_settled(os.getpid())
+    assert "a          Blocked: " in capsys.readouterr().out
+
+
 def test_it_waits_until_every_server_is_settled(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

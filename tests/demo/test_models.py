@@ -8,6 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from reconciler.controller.files import FileLooker
+from reconciler.core.gate import FileFacts, judge
+from reconciler.core.model import Now
 from reconciler.demo import models
 from reconciler.demo.models import DemoNotInstalledError, write_demo_models, write_model
 
@@ -94,6 +97,15 @@ def test_writing_leaves_a_mapped_model_alone(tmp_path: Path) -> None:
         assert mapped.read() == before
     assert path.read_bytes() != before
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.gguf"]
+
+
+def test_a_whole_model_is_not_taken_for_a_growing_one(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "model.gguf")
+    now = Now(1000.0, time.time(), "boot")
+    binary = FileFacts("/bin/llama-server", exists=True, executable=True)
+    assert judge(binary, [FileLooker().look(str(path), now)], ("", ""), now.monotonic).reason == ""
+    path.touch()
+    assert judge(binary, [FileLooker().look(str(path), now)], ("", ""), now.monotonic).reason == "ModelGrowing"
 
 
 def test_demo_models_are_written_once(tmp_path: Path) -> None:

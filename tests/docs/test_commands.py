@@ -3,18 +3,11 @@
 import click
 import pytest
 
-from reconciler.cli.main import VERBS, cli
+from reconciler.cli.main import VERBS
+from tests.cli.pasted import parse
 from tests.docs.pages import reconciler_commands
 
 COMMANDS = reconciler_commands()
-
-
-def parse(arguments: list[str]) -> None:
-    """Parse without running. Raises click.UsageError."""
-    with cli.make_context("reconciler", list(arguments)) as context:
-        name, command, rest = cli.resolve_command(context, [*context._protected_args, *context.args])
-        assert command is not None
-        command.make_context(name, rest, parent=context)
 
 
 def test_the_documents_show_every_verb() -> None:

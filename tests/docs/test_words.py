@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.api.app import create_app
-from reconciler.core.model import Phase, StopReason, Trigger
+from reconciler.core.history import StopReason, Trigger
+from reconciler.core.model import Phase
 from reconciler.engines.diagnosis import CAUSES, remedy
 from reconciler.runtimes.host import MARKS
 from tests.docs.pages import ROOT, blocks

@@ -154,4 +154,4 @@ def _verbs(text: str) -> list[str]:
 
 
 def test_an_unheard_of_cause_leads_to_the_log() -> None:
-    assert remedy("Novel", "coder") == "See `reconciler logs coder --previous`."
+    assert remedy("Novel", "coder") == "Read the end of its log: `reconciler logs coder`."

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model import Exit, Identity, Instance, Listener, Process, Stamp
+from reconciler.core.history import Instance, Stamp
+from reconciler.core.model import Exit, Identity, Listener, Process
 from reconciler.runtimes.host import INSTALLATION, Host, Marked, Progress, Watch
 from reconciler.runtimes.local import Launch, LocalRuntime
 from reconciler.runtimes.logs import Logs

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.core.model import Exit, Identity, Phase, StopReason
+from reconciler.core.history import StopReason
+from reconciler.core.model import Exit, Identity, Phase
 from reconciler.core.spec import API_VERSION, Restart
 from reconciler.store import items, liveness, read
 from reconciler.store.migrations import migrations
@@ -80,7 +81,9 @@ def test_a_ready_server_has_every_field(filling: Filling) -> None:
             "port": 8001,
             "startedAt": "2023-11-14T22:13:20.250Z",
             "readyAt": "2023-11-14T22:13:22.250Z",
+            "spec": None,
         },
+        "port": 8001,
         "restarts": 0,
         "backoffAttempt": 0,
         "maxRestarts": 3,
@@ -140,10 +143,35 @@ def test_servers_are_in_the_order_of_names_and_can_be_chosen(filling: Filling) -
 def test_a_process_that_lives_on_is_not_called_ready(filling: Filling) -> None:
     filling.ready("coder")
     found = one(filling, controller=False)["status"]
-    assert (found["phase"], found["message"]) == ("Ready", "no controller is running; last seen Ready")
+    told = f"no controller is running; pid {os.getpid()} is alive, last seen Ready"
+    assert (found["phase"], found["message"]) == ("Unknown", told)
     assert found["instance"]["pid"] == os.getpid()
     ready = found["conditions"][0]
     assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "False", "NoController")
+
+
+@pytest.mark.parametrize(("phase", "last"), [(Phase.INVALID, "Invalid: junk"), (Phase.STOPPING, "Stopping: junk")])
+def test_a_process_that_lives_on_is_unknown_whatever_it_was(filling: Filling, phase: Phase, last: str) -> None:
+    filling.document("coder")
+    filling.instance("coder")
+    filling.record("coder", status(phase, "junk"))
+    found = one(filling, controller=False)["status"]
+    assert (found["phase"], found["message"].partition("last seen ")[2]) == ("Unknown", last)
+
+
+def test_what_a_command_without_a_controller_left_is_not_told_twice(filling: Filling) -> None:
+    message = "no controller is running; start one with: reconciler run"
+    filling.document("coder")
+    filling.record("coder", status(Phase.PENDING, message, "NoController"))
+    found = one(filling, controller=False)["status"]
+    assert (found["phase"], found["message"]) == ("Pending", message)
+
+
+def test_the_spec_of_the_instance_is_what_it_was_started_with(filling: Filling) -> None:
+    filling.document("coder", ctx=4096)
+    filling.instance("coder", spec={"model": "old.gguf"})
+    item = one(filling)
+    assert (item["spec"]["ctx"], item["status"]["instance"]["spec"]) == (4096, {"model": "old.gguf"})
 
 
 @pytest.mark.parametrize(

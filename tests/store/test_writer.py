@@ -10,28 +10,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from reconciler.core.model import (
+from reconciler.core.actions import Event, FinishRequest, Forget, SaveInstance, SaveServer
+from reconciler.core.history import (
     Condition,
-    Document,
-    Effective,
-    Event,
-    Exit,
-    FinishRequest,
-    Forget,
     History,
-    Identity,
     Instance,
-    Now,
-    Phase,
     Requests,
-    SaveInstance,
-    SaveServer,
     ServerRecord,
     Stamp,
     Status,
     StopReason,
     Trigger,
 )
+from reconciler.core.model import Document, Effective, Exit, Identity, Now, Phase
 from reconciler.core.spec import ServerSpec
 from reconciler.store.rows import open_snapshot, read_documents, read_history, read_requests
 from reconciler.store.writer import Store

@@ -1,0 +1,171 @@
+"""What is remembered of servers and their instances: the values behind the rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from reconciler.core.model import Effective, Exit, Identity, Now, Phase
+
+
+class Trigger(StrEnum):
+    """Why an instance was started."""
+
+    CREATED = "Created"
+    CRASHED = "Crashed"
+    UNRESPONSIVE = "Unresponsive"
+    SPEC_CHANGED = "SpecChanged"
+    REQUESTED = "Requested"
+    RESUMED = "Resumed"
+    REBOOTED = "Rebooted"
+    RETRIED = "Retried"
+    """A Failed server is tried again: time passed or its files changed."""
+    ADOPTED = "Adopted"
+    """Found running under our mark, without a row."""
+
+
+class StopReason(StrEnum):
+    """Why a running instance is being stopped."""
+
+    SPEC_CHANGED = "SpecChanged"
+    SUSPENDED = "Suspended"
+    REMOVED = "Removed"
+    STOP_REQUESTED = "StopRequested"
+    RESTART_REQUESTED = "RestartRequested"
+    UNRESPONSIVE = "Unresponsive"
+    STARTUP_TIMEOUT = "StartupTimeout"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the end counts against the restart budget."""
+        return self in (StopReason.UNRESPONSIVE, StopReason.STARTUP_TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A moment as it is kept: comparable within its boot, readable for people always."""
+
+    boot: str
+    monotonic: float
+    wall: float
+
+    @classmethod
+    def of(cls, now: Now) -> "Stamp":
+        """The stamp of this moment."""
+        return cls(now.boot, now.monotonic, now.wall)
+
+    def age(self, now: Now) -> float:
+        """Seconds since; infinite when it was in another boot."""
+        return now.monotonic - self.monotonic if self.boot == now.boot else float("inf")
+
+    def after(self, seconds: float) -> float:
+        """Monotonic time so many seconds later (of use within the same boot only)."""
+        return self.monotonic + seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One attempt to run a server: its row in the database."""
+
+    uid: str
+    server: str
+    fingerprint: str
+    generation: int
+    port: int
+    intent: Stamp
+    """When the start was committed."""
+    trigger: Trigger = Trigger.CREATED
+    attempt: int = 0
+    """The back-off's count at the start."""
+    delay: float = 0.0
+    """Seconds of back-off before this start."""
+    identity: Identity | None = None
+    """None until the spawn is recorded."""
+    ready: Stamp | None = None
+    """Since when it has been Ready without a break."""
+    first_ready: Stamp | None = None
+    stopping: Stamp | None = None
+    """When the decision to stop it was committed."""
+    stop_reason: StopReason | None = None
+    terminated: Stamp | None = None
+    """When SIGTERM was decided; it is never sent twice."""
+    killed: Stamp | None = None
+    ended: Stamp | None = None
+    exit: Exit | None = None
+    diagnosis: str = ""
+    evidence: str = ""
+    log_tail: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """The spec it was started with, as written."""
+    effective: Effective | None = None
+    models: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One fact about a server, as Kubernetes words it."""
+
+    type: str
+    status: bool
+    reason: str
+    message: str = ""
+    since: float = 0.0
+    """Unix time of the last change of `status`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What people are shown of a server."""
+
+    phase: Phase
+    message: str = ""
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerRecord:
+    """What is remembered of a server between passes."""
+
+    name: str
+    generation: int = 0
+    """The generation that the counters below belong to."""
+    n: int = 0
+    """Ends in a row without a stability window of Ready."""
+    restarts: int = 0
+    """Restarts of its life after an end nobody asked for; never reset."""
+    ended: Stamp | None = None
+    """When the last instance ended unasked; the back-off counts from here."""
+    delay: float = 0.0
+    """Seconds of back-off after `ended`."""
+    next_trigger: Trigger | None = None
+    """Why the next start will happen."""
+    failed: Stamp | None = None
+    """When the restart budget was used up."""
+    failed_files: str = ""
+    """`GateFacts.identity` at that time."""
+    completed: bool = False
+    """It ended by itself, and its policy does not restart it."""
+    was_ready: bool = False
+    swept: Stamp | None = None
+    """When SIGKILL was last sent to processes that must not run beside its instance."""
+    last_error: str = ""
+    status: Status | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the database remembers."""
+
+    servers: Mapping[str, ServerRecord] = field(default_factory=dict)
+    instances: Mapping[str, Instance] = field(default_factory=dict)
+    """The open instance (not ended) of each server that has one."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Ports assigned to servers with `port: auto`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What people asked for and is not done: ids of request rows by server name."""
+
+    stop: Mapping[str, int] = field(default_factory=dict)
+    restart: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,119 @@
+"""A server without a live instance: why it rests, and when it starts."""
+
+from dataclasses import replace
+
+from reconciler.core.actions import FinishRequest, Forget
+from reconciler.core.ends import gave_up
+from reconciler.core.history import Stamp, Trigger
+from reconciler.core.model import Phase
+from reconciler.core.server import Server
+
+WITH_CONTROLLER = 0
+"""In place of a stop request's id: not asked for by a person, but by `run --on-exit stop`."""
+
+
+def plan_idle(server: Server) -> None:
+    """Let it rest, wait, or claim a start."""
+    leftovers = [process for process in server.processes if process.alive]
+    if leftovers:
+        server.sweep(leftovers)
+        server.show(Phase.PENDING, "WaitingForLeftovers", "waiting for leftover processes to end")
+        return
+    if server.wanted is None:
+        _plan_unwanted(server)
+    elif server.wanted.spec.suspend:
+        _rest(server, "Suspended", "suspended by its manifest")
+    elif server.stop_request == WITH_CONTROLLER:
+        _rest(server, "ControllerEnded", "stopped with its controller; go on with: reconciler run")
+    elif server.stop_request is not None:
+        _rest(server, "StopRequested", f"stopped by request; start it with: reconciler start {server.name}")
+    else:
+        _plan_start(server)
+
+
+def _plan_unwanted(server: Server) -> None:
+    if server.invalid:
+        server.show(Phase.INVALID, "InvalidManifest", str(server.invalid[0]))
+        return
+    server.forgotten = True
+    server.actions.append(Forget(server.name))
+    if server.saved is not None and server.saved.generation:
+        server.event("Removed", "its document is gone, and nothing of it runs")
+    if server.restart_request is not None:
+        server.actions.append(FinishRequest(server.restart_request))
+
+
+def _rest(server: Server, reason: str, message: str) -> None:
+    server.record = replace(
+        server.record,
+        n=0,
+        ended=None,
+        delay=0.0,
+        failed=None,
+        completed=False,
+        next_trigger=Trigger.RESUMED if server.record.generation else None,
+        last_error="",
+    )
+    if server.restart_request is not None:
+        server.actions.append(FinishRequest(server.restart_request))
+        server.event("RestartIgnored", f"a restart was asked for, but it is {reason}: {message}", warning=True)
+    server.show(Phase.STOPPED, reason, message)
+
+
+def _plan_start(server: Server) -> None:
+    if server.restart_request is not None:
+        server.actions.append(FinishRequest(server.restart_request))
+        server.record = replace(
+            server.record, n=0, ended=None, delay=0.0, failed=None, completed=False, next_trigger=Trigger.REQUESTED
+        )
+    if server.record.completed:
+        server.show(
+            Phase.STOPPED, "Completed", f"it exited with 0; run it again with: reconciler restart {server.name}"
+        )
+        return
+    if server.record.failed is not None and not _may_retry(server, server.record.failed):
+        return
+    if _is_backing_off(server):
+        return
+    if server.in_scope:
+        server.claim = "start"
+    else:
+        server.show(Phase.PENDING, "NoController", "no controller is running; start one with: reconciler run")
+
+
+def _may_retry(server: Server, failed: Stamp) -> bool:
+    """Another boot, other files, or enough time: a Failed server is tried again."""
+    assert server.wanted is not None
+    if not server.record.failed_files and server.gate.identity:
+        server.record = replace(server.record, failed_files=server.gate.identity)
+    policy, record, identity = server.wanted.spec.restart, server.record, server.gate.identity
+    other_files = bool(identity) and identity != record.failed_files
+    if failed.boot != server.now.boot or other_files:
+        server.record = replace(record, failed=None, ended=None, n=0, delay=0.0, next_trigger=Trigger.RETRIED)
+        return True
+    due = failed.after(policy.retry_failed_after)
+    retries = policy.retry_failed_after > 0 and policy.policy != "Never"
+    if retries and server.now.monotonic >= due:
+        # One try only: the budget stays used up, so that a hopeless server does not load four times in a row.
+        kept = min(record.n, policy.max_restarts)
+        server.record = replace(record, failed=None, ended=None, n=kept, delay=0.0, next_trigger=Trigger.RETRIED)
+        return True
+    if retries:
+        server.wake(due)
+    why = gave_up(policy.max_restarts, policy.policy, record.last_error)
+    server.show(Phase.FAILED, "RestartsExhausted", f"{why}; try again with: reconciler restart {server.name}")
+    return False
+
+
+def _is_backing_off(server: Server) -> bool:
+    assert server.wanted is not None
+    record = server.record
+    if record.ended is None or record.ended.boot != server.now.boot:
+        return False
+    due = record.ended.after(record.delay)
+    if server.now.monotonic >= due:
+        return False
+    server.wake(due)
+    most = server.wanted.spec.restart.max_restarts
+    server.show(Phase.BACKOFF, "BackOff", f"{record.last_error}; restart {record.n} of {most} after {record.delay:g} s")
+    return True

@@ -1,0 +1,103 @@
+"""A server with a live instance: whether it is well, and what is declared."""
+
+from dataclasses import replace
+
+from reconciler.core.history import Instance, Stamp, StopReason
+from reconciler.core.model import HealthState, Phase, Process
+from reconciler.core.server import Server
+from reconciler.core.stopping import begin_stop, go_on_stopping, reason_to_stop
+
+LEFT_ALONE = "it runs on while some manifest cannot be read: its document may be there; see: reconciler validate"
+
+
+def plan_running(server: Server) -> None:
+    """Judge its health, stop it, or claim that another takes its place."""
+    instance, process = server.instance, server.process
+    assert instance is not None
+    assert process is not None
+    if instance.stopping is not None:
+        go_on_stopping(server, instance, process)
+        return
+    reason = reason_to_stop(server)
+    if reason is not None and server.in_scope:
+        begin_stop(server, reason)
+        return
+    _judge_health(server, instance, process)
+    if server.instance is None or server.instance.stopping or server.wanted is None:
+        return
+    if server.restart_request is not None:
+        server.claim, server.replace_reason = "replace", StopReason.RESTART_REQUESTED
+    elif instance.fingerprint != server.wanted.fingerprint:
+        server.claim, server.replace_reason = "replace", StopReason.SPEC_CHANGED
+
+
+def _judge_health(server: Server, instance: Instance, process: Process) -> None:
+    health, wanted = process.health, server.wanted
+    if wanted is None:
+        server.show(Phase.INVALID, "InvalidManifest", str(server.invalid[0]) if server.invalid else LEFT_ALONE)
+        return
+    if not health.verified:
+        _judge_start(server, instance, process)
+        return
+    threshold = wanted.spec.probes.liveness.failure_threshold
+    if health.failures >= 2 * threshold:
+        begin_stop(server, StopReason.UNRESPONSIVE)
+    elif health.failures >= threshold:
+        if instance.ready is not None:
+            server.save_instance(replace(instance, ready=None))
+            server.event("Unhealthy", f"{health.failures} probes in a row failed: {health.message}", warning=True)
+        server.show(Phase.UNHEALTHY, "LivenessFailed", f"{health.failures} probes failed: {health.message}")
+    else:
+        _judge_ready(server, instance, process)
+
+
+def _judge_start(server: Server, instance: Instance, process: Process) -> None:
+    assert server.wanted is not None
+    health = process.health
+    server.show(Phase.STARTING, "Loading" if health.state is HealthState.LOADING else "Starting", health.message)
+    deadline = server.wanted.spec.probes.startup.deadline
+    if health.last_progress is None:
+        # Nobody has looked at it yet: time without a controller is no time without progress.
+        server.wake(server.now.monotonic + deadline)
+        return
+    since = max(instance.intent.monotonic, health.last_progress)
+    if server.now.monotonic >= since + deadline:
+        begin_stop(server, StopReason.STARTUP_TIMEOUT)
+    else:
+        server.wake(since + deadline)
+
+
+def _judge_ready(server: Server, instance: Instance, process: Process) -> None:
+    assert server.wanted is not None
+    health = process.health
+    if health.state is HealthState.LOADING:
+        if instance.ready is not None:
+            server.save_instance(replace(instance, ready=None))
+        server.show(Phase.READY, "Loading", health.message or "it answers 503: loading again")
+        return
+    if instance.ready is None and health.failures == 0 and health.state is HealthState.OK:
+        instance = _now_ready(server, instance, process)
+    if health.effective is not None and (instance.effective, instance.models) != (health.effective, health.models):
+        instance = replace(instance, effective=health.effective, models=health.models)
+        server.save_instance(instance)
+    if instance.ready is None:
+        server.show(Phase.UNHEALTHY, "NotAnswering", health.message or "it has not answered again yet")
+        return
+    server.show(Phase.READY)
+    if server.record.n:
+        window = server.wanted.spec.restart.stability_window
+        if instance.ready.age(server.now) >= window:
+            server.record = replace(server.record, n=0, delay=0.0)
+        else:
+            server.wake(instance.ready.after(window))
+
+
+def _now_ready(server: Server, instance: Instance, process: Process) -> Instance:
+    stamp = Stamp.of(server.now)
+    took = instance.intent.age(server.now)
+    again = instance.first_ready is not None
+    server.event("Ready", "it answers again" if again else f"pid {process.identity.pid} is ready after {took:.1f} s")
+    server.record = replace(server.record, was_ready=True, last_error="" if not again else server.record.last_error)
+    ready = replace(instance, ready=stamp, first_ready=instance.first_ready or stamp)
+    server.save_instance(ready)
+    return ready

@@ -1,0 +1,91 @@
+"""One server while it is planned: the inputs, and what comes of them."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from reconciler.core.actions import Action, Event, Kill, SaveInstance
+from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
+from reconciler.core.model import GateFacts, Now, Phase, Problem, Process, Wanted
+
+NOT_LOOKED = GateFacts("NotLookedYet", "the gate was not looked at yet")
+KILL_AGAIN = 1.0
+"""Seconds between two SIGKILLs to one that does not end: a process may be in an uninterruptible sleep for long."""
+UNASKED = frozenset({Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.RETRIED})
+"""Starts that count as restarts of a server's life."""
+
+
+@dataclass(slots=True)
+class Server:
+    """One server while it is planned: the inputs, and what comes of them."""
+
+    name: str
+    now: Now
+    wanted: Wanted | None
+    record: ServerRecord
+    instance: Instance | None
+    processes: tuple[Process, ...]
+    gate: GateFacts = NOT_LOOKED
+    stop_request: int | None = None
+    restart_request: int | None = None
+    invalid: tuple[Problem, ...] = ()
+    keep_unknown: bool = False
+    """Its document may be in text that cannot be read: do not stop it for having none."""
+    in_scope: bool = True
+    """It may be started and stopped now."""
+
+    actions: list[Action] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    wakes: list[float] = field(default_factory=list)
+    claim: Literal["", "start", "replace"] = ""
+    replace_reason: StopReason = StopReason.SPEC_CHANGED
+    phase: Phase = Phase.PENDING
+    reason: str = ""
+    """The phase's cause in one word, for conditions."""
+    message: str = ""
+    waiting: tuple[str, str] = ("", "")
+    """Reason and message of why what runs is not yet what is declared; empty when it is."""
+    forgotten: bool = False
+    saved: ServerRecord | None = None
+    """The record as the database has it."""
+
+    @property
+    def process(self) -> Process | None:
+        """The process of the open instance; its children may lead sessions and bear its uid as well."""
+        if self.instance is None:
+            return None
+        leaders = [process for process in self.processes if process.uid == self.instance.uid and process.leader]
+        recorded = (process for process in leaders if process.identity == self.instance.identity)
+        return next(recorded, leaders[0] if leaders else None)
+
+    def sweep(self, processes: list[Process]) -> None:
+        """SIGKILL what must not run beside the instance, or at all."""
+        if not processes:
+            return
+        swept = self.saved.swept if self.saved else None
+        if swept is None or swept.age(self.now) >= KILL_AGAIN:
+            self.actions.extend(Kill(process.uid, process.identity) for process in processes)
+            swept = Stamp.of(self.now)
+            self.record = replace(self.record, swept=swept)
+        self.wake(swept.after(KILL_AGAIN))
+
+    def wake(self, at: float) -> None:
+        """Look again at this monotonic time at the latest."""
+        self.wakes.append(at)
+
+    def save_instance(self, instance: Instance) -> None:
+        """Commit the instance's row; the last save of a pass wins."""
+        self.actions = [
+            action
+            for action in self.actions
+            if not (isinstance(action, SaveInstance) and action.instance.uid == instance.uid)
+        ]
+        self.actions.append(SaveInstance(instance))
+        self.instance = instance if instance.ended is None else None
+
+    def event(self, reason: str, message: str, *, warning: bool = False) -> None:
+        """Tell people."""
+        self.events.append(Event(self.name, reason, message, warning=warning))
+
+    def show(self, phase: Phase, reason: str = "", message: str = "") -> None:
+        """What people see of it, unless a later step knows better."""
+        self.phase, self.reason, self.message = phase, reason or phase.value, message

@@ -1,0 +1,87 @@
+"""Stopping an instance: drain, SIGTERM once, SIGKILL when the grace is over. Nothing here waits."""
+
+from dataclasses import replace
+
+from reconciler.core.actions import FinishRequest, Kill, Terminate
+from reconciler.core.durations import parse_duration
+from reconciler.core.history import Instance, Stamp, StopReason
+from reconciler.core.model import Phase, Process
+from reconciler.core.server import KILL_AGAIN, Server
+
+DRAIN_LOOK = 0.25
+"""Seconds between looks at the slots while draining."""
+
+
+def reason_to_stop(server: Server) -> StopReason | None:
+    """Why it should not run at all."""
+    if server.wanted is None and not server.invalid and not server.keep_unknown:
+        return StopReason.REMOVED
+    if server.wanted is not None and server.wanted.spec.suspend:
+        return StopReason.SUSPENDED
+    return StopReason.STOP_REQUESTED if server.stop_request is not None else None
+
+
+def begin_stop(server: Server, reason: StopReason) -> None:
+    """Commit that the instance is to stop, and go on with it at once."""
+    if not server.in_scope:
+        return
+    instance, process = server.instance, server.process
+    assert instance is not None
+    assert process is not None
+    server.event("Stopping", f"instance {instance.uid} (pid {process.identity.pid}): {reason}")
+    if reason is StopReason.RESTART_REQUESTED and server.restart_request is not None:
+        server.actions.append(FinishRequest(server.restart_request))
+        server.record = replace(server.record, n=0, failed=None, completed=False)
+    stopping = replace(instance, stopping=Stamp.of(server.now), stop_reason=reason)
+    server.save_instance(stopping)
+    go_on_stopping(server, stopping, process)
+
+
+def go_on_stopping(server: Server, instance: Instance, process: Process) -> None:
+    """Drain, then SIGTERM once, then SIGKILL when the grace is over."""
+    assert instance.stopping is not None
+    server.show(Phase.STOPPING, str(instance.stop_reason), _stopping_message(instance))
+    monotonic, grace = server.now.monotonic, server.wanted.spec.stop.grace_period if server.wanted else _grace(instance)
+    if instance.terminated is None:
+        drained_at = instance.stopping.after(_drain(server, instance))
+        if monotonic < drained_at and process.health.busy_slots != 0:
+            server.wake(min(drained_at, monotonic + DRAIN_LOOK))
+            return
+        instance = replace(instance, terminated=Stamp.of(server.now))
+        server.save_instance(instance)
+        server.actions.append(Terminate(instance.uid, process.identity))
+    kill_at = instance.terminated.after(grace) if instance.terminated else monotonic
+    if monotonic < kill_at:
+        server.wake(kill_at)
+        return
+    if instance.killed is None:
+        server.event("Killed", f"pid {process.identity.pid} did not end within {grace:g} s of SIGTERM", warning=True)
+    killed = instance.killed
+    if killed is None or killed.age(server.now) >= KILL_AGAIN:
+        killed = Stamp.of(server.now)
+        server.save_instance(replace(instance, killed=killed))
+        server.actions.append(Kill(instance.uid, process.identity))
+    server.wake(killed.after(KILL_AGAIN))
+
+
+def _drain(server: Server, instance: Instance) -> float:
+    """Seconds to wait for idle slots; one that does not answer, or is not Ready yet, has none to wait for."""
+    if instance.first_ready is None or (instance.stop_reason and instance.stop_reason.is_failure):
+        return 0.0
+    if server.wanted is not None:
+        return server.wanted.spec.stop.drain
+    return _duration_of(instance, "drain", 0.0)
+
+
+def _grace(instance: Instance) -> float:
+    return _duration_of(instance, "gracePeriod", 10.0)
+
+
+def _duration_of(instance: Instance, name: str, default: float) -> float:
+    """A stop setting of a server whose document is gone: as its instance was started with."""
+    written = (instance.spec.get("stop") or {}).get(name)
+    return default if written is None else parse_duration(written)
+
+
+def _stopping_message(instance: Instance) -> str:
+    return "SIGTERM sent" if instance.terminated else ""
