@@ -53,7 +53,10 @@ class Executor:
                 self._runtime.terminate(action.identity)
             elif isinstance(action, Kill):
                 self._runtime.kill(action.identity)
-        self._spawn(starts, now)
+        outcomes = [(intent, self._try_spawn(intent)) for intent in starts]
+        for event in plan.events:
+            self._report(event)
+        self._record_spawns(outcomes, now)
 
     def _intend(self, start: Start, wanted: Wanted, now: Now) -> _Intent:
         instance = Instance(
@@ -84,13 +87,10 @@ class Executor:
             for intent in starts:
                 self._store.assign_port(intent.instance.server, intent.instance.port)
                 self._store.save_instance(intent.instance, intent.public)
-        for event in plan.events:
-            self._report(event)
 
-    def _spawn(self, starts: list[_Intent], now: Now) -> None:
-        if not starts:
+    def _record_spawns(self, outcomes: list[tuple[_Intent, Identity | str]], now: Now) -> None:
+        if not outcomes:
             return
-        outcomes = [(intent, self._try_spawn(intent)) for intent in starts]
         events = []
         with self._store.transaction():
             for intent, outcome in outcomes:

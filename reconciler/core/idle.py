@@ -6,7 +6,7 @@ from reconciler.core.actions import FinishRequest, Forget
 from reconciler.core.ends import gave_up
 from reconciler.core.history import Stamp, Trigger
 from reconciler.core.model import Phase
-from reconciler.core.server import Server
+from reconciler.core.server import NO_CONTROLLER, Server
 
 WITH_CONTROLLER = 0
 """In place of a stop request's id: not asked for by a person, but by `run --on-exit stop`."""
@@ -78,7 +78,7 @@ def _plan_start(server: Server) -> None:
     if server.in_scope:
         server.claim = "start"
     else:
-        server.show(Phase.PENDING, "NoController", "no controller is running; start one with: reconciler run")
+        server.show(Phase.PENDING, "NoController", NO_CONTROLLER)
 
 
 def _may_retry(server: Server, failed: Stamp) -> bool:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from reconciler.core.history import Instance, Stamp, StopReason
 from reconciler.core.model import HealthState, Phase, Process
-from reconciler.core.server import Server
+from reconciler.core.server import NO_CONTROLLER, Server
 from reconciler.core.stopping import begin_stop, go_on_stopping, reason_to_stop
 
 LEFT_ALONE = "it runs on while some manifest cannot be read: its document may be there; see: reconciler validate"
@@ -25,14 +25,24 @@ def plan_running(server: Server) -> None:
     _judge_health(server, instance, process)
     if server.instance is None or server.instance.stopping or server.wanted is None:
         return
-    if server.restart_request is not None:
+    if not server.in_scope:
+        if reason is not None or server.restart_request is not None or not _fits(server, instance):
+            server.waiting = ("NoController", NO_CONTROLLER)
+    elif server.restart_request is not None:
         server.claim, server.replace_reason = "replace", StopReason.RESTART_REQUESTED
-    elif instance.fingerprint != server.wanted.fingerprint:
+    elif not _fits(server, instance):
         server.claim, server.replace_reason = "replace", StopReason.SPEC_CHANGED
+
+
+def _fits(server: Server, instance: Instance) -> bool:
+    return server.wanted is not None and instance.fingerprint == server.wanted.fingerprint
 
 
 def _judge_health(server: Server, instance: Instance, process: Process) -> None:
     health, wanted = process.health, server.wanted
+    if wanted is None and not server.invalid and not server.keep_unknown:
+        server.show(Phase.PENDING, "NoController", f"its document is gone, but {NO_CONTROLLER}")
+        return
     if wanted is None:
         server.show(Phase.INVALID, "InvalidManifest", str(server.invalid[0]) if server.invalid else LEFT_ALONE)
         return
@@ -40,7 +50,7 @@ def _judge_health(server: Server, instance: Instance, process: Process) -> None:
         _judge_start(server, instance, process)
         return
     threshold = wanted.spec.probes.liveness.failure_threshold
-    if health.failures >= 2 * threshold:
+    if health.failures >= 2 * threshold and server.in_scope:
         begin_stop(server, StopReason.UNRESPONSIVE)
     elif health.failures >= threshold:
         if instance.ready is not None:

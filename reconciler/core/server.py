@@ -8,6 +8,7 @@ from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, T
 from reconciler.core.model import GateFacts, Now, Phase, Problem, Process, Wanted
 
 NOT_LOOKED = GateFacts("NotLookedYet", "the gate was not looked at yet")
+NO_CONTROLLER = "no controller is running; start one with: reconciler run"
 KILL_AGAIN = 1.0
 """Seconds between two SIGKILLs to one that does not end: a process may be in an uninterruptible sleep for long."""
 UNASKED = frozenset({Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.RETRIED})

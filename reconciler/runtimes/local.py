@@ -49,16 +49,22 @@ class LocalRuntime:
     def observe(self, *, fresh: bool) -> dict[str, tuple[Process, ...]]:
         """All processes that bear our mark, and those that ended since and are not forgotten, by server.
 
-        `fresh` looks at every process of the machine; otherwise only at pids that are new since the last look.
+        `fresh` looks at every process of the machine; otherwise, where one has ended and left others of its group
+        behind, at those that are new since the last look.
         """
-        for marked in self._host.marked(self._installation, fresh=fresh):
-            self._track(marked)
-        for tracked in list(self._tracked.values()):
-            self._look(tracked, thorough=fresh)
+        if fresh or self.polls:
+            self._scan(fresh=fresh)
+        ended = [tracked for tracked in list(self._tracked.values()) if self._has_ended(tracked, thorough=fresh)]
+        if any(_has_group(tracked.process.identity.pid) for tracked in ended):
+            self._scan(fresh=False)
         found: dict[str, list[Process]] = {}
         for tracked in self._tracked.values():
             found.setdefault(tracked.process.server, []).append(tracked.process)
         return {server: tuple(processes) for server, processes in found.items()}
+
+    def _scan(self, *, fresh: bool) -> None:
+        for marked in self._host.marked(self._installation, fresh=fresh):
+            self._track(marked)
 
     def _track(self, marked: Marked) -> None:
         if marked.identity in self._tracked:
@@ -81,16 +87,17 @@ class LocalRuntime:
             self._tracked[identity].ending = True
         self._on_end()
 
-    def _look(self, tracked: _Tracked, *, thorough: bool) -> None:
+    def _has_ended(self, tracked: _Tracked, *, thorough: bool) -> bool:
+        """Whether it is found to have ended just now; how is noted."""
         if not tracked.process.alive or not (tracked.ending or thorough or self.polls):
-            return
+            return False
         if tracked.popen is not None:
             code = tracked.popen.poll()
             if code is None:
-                return
+                return False
             exit_ = Exit(signal=-code) if code < 0 else Exit(code=code)
         elif tracked.watch is not None and not tracked.watch.has_ended():
-            return
+            return False
         else:
             exit_ = Exit()
         if tracked.watch is not None:
@@ -100,6 +107,7 @@ class LocalRuntime:
             tracked.process = replace(tracked.process, alive=False, exit=exit_, log_tail=tail)
         else:
             del self._tracked[tracked.process.identity]
+        return True
 
     @property
     def polls(self) -> bool:
@@ -215,3 +223,14 @@ class LocalRuntime:
                 # Popen would warn of a child that was not waited for: it is meant to outlive us.
                 tracked.popen.returncode = 0
         self._tracked.clear()
+
+
+def _has_group(pid: int) -> bool:
+    """Whether the process group that a leader began has members: its helpers, unless they left it."""
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -7,14 +7,15 @@ import click
 
 from reconciler.cli.main import cli
 
+_WORD = r"(?:'[^']*'|[^\s,;`)'.:]|[.:](?=\S))+"
 _COMMAND = re.compile(
-    r"(?:^  |: |`|, (?:or )?|\bor )reconciler(?P<arguments>(?: (?:'[^']*'|[^\s,;`)']+))+)(?P<end>`?)", re.MULTILINE
+    rf"(?:^  |(?<!Usage): |`|, (?:or )?|\bor )reconciler(?P<arguments>(?: {_WORD})+)(?P<end>`?)", re.MULTILINE
 )
 
 
 def commands(text: str) -> list[list[str]]:
     """The arguments of each `reconciler …` in a text. A bare verb in backticks is a mention, and not meant."""
-    found = [(shlex.split(match["arguments"].rstrip(".:")), match["end"]) for match in _COMMAND.finditer(text)]
+    found = [(shlex.split(match["arguments"]), match["end"]) for match in _COMMAND.finditer(text)]
     return [arguments for arguments, end in found if not (end and len(arguments) == 1)]
 
 
@@ -33,6 +34,8 @@ def faults(text: str) -> list[str]:
     """What the program would answer to each command of a text that it does not understand."""
     wrong = []
     for arguments in commands(text):
+        if {"|", "&&"}.intersection(arguments):
+            wrong.append(f"reconciler {shlex.join(arguments)}: a shell would take it apart")
         try:
             parse(arguments)
         except click.UsageError as error:

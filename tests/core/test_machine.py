@@ -72,6 +72,7 @@ class StrictWorld(World):
     def _judge(self, decided: Plan) -> None:
         starts = [action.server for action in decided.actions if isinstance(action, Start)]
         assert len(starts) == len(set(starts))
+        assert self.scope is None or self.scope >= set(starts)
         for action in decided.actions:
             if isinstance(action, SaveInstance) and action.instance.stopping and not action.instance.ended:
                 self._judge_stop(action)
@@ -82,6 +83,7 @@ class StrictWorld(World):
         before, wanted = self.instances.get(instance.server), self.desired.servers.get(instance.server)
         if before is None or before.stopping or instance.stop_reason is None or instance.stop_reason.is_failure:
             return
+        assert self.scope is None or instance.server in self.scope
         if instance.server in self.requests["stop"]:
             return
         if wanted is None:
@@ -175,6 +177,11 @@ class Life(RuleBasedStateMachine):
     def confirm_prune(self) -> None:
         for name in self.world.acceptance.prunable:
             self.world.ask("prune", name)
+
+    @rule(names=st.none() | st.frozensets(NAMES))
+    def act_only_on(self, names: frozenset[str] | None) -> None:
+        """A command without a controller acts on what it names alone."""
+        self.world.scope = names
 
     # -- processes
 
@@ -286,6 +293,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def converge(self) -> None:
         self.wake_up()
+        self.world.scope = None
         for _ in range(MOST_STEPS):
             goes_on = self.world.follow()
             if not goes_on or not self._unsettled():

@@ -116,6 +116,7 @@ class World:
     problems: tuple[Problem, ...] = ()
     folder_failed: str = ""
     limits: Limits = field(default_factory=Limits)
+    scope: frozenset[str] | None = None
     gates: dict[str, GateFacts] = field(default_factory=dict)
     strangers: list[Listener] = field(default_factory=list)
     on_spawn: Callable[[Simulated], None] = lambda _: None
@@ -227,7 +228,7 @@ class World:
             for name, document in accepted.documents.items()
         }
         invalid = {name: found for name, found in accepted.problems.items() if name not in servers}
-        return Desired(servers, invalid, bool(accepted.general or accepted.folder_problem), self.limits)
+        return Desired(servers, invalid, bool(accepted.general or accepted.folder_problem), self.limits, self.scope)
 
     def _observed(self, requests: Requests) -> Observed:
         processes: dict[str, tuple[Process, ...]] = {}
