@@ -13,10 +13,10 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 py
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help up test lint format bench schema docs screenshot clean
+.PHONY: help up test test-portable lint format bench schema docs screenshot clean
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 up: $(STAMP) ## Run the demo: two llama-servers from manifests/ (builds llama-server if there is none)
 	@$(BIN)/python -m reconciler.demo.up
@@ -24,6 +24,10 @@ up: $(STAMP) ## Run the demo: two llama-servers from manifests/ (builds llama-se
 test: $(STAMP) ## Run all tests, the real llama-server's too; ARGS are pytest's
 	@$(BIN)/python -m reconciler.demo.binary
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-portable: $(STAMP) ## Run the end-to-end tests without pidfd and /proc, as on macOS
+	@$(BIN)/python -m reconciler.demo.binary
+	@RECONCILER_HOST=portable $(BIN)/python -m pytest tests/e2e $(ARGS)
 
 lint: $(STAMP) ## Check style, types and the rooms' imports
 	$(BIN)/ruff check

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.documents import Source, read_sources
-from reconciler.cli.failure import BAD_INPUT, Failure
+from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.output import plural, print_json, print_problems, show
 from reconciler.cli.terminal import clean, uses_colour
@@ -63,7 +63,8 @@ def preview(settings: "Settings", sources: Sequence[Source]) -> Mapping[str, Any
             return controller.preview(texts)
     from reconciler.controller.preview import preview_offline  # noqa: PLC0415 - not needed with a controller
 
-    return preview_offline(settings, texts)
+    with database_trouble(state):
+        return preview_offline(settings, texts)
 
 
 def is_refused(answer: Mapping[str, Any]) -> bool:

@@ -1,6 +1,9 @@
 """How a verb says that it cannot go on."""
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -22,6 +25,19 @@ class Failure(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Write `error: …` and the hint."""
         say_error(self.message, self.hint, file)
+
+
+@contextmanager
+def database_trouble(state: Path) -> Iterator[None]:
+    """Word what a state folder's database says as a Failure."""
+    from reconciler.store import read  # noqa: PLC0415 - not all verbs need it
+
+    try:
+        yield
+    except read.ReadError as error:
+        raise Failure(str(error)) from None
+    except sqlite3.Error as error:
+        raise Failure(read.explain(error, state / read.DATABASE)) from None
 
 
 def say_error(message: str, hint: str = "", file: IO[Any] | None = None) -> None:

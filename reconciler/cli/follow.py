@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from reconciler.cli.failure import Failure
+from reconciler.cli.failure import Failure, database_trouble
 from reconciler.cli.judging import Item, Judge, Judgement, Verdict, name_of
 from reconciler.cli.terminal import clean, cut, is_terminal, paint, width
 from reconciler.core.durations import describe_duration
@@ -46,7 +46,7 @@ def follow(state: Path, names: Sequence[str], judge: Judge, *, timeout: float, k
     Those of `known` that are done at once are passed over in silence. Raises Failure when the controller ends.
     """
     follower = _Follower(state, judge, time.monotonic())
-    with read.opened(state) as db, _Progress(max(map(len, names), default=0)) as progress:
+    with database_trouble(state), read.opened(state) as db, _Progress(max(map(len, names), default=0)) as progress:
         return follower.run(db, list(names), timeout, progress, frozenset(known))
 
 
@@ -180,5 +180,5 @@ def snapshot(state: Path, names: Sequence[str] | None, *, controller: bool) -> d
     """The servers as they are now, by name; none where there is no database yet."""
     if not (state / read.DATABASE).exists():
         return {}
-    with read.opened(state) as db:
+    with database_trouble(state), read.opened(state) as db:
         return {name_of(item): item for item in read.servers(db, names, now=time.time(), controller=controller)}

@@ -1,8 +1,10 @@
 """`run`: the controller in the foreground."""
 
+from pathlib import Path
+
 import click
 
-from reconciler.cli.failure import Failure
+from reconciler.cli.failure import Failure, database_trouble
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 
 
@@ -32,6 +34,7 @@ def run(invocation: Invocation, on_exit: str, log_format: str) -> int:
     from reconciler.store.writer import NewerDatabaseError  # noqa: PLC0415
 
     try:
-        return foreground.run(settings, on_exit=on_exit, log_format=log_format)
+        with database_trouble(Path(settings.state)):
+            return foreground.run(settings, on_exit=on_exit, log_format=log_format)
     except NewerDatabaseError as error:
         raise Failure(str(error)) from None

@@ -11,7 +11,7 @@ from reconciler.cli.invocation import Verb
 
 @click.command(cls=Verb, short_help="Print the version.")
 def version() -> None:
-    """Print the version of reconciler, and of the Python it runs on."""
+    """Print the version of reconciler, and of the Python it runs on; `reconciler --version` does the same."""
     click.echo(version_line())
 
 

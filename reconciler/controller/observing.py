@@ -38,6 +38,9 @@ class Observer:
             history.ports.get(wanted.document.name, "auto") for wanted in due
         }
         wished = frozenset(port for port in ports if isinstance(port, int))
+        if self._runtime.polls and any(wanted.spec.port == "auto" for wanted in due):
+            # Without /proc a port is known to be taken only by trying it.
+            wished |= frozenset(range(desired.limits.port_low, desired.limits.port_high + 1))
         return Observed(processes, gates, self._runtime.listeners(wished) if due else ())
 
     def _join(self, process: Process, desired: Desired, history: History) -> Process:

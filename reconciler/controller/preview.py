@@ -16,7 +16,7 @@ from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
 from reconciler.manifests.folder import Folder, Look
 from reconciler.manifests.parse import parse
-from reconciler.runtimes.host import choose_host
+from reconciler.runtimes.host import Host, choose_host
 from reconciler.settings import Settings
 from reconciler.store.rows import open_snapshot, read_documents, read_history, read_requests
 
@@ -53,17 +53,17 @@ def preview_texts(before: Before, look: Look, texts: Texts, gate: Gate) -> dict[
 
 def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
     """The preview without a controller: nothing is locked, written or started."""
+    host, launcher = choose_host(settings.host), Launcher(settings, os.environ)
     before = Before({}, History(), Requests())
     connection = open_snapshot(Path(settings.state))
     if connection is not None:
         pending = read_requests(connection)
         requests = Requests(stop=pending["stop"], restart=pending["restart"])
-        before = Before(read_documents(connection), _still_alive(read_history(connection)), requests)
+        before = Before(read_documents(connection), _still_alive(read_history(connection), host), requests)
         connection.close()
     folder, until = Folder(Path(settings.manifests), check_spec, shown(settings.manifests)), time.monotonic() + SETTLE
     while (look := folder.look(time.monotonic())).wake_at is not None and time.monotonic() < until:
         time.sleep(0.05)
-    host, launcher = choose_host(settings.host), Launcher(settings, os.environ)
     return preview_texts(
         before, look, texts, lambda spec: launcher.look(spec, Now(time.monotonic(), time.time(), host.boot))
     )
@@ -105,8 +105,7 @@ def _fingerprint(spec: ServerSpec) -> str:
     return engine_of(spec).fingerprint(spec)
 
 
-def _still_alive(history: History) -> History:
-    host = choose_host()
+def _still_alive(history: History, host: Host) -> History:
     alive = {
         name: instance
         for name, instance in history.instances.items()

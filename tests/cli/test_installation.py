@@ -9,6 +9,7 @@ import pytest
 
 from reconciler import installation
 from tests.cli.filling import Filling
+from tests.cli.pasted import commands
 
 
 def state_in(folder: Path) -> Path:
@@ -71,10 +72,16 @@ def test_what_is_not_found_is_told(root: Path, arguments: dict[str, str], words:
 
 
 def test_known_installations_are_named_with_what_to_type(root: Path) -> None:
-    state = state_in(root / "elsewhere")
-    installation.remember(state)
-    with pytest.raises(installation.NotFoundError, match=f"reconciler --state {state} get servers"):
+    plain, blank = state_in(root / "elsewhere"), state_in(root / "my models")
+    installation.remember(blank)
+    installation.remember(plain)
+    with pytest.raises(installation.NotFoundError) as error:
         find(root)
+    assert commands(str(error.value)) == [
+        ["--state", str(plain), "get", "servers"],
+        ["--state", str(blank), "get", "servers"],
+        ["run"],
+    ]
 
 
 # ---------------------------------------------------------------- the registry

@@ -86,10 +86,12 @@ def test_no_installation_is_one_error_with_a_way_out(call: Call) -> None:
     assert called.err.endswith("begin one with: reconciler run\n")
 
 
-def test_a_damaged_database_is_no_traceback(call: Call, root: Path) -> None:
-    (root / "state").mkdir()
+@pytest.mark.parametrize("command", [("get", "servers"), ("apply",), ("diff",), ("stop", "--all"), ("run",)])
+def test_a_damaged_database_is_no_traceback(call: Call, root: Path, command: tuple[str, ...]) -> None:
+    for name in ("state", "manifests"):
+        (root / name).mkdir()
     (root / "state" / "state.db").write_bytes(b"junk " * 300)
-    called = call("get", "servers")
+    called = call(*command)
     assert (called.code, called.err.count("\n")) == (1, 1)
     assert "is damaged" in called.err
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.accept import CONFIRM, Acceptance, Memory, Seen, accept
+from reconciler.core.accept import CONFIRM, Acceptance, Memory, Seen, accept, overlay
 from reconciler.core.model import Document, Problem
 from tests.core.worlds import document_of
 
@@ -384,6 +384,18 @@ def test_a_rename_may_be_seen_in_either_order() -> None:
     assert len(folder.look_later(4.0, documents[0], *new).removed) == 3
 
 
+@pytest.mark.parametrize("first", ["the new", "the old"])
+@pytest.mark.parametrize(("apart", "removed"), [(5.0, 3), (5.1, 0)])
+def test_a_new_name_comes_within_five_seconds(first: str, apart: float, removed: int) -> None:
+    """Three of four go, and one comes: two are lost where it is a new name, three of five where it is not."""
+    documents, new = several(4), document_of("new")
+    folder = folder_with(*documents)
+    folder.look_later(10.0, *([*documents, new] if first == "the new" else documents[:1]))
+    folder.look_later(apart, documents[0], new)
+    found = folder.look_later(2.0, documents[0], new)
+    assert len(several(4)) + 1 - len(found.documents) == removed
+
+
 def test_a_server_added_long_after_is_no_new_name_of_what_is_held() -> None:
     documents = several(4)
     folder = folder_with(*documents)
@@ -400,6 +412,16 @@ def test_a_set_that_goes_one_by_one_is_judged_as_a_set() -> None:
     folder.look_later(1.0, *documents[2:])
     folder.look_later(0.9, *documents[3:])
     assert folder.look_later(0.1, *documents[3:]).removed == ()
+
+
+# ---------------------------------------------------------------- what would be, were a document put in place
+
+
+def test_an_overlay_takes_the_place_of_what_has_its_name() -> None:
+    other = replace(BROKEN, server="b", file="b.yaml")
+    seen = overlay(Seen((A, B), (BROKEN, other, UNNAMED), "failed"), {"a": document_of("a", ctx=512)})
+    assert [(document.name, document.spec.ctx) for document in seen.documents] == [("b", None), ("a", 512)]
+    assert (seen.problems, seen.failed) == ((other, UNNAMED), "failed")
 
 
 # ---------------------------------------------------------------- always

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.core.history import Trigger
 from reconciler.core.model import Exit, Phase, Problem
-from tests.core.states import crash, failed, ready, running
+from tests.core.states import STATES, crash, ready, running
 from tests.core.worlds import Simulated, World, fingerprint_of, health_of, spec_of
 
 JUNK = Problem("junk.yaml", "this is not YAML", 1, 1)
@@ -58,14 +58,17 @@ def test_one_whose_document_is_gone_is_stopped_gracefully() -> None:
     found(world)
     world.settle()
     assert [kind for kind, _ in world.sent] == ["Terminate"]
-    assert world.records == {}
+    assert (world.records, world.told("Removed")) == ({}, [])
 
 
-def test_an_adopted_server_counts_anew() -> None:
-    world = failed()
+@pytest.mark.parametrize("state", ["Failed", "Completed"])
+def test_an_adopted_server_counts_anew(state: str) -> None:
+    world = STATES[state]()
     process = found(world)
+    world.declare("a")
     world.settle()
-    assert (world.phase("a"), world.records["a"].failed) == (Phase.STARTING, None)
+    record = world.records["a"]
+    assert (world.phase("a"), record.failed, record.completed) == (Phase.STARTING, None, False)
     process.end(Exit(code=1))
     world.records["a"] = replace(world.records["a"], n=0)
     world.settle()

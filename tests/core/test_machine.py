@@ -333,7 +333,7 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=100, stateful_step_count=40)
+TestLife.settings = settings(max_examples=300, stateful_step_count=40)
 
 
 def test_at_rest_is_reached() -> None:

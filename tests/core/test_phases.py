@@ -3,7 +3,7 @@
 import pytest
 
 from reconciler.core.history import Condition
-from reconciler.core.model import Phase
+from reconciler.core.model import Phase, Problem
 from tests.core.states import EVENTS, STATES
 from tests.core.worlds import World
 
@@ -147,6 +147,35 @@ def test_each_state_can_be_left_for_good(state: str) -> None:
     world.advance(2.0)
     assert world.settle().wake_at is None or world.phase("b") is not Phase.READY
     assert "a" not in {*world.records, *world.instances, *world.requests["stop"], *world.documents}
+
+
+WARNINGS = [
+    "Crashed",
+    "Failed",
+    "Unhealthy",
+    "ModelMissing",
+    "GateShut",
+    "Killed",
+    "InvalidManifest",
+    "RestartIgnored",
+    "Superfluous",
+]
+NEWS = ["Ready", "Stopping", "Stopped", "Completed", "Adopted"]
+
+
+def test_troubles_are_warnings_and_the_rest_is_news() -> None:
+    worlds = [build() for build in STATES.values()]
+    for world in worlds:
+        world.add_process("a", "other")
+        world.settle()
+        world.advance(10.0)
+        world.ask("stop", "a")
+        world.settle()
+        world.ask("restart", "a")
+        world.problems = (Problem("a.yaml", "expected a number", 6, 9, "spec.ctx", "a"),)
+        world.settle()
+    told = {(event.reason, event.warning) for world in worlds for event in world.events}
+    assert told == {(reason, True) for reason in WARNINGS} | {(reason, False) for reason in NEWS}
 
 
 CONDITIONS = """

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from reconciler.core.actions import Plan, Start
-from reconciler.core.model import Exit, GateFacts, Health, HealthState, Limits, Listener, Phase
+from reconciler.core.model import Effective, Exit, GateFacts, Health, HealthState, Limits, Listener, Phase
+from reconciler.core.plan import STARTS_PER_PASS
 from tests.core.states import SHUT, crash, declares, ready, running, starting, unhealthy
-from tests.core.worlds import World, health_of
+from tests.core.worlds import World, document_of, health_of
 
 
 def two(a: dict[str, Any], b: dict[str, Any], **world_fields: Any) -> World:
@@ -127,6 +128,7 @@ def test_two_servers_swap_ports() -> None:
     assert (world.phase("a"), world.phase("b")) == (Phase.PENDING, Phase.STOPPING)
     assert world.reason("a") == "WaitingForPort"
     assert world.status("a").message == "port 8002 is still held by server 'b', which is stopping"
+    assert world.last.wake_at == world.now.monotonic + 1.0
     world.process("b").end(Exit(code=0))
     world.settle()
     assert (world.process("a").port, world.process("b").port) == (8002, 8001)
@@ -175,6 +177,7 @@ def test_a_stranger_on_the_port_is_named(listener: Listener, message: str) -> No
     world.settle()
     assert (world.phase("a"), world.reason("a"), world.status("a").message) == (Phase.BLOCKED, "PortInUse", message)
     assert (world.records["a"].n, world.told("PortInUse")) == (0, [message])
+    assert world.last.wake_at == world.now.monotonic + 1.0
     world.strangers[:] = [Listener("10.0.0.9", 8001, 77, "nginx")]
     world.settle()
     assert world.phase("a") is Phase.STARTING
@@ -254,6 +257,17 @@ def test_two_accepted_documents_on_one_port_are_not_started_together() -> None:
     assert world.phase("b") is Phase.BLOCKED
 
 
+def test_a_port_is_held_before_its_server_listens() -> None:
+    world = starting()
+    port, world.process("a").port = world.process("a").port, 0
+    world.declare("c", port=port)
+    world.settle()
+    assert world.phase("c") is Phase.BLOCKED
+    world.files["c"] = document_of("c", port=port, host="10.0.0.1")
+    world.settle()
+    assert world.phase("c") is Phase.STARTING
+
+
 def test_a_full_range_is_told() -> None:
     world = World(limits=Limits(port_low=8001, port_high=8001))
     world.declare("a")
@@ -280,12 +294,17 @@ def test_no_more_than_the_limit_load_at_once() -> None:
     assert world.phase("c") is Phase.STARTING
 
 
-def test_without_a_limit_all_load_at_once() -> None:
+def test_without_a_limit_all_load_at_once_and_are_started_in_turns() -> None:
     world = World(limits=Limits(loads=0))
-    for number in range(30):
+    wanted = 3 * STARTS_PER_PASS + 1
+    for number in range(wanted):
         world.declare(f"s{number}")
-    world.settle()
-    assert len(world.starts) == 30
+    starts: list[int] = []
+    while not starts or starts[-1]:
+        starts.append(len(started(world.run())))
+        waiting = [name for name in world.records if world.reason(name) == "WaitingForTurn"]
+        assert (len(waiting), world.last.wake_at == world.now.monotonic) == (wanted - sum(starts), sum(starts) < wanted)
+    assert starts == [*[STARTS_PER_PASS] * 3, 1, 0]
 
 
 def test_those_that_were_ready_go_first() -> None:
@@ -338,6 +357,22 @@ def test_ready_is_told_with_what_the_server_reports() -> None:
     instance = world.instances["a"]
     assert instance.ready == instance.first_ready
     assert world.records["a"].was_ready
+
+
+def test_what_the_server_reports_is_kept() -> None:
+    world = running()
+    effective, models = Effective(ctx_per_slot=512, slots=4), ({"id": "m"},)
+    world.process("a").health = health_of(effective=effective, models=models)
+    world.settle()
+    assert (world.instances["a"].effective, world.instances["a"].models) == (effective, models)
+
+
+def test_loading_is_told_from_not_listening_yet() -> None:
+    world = starting()
+    assert world.reason("a") == "Starting"
+    world.process("a").health = Health(HealthState.LOADING, last_progress=world.now.monotonic)
+    world.settle()
+    assert world.reason("a") == "Loading"
 
 
 def test_a_503_of_a_ready_server_is_not_a_start() -> None:

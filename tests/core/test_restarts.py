@@ -89,7 +89,7 @@ def test_the_cause_is_told_with_the_exit() -> None:
     known = replace(observed.processes["a"][0], diagnosis="PortTaken", evidence="couldn't bind")
     found = {**observed.processes, "a": (known,)}
     world.execute(plan(desired, replace(observed, processes=found), history, requests, now), desired)
-    assert world.ended[-1].diagnosis == "PortTaken"
+    assert (world.ended[-1].diagnosis, world.ended[-1].evidence) == ("PortTaken", "couldn't bind")
     assert world.status("a").message == "exit code 1: PortTaken: couldn't bind; restart 1 of 3 after 0.5 s"
 
 
@@ -175,6 +175,7 @@ def test_the_old_ones_crash_is_not_held_against_its_successor() -> None:
     crash(world)
     assert world.phase("a") is Phase.BLOCKED
     assert world.told("Crashed") == ["exit code 1; it starts again as declared now"]
+    assert (world.records["a"].n, world.records["a"].last_error) == (0, "exit code 1")
     del world.gates["a"]
     world.settle()
     assert (world.phase("a"), world.starts[-1].trigger) == (Phase.STARTING, Trigger.SPEC_CHANGED)
@@ -280,7 +281,7 @@ def test_completed_says_how_to_run_it_again() -> None:
     world = STATES["Completed"]()
     assert world.status("a").message == "it exited with 0; run it again with: reconciler restart a"
     assert world.told("Completed") == ["it exited with 0, and its restart policy asks for no more"]
-    assert world.records["a"].n == 0
+    assert (world.records["a"].n, world.records["a"].last_error) == (0, "")
 
 
 def test_never_is_never_also_after_five_minutes() -> None:
@@ -326,6 +327,49 @@ def test_a_spawn_that_fails_counts() -> None:
         world.settle()
     assert world.phase("a") is Phase.FAILED
     assert [ended.diagnosis for ended in world.ended] == ["SpawnFailed"] * 4
+
+
+def test_a_spawn_that_fails_of_a_server_that_is_gone_is_forgotten() -> None:
+    def refuse(process: object) -> None:
+        raise OSError("no such program")
+
+    world = starting()
+    world.on_spawn = refuse
+    crash(world)
+    world.advance(0.5)
+    world.run()
+    assert world.instances["a"].diagnosis == "SpawnFailed"
+    world.ask("prune", "a")
+    del world.files["a"]
+    world.settle()
+    assert "a" not in {*world.records, *world.instances}
+
+
+def test_being_ready_clears_the_last_error_and_the_reason_of_the_start() -> None:
+    world = backing_off()
+    world.advance(0.5)
+    world.settle()
+    assert (world.records["a"].last_error, world.records["a"].next_trigger) == ("exit code 1", None)
+    ready(world)
+    assert world.records["a"].last_error == ""
+    world.process("a").health = health_of(HealthState.LOADING)
+    world.records["a"] = replace(world.records["a"], last_error="kept")
+    world.settle()
+    ready(world)
+    assert world.records["a"].last_error == "kept"
+
+
+@pytest.mark.parametrize("state", ["BackOff", "Failed", "Completed"])
+def test_a_rest_clears_all_that_was_earned(state: str) -> None:
+    world = STATES[state]()
+    world.ask("stop", "a")
+    world.settle()
+    record = world.records["a"]
+    assert (record.n, record.ended, record.delay, record.failed, record.completed) == (0, None, 0.0, None, False)
+    assert record.last_error == ""
+    world.requests["stop"].clear()
+    world.settle()
+    assert world.phase("a") is Phase.STARTING
 
 
 def test_a_start_that_was_never_made_costs_nothing_and_is_made() -> None:
@@ -390,8 +434,8 @@ def test_after_another_boot_everything_is_started_with_a_clean_slate() -> None:
     world.settle()
     world.reboot("boot-2")
     world.settle()
-    assert (world.starts[-1].trigger, world.starts[-1].attempt) == (Trigger.REBOOTED, 0)
-    assert world.ended[-1].diagnosis == "Rebooted"
+    assert [(start.trigger, start.attempt) for start in world.starts[-2:]] == [(Trigger.REBOOTED, 0)] * 2
+    assert {ended.diagnosis for ended in world.ended[-2:]} == {"Rebooted"}
     assert world.records["a"].n == 0
     crash_until_failed(world)
     assert world.phase("a") is Phase.FAILED

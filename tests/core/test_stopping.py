@@ -102,6 +102,17 @@ def test_a_drain_ends_in_time(busy: int | None) -> None:
     assert kinds(world) == ["Terminate"]
 
 
+def test_what_is_declared_now_decides_on_drain_and_grace() -> None:
+    world = deaf(stop={"drain": "0s", "gracePeriod": "3s"})
+    world.process("a").health = health_of(busy_slots=1)
+    declares(stop={"drain": "5s", "gracePeriod": "20s"})(world)
+    world.ask("stop", "a")
+    world.settle()
+    assert kinds(world) == []
+    world.advance(5.0)
+    assert world.settle().wake_at == world.now.monotonic + 20.0
+
+
 def test_what_hangs_or_never_served_is_not_drained() -> None:
     hangs = running(stop={"drain": "5s"})
     fail_probes(6)(hangs)

@@ -40,6 +40,8 @@ class Installation:
         ours = {name for name in os.environ if name.startswith("RECONCILER_")} - {"RECONCILER_HOST"}
         kept = {name: value for name, value in os.environ.items() if name not in ours}
         self.environ = {**kept, "LLAMA_SERVER": llama_server, "XDG_STATE_HOME": str(root / "xdg"), "COLUMNS": "200"}
+        self.is_portable = self.environ.get("RECONCILER_HOST") == "portable"
+        """Without /proc, nobody can tell who a stranger is."""
         self.controller: subprocess.Popen[bytes] | None = None
         self._logs = 0
 
