@@ -235,6 +235,17 @@ def test_a_try_that_goes_well_is_forgiven_like_any_other() -> None:
     world.advance(60.0)
     world.settle()
     assert (world.records["a"].n, world.records["a"].restarts) == (0, 4)
+    crash(world)
+    assert world.phase("a") is Phase.BACKOFF
+
+
+def test_a_restart_that_was_asked_for_has_a_budget_of_its_own() -> None:
+    world = backing_off()
+    world.advance(0.5)
+    world.settle()
+    world.ask("restart", "a")
+    world.settle()
+    assert (world.starts[-1].trigger, world.starts[-1].attempt) == (Trigger.REQUESTED, 0)
 
 
 def test_retrying_can_be_switched_off() -> None:
