@@ -1,4 +1,4 @@
-"""One GET over a connection of its own.
+"""GETs over connections that are not kept for later.
 
 llama-server closes idle connections after 5 s, so a kept one would fail in a healthy server; and an HTTP client's
 machinery costs three times as much CPU, 20 times a second at a hundred servers. The protocol itself is h11's.
@@ -6,7 +6,8 @@ machinery costs three times as much CPU, 20 times a second at a hundred servers.
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
 
@@ -26,32 +27,73 @@ class Answer:
 
 
 async def http_get(host: str, port: int, path: str, *, key: str | None = None, tls: bool = False) -> Answer:
-    """Fetch a path.
+    """Fetch a path over a connection of its own.
 
     Raises OSError when nobody answers, h11.RemoteProtocolError for what is not HTTP, and ValueError for a path or key
     that HTTP cannot carry. The caller bounds the time; answers above 1 MiB are refused as not HTTP of a llama-server.
     """
-    address = _WILDCARDS.get(host, host)
-    connection = h11.Connection(h11.CLIENT)
-    request = _request(connection, f"[{address}]:{port}" if ":" in address else f"{address}:{port}", path, key)
-    reader, writer = await asyncio.open_connection(address, port, ssl=_unverified() if tls else None)
+    async with conversation(host, port, tls=tls, keep=False) as talk:
+        return await talk.get(path, key)
+
+
+@asynccontextmanager
+async def conversation(host: str, port: int, *, tls: bool = False, keep: bool = True) -> "AsyncIterator[Conversation]":
+    """Several GETs at once, over one connection where the server keeps it; it is closed at the end."""
+    talk = Conversation(_WILDCARDS.get(host, host), port, tls=tls, keep=keep)
     try:
-        writer.write(request)
-        return await _read(reader, connection)
+        yield talk
     finally:
-        writer.close()
+        talk.close()
 
 
-def _request(connection: h11.Connection, authority: str, path: str, key: str | None) -> bytes:
-    headers = [(b"Host", authority.encode()), (b"Connection", b"close")]
-    if key:
-        headers.append((b"Authorization", f"Bearer {key}".encode()))
-    try:
-        head = connection.send(h11.Request(method="GET", target=path, headers=headers))
-    except h11.LocalProtocolError:
-        # Its own text would show the key.
-        raise ValueError(f"HTTP cannot carry the path {path!r}" + (", or the key" if key else "")) from None
-    return (head or b"") + (connection.send(h11.EndOfMessage()) or b"")
+class Conversation:
+    """GETs one after the other."""
+
+    def __init__(self, address: str, port: int, *, tls: bool, keep: bool) -> None:
+        self._address = address
+        self._port = port
+        self._tls = _unverified() if tls else None
+        self._keep = keep
+        self._connection = h11.Connection(h11.CLIENT)
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def get(self, path: str, key: str | None = None) -> Answer:
+        """Fetch a path; raises as `http_get` does."""
+        if self._connection.our_state is h11.DONE and self._connection.their_state is h11.DONE:
+            self._connection.start_next_cycle()
+            try:
+                return await self._exchange(path, key)
+            except (ConnectionError, h11.RemoteProtocolError):
+                pass  # a server may close a kept connection without a word
+        if self._connection.our_state is not h11.IDLE:
+            self.close()
+        return await self._exchange(path, key)
+
+    async def _exchange(self, path: str, key: str | None) -> Answer:
+        request = self._request(path, key)
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self._address, self._port, ssl=self._tls)
+        reader, writer = self._streams
+        writer.write(request)
+        return await _read(reader, self._connection)
+
+    def close(self) -> None:
+        """Hang up; a further `get` connects anew."""
+        if self._streams is not None:
+            self._streams[1].close()
+        self._streams, self._connection = None, h11.Connection(h11.CLIENT)
+
+    def _request(self, path: str, key: str | None) -> bytes:
+        authority = f"[{self._address}]:{self._port}" if ":" in self._address else f"{self._address}:{self._port}"
+        headers = [(b"Host", authority.encode()), (b"Connection", b"keep-alive" if self._keep else b"close")]
+        if key:
+            headers.append((b"Authorization", f"Bearer {key}".encode()))
+        try:
+            head = self._connection.send(h11.Request(method="GET", target=path, headers=headers))
+        except h11.LocalProtocolError:
+            # Its own text would show the key.
+            raise ValueError(f"HTTP cannot carry the path {path!r}" + (", or the key" if key else "")) from None
+        return (head or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
 
 
 async def _read(reader: asyncio.StreamReader, connection: h11.Connection) -> Answer:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import h11
 
-from reconciler.controller.http_get import Answer, http_get
+from reconciler.controller.http_get import Conversation, conversation
 from reconciler.core.model import Effective, Health, HealthState
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
@@ -143,8 +143,14 @@ class _Watch:
             self._on_change()
 
     async def _ask(self) -> Health:
+        target, tls = self.target, engine_of(self.target.spec).scheme(self.target.spec) == "https"
+        more = target.draining or not self.health.verified
+        async with conversation(target.spec.host, target.port, tls=tls, keep=more) as talk:
+            return await self._ask_over(talk)
+
+    async def _ask_over(self, talk: Conversation) -> Health:
         target, engine = self.target, engine_of(self.target.spec)
-        answer = await self._get(engine.health_path(target.spec))
+        answer = await talk.get(engine.health_path(target.spec))
         state, message = engine.read_health(answer.status, answer.headers, answer.body)
         health = replace(self.health, state=state, message=message, busy_slots=None)
         if state in (HealthState.OK, HealthState.LOADING):
@@ -152,24 +158,19 @@ class _Watch:
         elif health.verified:
             health = replace(health, failures=health.failures + 1)
         if state is HealthState.OK and not health.verified:
-            health = await self._verify(health)
+            health = await self._verify(health, talk)
         if target.draining:
-            health = replace(health, busy_slots=await self._busy_slots())
+            health = replace(health, busy_slots=await self._busy_slots(talk))
         return health
 
-    async def _get(self, path: str, key: str | None = None) -> Answer:
-        target = self.target
-        tls = engine_of(target.spec).scheme(target.spec) == "https"
-        return await http_get(target.spec.host, target.port, path, key=key, tls=tls)
-
-    async def _verify(self, health: Health) -> Health:
+    async def _verify(self, health: Health, talk: Conversation) -> Health:
         """Ready needs more than a 200: the socket is the process's own, and the settings are those asked for."""
         target, engine = self.target, engine_of(self.target.spec)
         owns = self._runtime.listens(target.pid, target.spec.host, target.port)
         if owns is False:
             message = f"port {target.port} is answered by another process than pid {target.pid}"
             return replace(health, state=HealthState.STRANGER, message=message)
-        answer = await self._get(engine.props_path(target.spec), target.api_key)
+        answer = await talk.get(engine.props_path(target.spec), target.api_key)
         if answer.status != 200:
             effective: Effective | None = Effective(
                 unverified=f"{engine.props_path(target.spec)} answers {answer.status}"
@@ -178,7 +179,7 @@ class _Watch:
             effective, misfit = engine.read_props(answer.body, model_path=target.model_path)
             if misfit:
                 return replace(health, state=HealthState.STRANGER, message=misfit)
-        models = await self._get(engine.models_path(target.spec), target.api_key)
+        models = await talk.get(engine.models_path(target.spec), target.api_key)
         layers = engine.gpu_layers_in_log(self._runtime.log_head(target.server, target.uid))
         return replace(
             health,
@@ -187,10 +188,10 @@ class _Watch:
             models=engine.read_models(models.body) if models.status == 200 else (),
         )
 
-    async def _busy_slots(self) -> int | None:
+    async def _busy_slots(self, talk: Conversation) -> int | None:
         engine = engine_of(self.target.spec)
         with suppress(OSError, h11.RemoteProtocolError, ValueError):
-            answer = await self._get(engine.slots_path(self.target.spec), self.target.api_key)
+            answer = await talk.get(engine.slots_path(self.target.spec), self.target.api_key)
             return engine.read_slots(answer.body) if answer.status == 200 else None
         return None
 
