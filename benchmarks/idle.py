@@ -25,7 +25,7 @@ def idle(options: Options) -> Result:
         time.sleep(options.seconds)
         after, took = controller.cpu_times(), time.monotonic() - began
         memory = controller.memory_full_info()
-    percent = (after.user + after.system - before.user - before.system) / took * 100
+    percent = max(0.0, after.user + after.system - before.user - before.system) / took * 100
     what = f"{options.servers} servers Ready, default probes"
     return Result(
         "idle",

@@ -50,7 +50,7 @@ class Daemon:
         self._store = Store(state)
         logs = Logs(state / "logs", keep=settings.logs.keep, most_bytes=settings.logs.max_mib * MIB)
         host = choose_host(settings.host)
-        runtime = LocalRuntime(host, self._store.installation, logs, self.poke)
+        runtime = LocalRuntime(host, self._store.installation, logs, self.poke_after_end)
         folder = Folder(Path(settings.manifests), check_spec, shown(settings.manifests))
         self._launcher = Launcher(settings, environ)
         self.loop = Loop(self._store, runtime, folder, self._launcher, settings)
@@ -59,6 +59,10 @@ class Daemon:
     def poke(self) -> None:
         """Look again."""
         self.loop.poke()
+
+    def poke_after_end(self) -> None:
+        """Look at the processes."""
+        self.loop.poke_after_end()
 
     async def serve(self, stop: Stop, on_up: Callable[[], None] = lambda: None) -> None:
         """Supervise until told to stop."""

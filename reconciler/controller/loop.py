@@ -59,6 +59,7 @@ class Loop:
         self._manifests = settings.manifests
         self._poked = asyncio.Event()
         self._fresh = True
+        self._ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()
         self._told_manifests = ""
@@ -92,6 +93,11 @@ class Loop:
         self._fresh = self._fresh or fresh
         self._poked.set()
 
+    def poke_after_end(self) -> None:
+        """A process may have ended: look at the processes at once, and at everything in the pass after that."""
+        self._ended = True
+        self._poked.set()
+
     async def run(self) -> None:
         """Look again and again, until cancelled."""
         while True:
@@ -103,9 +109,10 @@ class Loop:
         async with self._lock:
             self._poked.clear()
             fresh, self._fresh = self._fresh, False
+            hasty, self._ended = self._ended and not fresh, False
             self.passes += 1
             try:
-                self._pass(fresh=fresh)
+                self._pass(fresh=fresh, hasty=hasty)
             except sqlite3.Error as error:
                 log.error("the state cannot be written, so nothing is started or stopped: %s", error)  # noqa: TRY400
                 self._wake_at(time.monotonic() + RETRY)
@@ -114,9 +121,10 @@ class Loop:
                 log.exception("the pass failed; looking again in %g s", RETRY)
                 self._wake_at(time.monotonic() + RETRY)
 
-    def _pass(self, *, fresh: bool) -> None:
+    def _pass(self, *, fresh: bool, hasty: bool) -> None:
         now = self.now()
-        wake_at = self._accept(now)
+        # A hundred manifests are half a millisecond, which a restart need not wait for.
+        wake_at = None if hasty else self._accept(now)
         history, requests = self.store.history(), self.store.requests()
         if self.stopping_all:
             names = {*self._desired.servers, *history.instances}
@@ -126,8 +134,8 @@ class Loop:
         self._executor.execute(decided, self._desired, now)
         self._observer.probe(self._desired, self.store.history(), observed)
         self.runtime.forget_ended({instance.uid for instance in self.store.history().instances.values()})
-        if decided.actions:
-            # What was done may call for a next step, and only a look tells.
+        if decided.actions or hasty:
+            # What was done, or left out, may call for a next step, and only a look tells.
             self.poke()
         wakes = [at for at in (wake_at, decided.wake_at) if at is not None]
         if self.runtime.polls:
