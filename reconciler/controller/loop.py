@@ -172,7 +172,9 @@ class Loop:
                 "prunable": list(acceptance.prunable),
             }
         )
-        if not acceptance.changed and not acceptance.removed and told == self._told_manifests:
+        # One that came back: what was confirmed then says nothing about the next time.
+        stale = self.store.confirmed_prunes() - acceptance.memory.missing.keys() - set(acceptance.removed)
+        if not (acceptance.changed or acceptance.removed or stale) and told == self._told_manifests:
             return
         news = [Event("", "ManifestUnreadable", str(problem), warning=True) for problem in acceptance.general]
         if acceptance.folder_problem:
@@ -183,6 +185,8 @@ class Loop:
                 self.store.save_document(document, now)
             for name in acceptance.removed:
                 self.store.remove_document(name)
+            for name in stale:
+                self.store.withdraw("prune", name, now)
             for event in news:
                 self.store.add_event(event, now)
             self.store.set_meta("manifests", told)

@@ -197,7 +197,7 @@ def _replace(claims: list[Server], ports: _Ports, leaving: set[str]) -> None:
             obstacle = _obstacle(server, ports, leaving, movers)
             gate = server.gate
             why = gate.message if gate.reason else f"the new port is held by {obstacle}"
-            server.waiting = ("GateShut", f"the running instance stays, as its successor could not start: {why}")
+            server.waiting = ("GateShut", f"{why}; until then the instance that runs stays")
             server.wake(min(gate.retry_at or float("inf"), server.now.monotonic + GATE_LOOK))
 
 

@@ -75,7 +75,7 @@ def test_a_shut_gate_keeps_the_running_one() -> None:
     assert (world.sent, world.phase("a")) == ([], Phase.READY)
     assert world.reason("a", "Reconciled") == "GateShut"
     assert world.status("a").message == (
-        f"the running instance stays, as its successor could not start: {SHUT.message}"
+        f"{SHUT.message}; until then the instance that runs stays"
     )
     del world.gates["a"]
     world.settle()
@@ -106,7 +106,7 @@ def test_a_new_port_that_a_stranger_holds_keeps_the_running_one() -> None:
     declares(port=9001)(world)
     world.settle()
     assert world.sent == []
-    assert world.status("a").message.endswith("could not start: the new port is held by pid 77 nginx")
+    assert world.status("a").message.startswith("the new port is held by pid 77 nginx;")
 
 
 def test_a_server_keeps_its_own_port_through_a_restart() -> None:
@@ -141,7 +141,7 @@ def test_a_swap_with_one_that_cannot_start_moves_neither() -> None:
     world.declare("b", port=8001)
     world.settle()
     assert world.sent == []
-    assert world.status("a").message.endswith("the new port is held by server 'b'")
+    assert world.status("a").message.startswith("the new port is held by server 'b';")
 
 
 def test_a_chain_of_moves_is_made_or_not_as_a_whole() -> None:
