@@ -29,6 +29,8 @@ LOCK_LOOK = 0.2
 SETTLE = 4.0
 """Most seconds that `reconcile` waits for files to be quiet and missing documents to count as gone."""
 MIB = 1024 * 1024
+GARBAGE = 50_000
+"""New objects between two collections of the youngest (Python's own: 700)."""
 MOST_FILES = 65536
 
 
@@ -66,6 +68,8 @@ class Daemon:
 
     async def serve(self, stop: Stop, on_up: Callable[[], None] = lambda: None) -> None:
         """Supervise until told to stop."""
+        # A pass makes thousands of short-lived values and hardly a cycle: collect seldom, not amid a restart.
+        gc.set_threshold(GARBAGE)
         self._introduce()
         self.loop.poke()
         looping = asyncio.create_task(self.loop.run())

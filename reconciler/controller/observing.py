@@ -113,8 +113,12 @@ def _may_start(
     if wanted.spec.suspend or name in requests.stop:
         return False
     instance = history.instances.get(name)
-    alive = instance is not None and any(p.alive and p.uid == instance.uid for p in processes.get(name, ()))
-    if not alive or instance is None:
+    if instance is None:
+        return True
+    for process in processes.get(name, ()):
+        if process.alive and process.uid == instance.uid:
+            break
+    else:
         return True
     return instance.fingerprint != wanted.fingerprint or name in requests.restart
 
