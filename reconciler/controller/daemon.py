@@ -15,7 +15,7 @@ from typing import Any
 
 from reconciler.controller.launching import Launcher
 from reconciler.controller.loop import Loop
-from reconciler.controller.preview import Before, check_spec, preview_texts, problems_data, shown
+from reconciler.controller.preview import SETTLE, Before, check_spec, preview_texts, problems_data, shown
 from reconciler.installation import socket_path
 from reconciler.manifests.folder import Folder
 from reconciler.runtimes.host import choose_host
@@ -24,14 +24,9 @@ from reconciler.runtimes.logs import Logs
 from reconciler.settings import Settings
 from reconciler.store.writer import Store
 
-LOCK_LOOK = 0.2
-"""Seconds between tries for a lock that an `apply` holds."""
-SETTLE = 4.0
-"""Most seconds that `reconcile` waits for files to be quiet and missing documents to count as gone."""
 MIB = 1024 * 1024
 GARBAGE = 50_000
 """New objects between two collections of the youngest (Python's own: 700)."""
-MOST_FILES = 65536
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.controller.launching import Launcher
-from reconciler.core.accept import Acceptance, Seen
+from reconciler.core.accept import Acceptance, Seen, overlay
 from reconciler.core.history import History, Requests
 from reconciler.core.model import Document, GateFacts, Now, Problem
 from reconciler.core.preview import Change, preview
@@ -23,7 +23,7 @@ from reconciler.store.rows import open_snapshot, read_documents, read_history, r
 Texts = Sequence[Mapping[str, str]]
 Gate = Callable[[ServerSpec], GateFacts]
 SETTLE = 4.0
-"""Most seconds that a preview waits for files to be quiet."""
+"""Most seconds to wait for files to be quiet, and for missing documents to count as gone."""
 
 
 def check_spec(spec: ServerSpec) -> Sequence[tuple[tuple[str | int, ...], str]]:
@@ -77,9 +77,8 @@ def with_texts(seen: Seen, texts: Texts) -> Seen:
         parsed = parse(item["text"], item["file"], check_spec)
         documents.update({document.name: document for document in parsed.documents})
         problems.extend(parsed.problems)
-    kept = tuple(document for document in seen.documents if document.name not in documents)
-    still_wrong = tuple(problem for problem in seen.problems if problem.server not in documents)
-    return Seen((*kept, *documents.values()), (*still_wrong, *problems), seen.failed, seen.empty)
+    found = overlay(seen, documents)
+    return replace(found, problems=(*found.problems, *problems))
 
 
 def problems_data(acceptance: Acceptance) -> list[dict[str, Any]]:

@@ -256,4 +256,4 @@ def overlay(seen: Seen, documents: Mapping[str, Document]) -> Seen:
     """What would be seen with these documents in place of, or beside, those of the same name."""
     kept = tuple(document for document in seen.documents if document.name not in documents)
     problems = tuple(problem for problem in seen.problems if problem.server not in documents)
-    return Seen((*kept, *documents.values()), problems, seen.failed)
+    return replace(seen, documents=(*kept, *documents.values()), problems=problems)
