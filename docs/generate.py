@@ -29,6 +29,7 @@ TABLES: Mapping[str, str] = {
     "instances": "one row for each start: `row` holds its history as JSON, `launch` its command line without secrets",
     "events": "dated lines for people; the same one again within an hour is counted",
     "requests": "what people asked for; `done_at` is empty until it is done or taken back",
+    "sources": "what is remembered of a Git source: the revision in force, what waits, the last error; `row` is JSON",
     "ports": "ports given to servers with `port: auto`",
 }
 """What each table of the database is for."""

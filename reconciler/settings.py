@@ -5,11 +5,15 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
+from reconciler.core.git_url import checked_url, is_ref_name
 from reconciler.core.model import Limits
+from reconciler.core.rules import ANY, Policy
+from reconciler.core.spec import Duration
 
 CONFIG = "reconciler.toml"
 
@@ -49,6 +53,73 @@ class Keeping(_Section):
     """Events kept in all."""
 
 
+class GitAuth(_Section):
+    """`[source.git.auth]`: what a remote asks for. The files are read by git and ssh alone, at each use."""
+
+    token_file: str = ""
+    """File that holds an access token or password for `https`, and nothing else."""
+    username: str = "x-access-token"
+    """User that goes with the token; GitHub and GitLab take any."""
+    ssh_key_file: str = ""
+    """Private key without a passphrase, for `ssh`."""
+    known_hosts_file: str = ""
+    """The host keys that are trusted for `ssh`; other hosts are refused."""
+
+
+class GitSource(_Section):
+    """`[source.git]`: a Git repository that holds manifests."""
+
+    url: str
+    """`https://…`, `ssh://…`, `user@host:path` or `file:///…`; `http://` for this machine alone."""
+    branch: str = ""
+    """The branch that is followed.  [default: main, unless `tag` is set]"""
+    tag: str = ""
+    """The tag that is followed, in place of a branch."""
+    path: str = ""
+    """Folder in the repository that holds the manifests; empty: all of it."""
+    interval: Annotated[Duration, Field(ge=1)] = 60.0
+    """Time between two looks at the remote."""
+    timeout: Annotated[Duration, Field(gt=0)] = 120.0
+    """Time that one look may take."""
+    max_mib: Annotated[int, Field(ge=1)] = 64
+    """Size in MiB that one fetch, and all manifests of a revision, may have."""
+    auth: GitAuth = GitAuth()
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        return checked_url(value)
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        path = value.strip("/")
+        if any(part in ("", ".", "..", ".git") for part in path.split("/") if path):
+            raise ValueError("expected a folder in the repository, such as `clusters/home`")
+        return path
+
+    @model_validator(mode="after")
+    def _one_ref(self) -> "GitSource":
+        if self.branch and self.tag:
+            raise ValueError("give branch or tag, not both")
+        for name in (self.branch, self.tag):
+            if name and not is_ref_name(name):
+                raise ValueError(f"{name!r} is no name of a branch or tag")
+        return self
+
+    @property
+    def ref(self) -> str:
+        """The full name that is followed."""
+        return f"refs/tags/{self.tag}" if self.tag else f"refs/heads/{self.branch or 'main'}"
+
+
+class Source(_Section):
+    """`[source]`: where manifests come from besides the manifests folder."""
+
+    git: GitSource | None = None
+    """A Git repository; without it there is none."""
+
+
 class Settings(_Section):
     """All settings, with absolute folders."""
 
@@ -66,11 +137,15 @@ class Settings(_Section):
     """Most servers loading at once; 0: no limit."""
     tick: Annotated[float, Field(gt=0)] = 30.0
     """Seconds between two looks when nothing happens."""
+    open_files: Annotated[int, Field(ge=256)] = 4096
+    """Most files, sockets and devices that one server may have open (Linux)."""
     host: Literal["auto", "portable"] = "auto"
     """How processes are watched: `portable` does without /proc and pidfd."""
     ports: Ports = Ports()
     logs: Logging = Logging()
     history: Keeping = Keeping()
+    source: Source = Source()
+    policy: Policy = Policy()
 
     def limits(self) -> Limits:
         """What the planner needs of them."""
@@ -90,6 +165,9 @@ ENVIRONMENT = {
 }
 """Environment variables and the settings they set."""
 _FOLDERS = ("manifests", "state", "models")
+_FILES = tuple(("source.git.auth", name) for name in ("token_file", "ssh_key_file", "known_hosts_file"))
+
+_PLACES = tuple((f"policy.{origin}", name) for origin in ("local", "git") for name in ("binaries", "models", "secrets"))
 
 
 def load_settings(
@@ -104,8 +182,9 @@ def load_settings(
     if config or path.exists():
         values = _read(path)
         for name in _FOLDERS:
-            if isinstance(values.get(name), str):
-                values[name] = str(path.absolute().parent / Path(values[name]).expanduser())
+            _from_folder_of(path, values, name)
+        for section, name in (*_FILES, *_PLACES):
+            _from_folder_of(path, _section(values, section), name)
     values.update({key: environ[name] for name, key in ENVIRONMENT.items() if environ.get(name)})
     values.update({key: value for key, value in (flags or {}).items() if value is not None})
     try:
@@ -114,6 +193,26 @@ def load_settings(
         raise SettingsError(_explain(error, path)) from None
     folders = {name: os.path.abspath(Path(getattr(settings, name)).expanduser()) for name in _FOLDERS}
     return settings.model_copy(update=folders)
+
+
+def _section(values: Any, section: str) -> Any:
+    """A table of the file; whatever stands there instead of one is told by the schema."""
+    for part in section.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _from_folder_of(config: Path, values: Any, name: str) -> None:
+    """Make a path of the file absolute: relative ones start from the file's folder."""
+    value = values.get(name) if isinstance(values, dict) else None
+    if isinstance(value, str) and value:
+        values[name] = _from_folder(config, value)
+    elif isinstance(value, list):
+        values[name] = [_from_folder(config, one) if isinstance(one, str) and one != ANY else one for one in value]
+
+
+def _from_folder(config: Path, value: str) -> str:
+    return str(config.absolute().parent / Path(value).expanduser())
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,17 +227,25 @@ def _explain(error: ValidationError, path: Path) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return f"{path}: {key}: {first['msg'].lower()}"
+        return f"{path}: {key}: {_message(first)}"
     near = difflib.get_close_matches(str(first["loc"][-1]), _keys(first["loc"][:-1]), n=1)
     return f"{path}: {key}: unknown setting" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
+def _message(error: ErrorDetails) -> str:
+    """Ours as they are, pydantic's in lower case."""
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    return error["msg"].lower()
 
 
 def _keys(section: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Settings
     for part in section:
         annotation = model.model_fields[str(part)].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        for one in (annotation, *get_args(annotation)):  # `GitSource | None` too
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                model = one
     return list(model.model_fields)
 
 

@@ -22,6 +22,19 @@ class UnknownServersError(Exception):
         self.names = list(names)
 
 
+class NoSourceError(Exception):
+    """A source that the controller does not have."""
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        remedy = "set `url` under [source.git] in reconciler.toml, and start the controller anew"
+        there = f"there is: {', '.join(known)}" if known else f"none is configured; {remedy}"
+        super().__init__(f"no such source: {name}: {there}")
+
+
+class BadRevisionError(Exception):
+    """A revision that cannot be looked at; the text says why, and what to do."""
+
+
 class Controller(Protocol):
     """What the interface asks of the controller."""
 
@@ -37,9 +50,21 @@ class Controller(Protocol):
         """Commit what a person asks for. Raises UnknownServersError."""
         ...
 
-    async def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        """What would happen."""
+    async def preview(self, texts: Sequence[Mapping[str, str]], against: str | None = None) -> dict[str, Any]:
+        """What would happen; with `against` in force of the Git source. Raises NoSourceError, BadRevisionError."""
         ...
+
+    async def sync(self) -> dict[str, Any]:
+        """Ask the source's remote now; the source's item after that, its errors in it. Raises NoSourceError."""
+        ...
+
+    async def suspend_source(self, name: str, suspended: bool) -> dict[str, Any]:
+        """Commit that a source rests or goes on; its item after that. Raises NoSourceError."""
+        ...
+
+
+_Route = tuple[str, Callable[[Request], Awaitable[JSONResponse]], str]
+"""Path, endpoint, method."""
 
 
 class BadRequestError(Exception):
@@ -68,26 +93,51 @@ def create_app(controller: Controller) -> Starlette:
         return JSONResponse({"requests": await controller.request(kind, servers)})
 
     async def preview(request: Request) -> JSONResponse:
-        documents = (await _body(request)).get("documents", [])
+        body = await _body(request)
+        documents, against = body.get("documents", []), body.get("against")
         if not isinstance(documents, list) or not all(_is_text_of_file(item) for item in documents):
             raise BadRequestError("expected documents: a list of {file, text}")
-        return JSONResponse(await controller.preview(documents))
+        if against is not None and not (isinstance(against, str) and against):
+            raise BadRequestError("expected against: a branch, tag or commit")
+        return JSONResponse(await controller.preview(documents, against))
 
-    routes: list[tuple[str, Callable[[Request], Awaitable[JSONResponse]], str]] = [
+    routes: list[_Route] = [
         ("/healthz", healthz, "GET"),
         ("/reconcile", reconcile, "POST"),
         ("/requests", requests, "POST"),
         ("/preview", preview, "POST"),
+        *_source_routes(controller),
     ]
     return Starlette(
         routes=[Route(path, endpoint, methods=[method]) for path, endpoint, method in routes],
         exception_handlers={
             BadRequestError: _bad_request,
+            BadRevisionError: _bad_request,
             UnknownServersError: _unknown,
+            NoSourceError: _no_source,
             HTTPException: _http_error,
             Exception: _failed,
         },
     )
+
+
+def _source_routes(controller: Controller) -> list[_Route]:
+    """What is asked of sources. How a look at a remote went stands in the source's item, and is no HTTP error."""
+
+    async def sync(_request: Request) -> JSONResponse:
+        return JSONResponse({"source": await controller.sync()})
+
+    async def suspend(request: Request) -> JSONResponse:
+        return JSONResponse({"source": await controller.suspend_source(request.path_params["name"], True)})
+
+    async def resume(request: Request) -> JSONResponse:
+        return JSONResponse({"source": await controller.suspend_source(request.path_params["name"], False)})
+
+    return [
+        ("/sync", sync, "POST"),
+        ("/sources/{name}/suspend", suspend, "POST"),
+        ("/sources/{name}/resume", resume, "POST"),
+    ]
 
 
 async def _body(request: Request) -> dict[str, Any]:
@@ -127,3 +177,7 @@ async def _failed(_request: Request, error: Exception) -> JSONResponse:
 async def _unknown(_request: Request, error: Exception) -> JSONResponse:
     names = error.names if isinstance(error, UnknownServersError) else []
     return JSONResponse({"error": str(error), "unknown": names}, status_code=404)
+
+
+async def _no_source(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, status_code=404)

@@ -1,6 +1,5 @@
 """`apply`: put documents into the manifests, have everything brought to what they say, and wait for it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +17,10 @@ from reconciler.cli.documents import (
     read_sources,
     shown_folder,
 )
-from reconciler.cli.failure import BAD_INPUT, FAILED, Failure, refuse_unknown
-from reconciler.cli.follow import Followed, follow, snapshot
+from reconciler.cli.failure import BAD_INPUT, Failure, refuse_unknown
+from reconciler.cli.follow import conclude, follow, snapshot
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
-from reconciler.cli.judging import Item, Judge, Verdict, as_declared, begun, briefly, uid_of
+from reconciler.cli.judging import Item, Judge, as_declared, begun, briefly
 from reconciler.cli.output import plural, print_problems
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
@@ -31,8 +30,6 @@ from reconciler.manifests import edit
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
-
-OUTCOMES = ("started", "changed", "unchanged", "stopped", "failed")
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ def _write(task: _Task) -> None:
             except (OSError, ValueError) as error:
                 message = f"'{document.name}' cannot be written into {root}: {error}"
                 raise Failure(message, "what was written before it stays; apply again") from None
-            click.echo(f"{document.name}  written to {shown_folder(str(path))}")
+            click.echo(clean(f"{document.name}  written to {shown_folder(str(path))}"))
 
 
 def _reconcile(controller: Controller, *, prune: bool) -> Mapping[str, Any]:
@@ -162,25 +159,5 @@ def _wait(task: _Task, answer: Mapping[str, Any], timeout: float) -> int:
         {str(answer["held"][name]) for name in names if name in answer["held"]} - {answer["folderProblem"]}
     ):
         click.echo(f"held: {clean(why)}", err=True)
-    counts = Counter(_outcome(name, task.before.get(name), followed) for name in names)
-    click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES))
-    if followed.failed:
-        worst = next((name for name in followed.failed if name in followed.items), None)
-        if worst:
-            click.echo(f"hint: reconciler describe server {worst}", err=True)
-        return FAILED
-    return BAD_INPUT if answer["problems"] else 0
-
-
-def _outcome(name: str, before: Item | None, followed: Followed) -> str:
-    """What became of a server, compared with how it was."""
-    after = followed.items.get(name)
-    if followed.judgements[name].verdict is not Verdict.DONE:
-        return "failed"
-    ran, runs = (uid_of(item) if item else None for item in (before, after))
-    if runs is None:
-        return "stopped" if ran or (before and not after) else "unchanged"
-    if ran is None:
-        return "started"
-    same = before and after and before["status"]["generation"] == after["status"]["generation"]
-    return "unchanged" if ran == runs and same else "changed"
+    code = conclude(names, task.before, followed)
+    return code or (BAD_INPUT if answer["problems"] else 0)

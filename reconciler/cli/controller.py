@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 
-from reconciler.cli.failure import Failure
+from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.installation import is_controller_running, socket_path
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ BEGIN_TIMEOUT = 10.0
 """Seconds for a controller that holds the lock to open its socket, or to end."""
 LOOK = 0.1
 """Seconds between looks for that."""
-NOT_FOUND = 404
+BAD_REQUEST, NOT_FOUND = 400, 404
 
 
 class Controller:
@@ -49,9 +50,21 @@ class Controller:
         """Ask for `stop`, `start`, `restart` or `prune`."""
         self._post("/requests", {"kind": kind, "servers": list(servers)})
 
-    def preview(self, documents: Sequence[Mapping[str, str]]) -> Mapping[str, Any]:
-        """What it would do with these documents in the folder."""
-        return self._post("/preview", {"documents": list(documents)})
+    def preview(self, documents: Sequence[Mapping[str, str]], against: str | None = None) -> Mapping[str, Any]:
+        """What it would do with these documents in the folder, and with this revision of the Git source in force."""
+        revision = {} if against is None else {"against": against}
+        return self._post("/preview", {"documents": list(documents), **revision})
+
+    def sync(self) -> Mapping[str, Any]:
+        """Have it ask the source's remote now; the source after that, its errors in it."""
+        source: Mapping[str, Any] = self._post("/sync", {})["source"]
+        return source
+
+    def suspend_source(self, name: str, *, suspended: bool) -> Mapping[str, Any]:
+        """Ask that a source rests, or goes on; the source after that."""
+        verb = "suspend" if suspended else "resume"
+        source: Mapping[str, Any] = self._post(f"/sources/{quote(name)}/{verb}", {})["source"]
+        return source
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         try:
@@ -65,8 +78,15 @@ class Controller:
         if answer.is_success and isinstance(data, dict):
             return data
         text = data.get("error", "") if isinstance(data, dict) else ""
-        hint = "reconciler get servers" if answer.status_code == NOT_FOUND else _log_hint(self.state)
-        raise Failure(text or f"the controller answers {answer.status_code}", hint)
+        message = text or f"the controller answers {answer.status_code}"
+        if answer.status_code == BAD_REQUEST:
+            raise Failure(message, exit_code=BAD_INPUT)
+        raise Failure(message, self._hint(answer.status_code, data))
+
+    def _hint(self, status: int, data: Any) -> str:
+        if status != NOT_FOUND:
+            return _log_hint(self.state)
+        return "reconciler get servers" if isinstance(data, dict) and "unknown" in data else "reconciler get sources"
 
 
 def _log_hint(state: Path) -> str:

@@ -1,4 +1,4 @@
-"""`describe`: all that is known of a server, for reading."""
+"""`describe`: all that is known of a server, for reading; sources are described elsewhere."""
 
 import shlex
 import time
@@ -48,15 +48,21 @@ class _Known:
         return self.item["status"]  # type: ignore[no-any-return]
 
 
-@click.command(cls=Verb, short_help="Show all that is known of a server.")
-@click.argument("resource", metavar="server")
+@click.command(cls=Verb, short_help="Show all that is known of a server or a source.")
+@click.argument("resource", metavar="server|source")
 @click.argument("name", type=SERVER_NAME)
 @pass_invocation
 def describe(invocation: Invocation, resource: str, name: str) -> None:
-    """Show all that is known of a server, and what can be done when it is in trouble."""
+    """Show all that is known of a server or a source, and what can be done when it is in trouble."""
+    if resource in ("source", "sources"):
+        from reconciler.cli.describe_source import source_lines  # noqa: PLC0415 - seldom needed
+
+        show("\n".join(source_lines(invocation.state_folder(), name)))
+        return
     if resource not in ("server", "servers"):
         message = f"'{resource}' cannot be described"
-        raise Failure(message, "only servers can: reconciler describe server NAME", exit_code=BAD_INPUT)
+        hint = "there are: reconciler describe server NAME, reconciler describe source git"
+        raise Failure(message, hint, exit_code=BAD_INPUT)
     state = invocation.state_folder()
     controller = is_controller_running(state)
     try:
@@ -75,31 +81,31 @@ def describe(invocation: Invocation, resource: str, name: str) -> None:
 
 def _lines(known: _Known) -> Iterable[str]:
     yield from _head(known)
-    yield from _section("Spec", _tree(known.item["spec"]))
-    yield from _section("Runs on an older spec", _differences(running_spec(known.item), known.item["spec"]))
-    yield from _section("Conditions", _conditions(known))
-    yield from _section("Instance", _instance(known))
-    yield from _section("Models", [clean(_model(model)) for model in known.status["models"]])
-    yield from _section("Launch of the last instance", _launch(known))
+    yield from section("Spec", _tree(known.item["spec"]))
+    yield from section("Runs on an older spec", _differences(running_spec(known.item), known.item["spec"]))
+    yield from section("Conditions", _conditions(known))
+    yield from section("Instance", _instance(known))
+    yield from section("Models", [clean(_model(model)) for model in known.status["models"]])
+    yield from section("Launch of the last instance", _launch(known))
     table = Table(EVENT_HEADERS, width=None)
-    yield from _section(
+    yield from section(
         "Events", table.lines([event_row(one, known.now) for one in known.events]) if known.events else ()
     )
     last = known.restarts[-RESTARTS:]
     table = Table(RESTART_HEADERS, width=None)
-    yield from _section("Restarts", table.lines([restart_row(one, known.now) for one in last]) if last else ())
-    yield from _section("Last lines of its last log", _tail(known))
-    yield from _field_lines([("Log", f"reconciler logs {known.item['metadata']['name']} -f   ({_log_path(known)})")])
-    yield from _field_lines(advice(known.item, known.restarts, controller=known.controller))
+    yield from section("Restarts", table.lines([restart_row(one, known.now) for one in last]) if last else ())
+    yield from section("Last lines of its last log", _tail(known))
+    yield from field_lines([("Log", f"reconciler logs {known.item['metadata']['name']} -f   ({_log_path(known)})")])
+    yield from field_lines(advice(known.item, known.restarts, controller=known.controller))
 
 
 def _head(known: _Known) -> Iterable[str]:
     metadata, status = known.item["metadata"], known.status
     source = metadata.get("source")
     declared = f"{source['file']}:{source['line']}, generation {status['generation']}" if source else "never accepted"
-    yield from _field_lines([("Name", metadata["name"])])
+    yield from field_lines([("Name", metadata["name"])])
     yield f"{'Phase:':<{LABEL}} {paint(status['phase'], status['phase'])}"
-    yield from _field_lines(
+    yield from field_lines(
         [
             ("Message", status["message"]),
             ("Declared in", declared),
@@ -111,11 +117,13 @@ def _head(known: _Known) -> Iterable[str]:
     )
 
 
-def _field_lines(fields: Iterable[tuple[str, str]]) -> Iterable[str]:
+def field_lines(fields: Iterable[tuple[str, str]]) -> Iterable[str]:
+    """`Heading:  text`, without those that say nothing."""
     return [f"{heading + ':':<{LABEL}} {clean(text)}" for heading, text in fields if text]
 
 
-def _section(heading: str, lines: Iterable[str]) -> list[str]:
+def section(heading: str, lines: Iterable[str]) -> list[str]:
+    """Lines below a heading; nothing where there are none."""
     content = [f"  {line}" for line in lines]
     return [f"{heading}:", *content] if content else []
 

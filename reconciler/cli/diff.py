@@ -12,6 +12,7 @@ from reconciler.cli.documents import Source, read_sources
 from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.output import plural, print_json, print_problems, show
+from reconciler.cli.sources import refuse_without_source
 from reconciler.cli.terminal import clean, uses_colour
 from reconciler.installation import is_controller_running
 
@@ -28,14 +29,15 @@ _COLOURS = {"+": 32, "~": 33, "-": 31, "!": 31}
 @click.option(
     "-f", "--filename", "paths", multiple=True, metavar="FILE|DIR|-", help="Compare with these manifests too."
 )
+@click.option("--against", metavar="REV", help="As if the Git source were at this branch, tag or commit.")
 @click.option("-o", "--output", type=click.Choice(["json"]), help="Output format.  [default: text]")
 @pass_invocation
-def diff(invocation: Invocation, paths: tuple[str, ...], output: str | None) -> int:
+def diff(invocation: Invocation, paths: tuple[str, ...], against: str | None, output: str | None) -> int:
     """Show, for each server, what apply would do and why, field by field.
 
     Exit code: 0 nothing would change, 1 something would, 2 the manifests have errors.
     """
-    answer = preview(invocation.existing_or_new(), read_sources(paths))
+    answer = preview(invocation.existing_or_new(), read_sources(paths), against)
     if output:
         print_json(answer)
     if is_refused(answer):
@@ -47,8 +49,12 @@ def diff(invocation: Invocation, paths: tuple[str, ...], output: str | None) -> 
     return CHANGES if any(change["action"] != "unchanged" for change in answer["changes"]) else 0
 
 
-def preview(settings: "Settings", sources: Sequence[Source]) -> Mapping[str, Any]:
-    """What would happen with these documents; asked of the controller where one runs. Raises Failure."""
+def preview(settings: "Settings", sources: Sequence[Source], against: str | None = None) -> Mapping[str, Any]:
+    """What would happen with these documents; asked of the controller where one runs. Raises Failure.
+
+    `against` is a revision of the Git source that counts as the one in force. It may have to be fetched, so that a
+    controller is needed, if only for this command.
+    """
     texts = []
     for source in sources:
         try:
@@ -56,11 +62,13 @@ def preview(settings: "Settings", sources: Sequence[Source]) -> Mapping[str, Any
         except UnicodeDecodeError:
             raise Failure(f"{source.file} is not UTF-8", "save it in that encoding", exit_code=BAD_INPUT) from None
     state = Path(settings.state)
-    if is_controller_running(state):
+    if against is not None:
+        refuse_without_source(state, lambda: settings)
+    if is_controller_running(state) or against is not None:
         from reconciler.cli.controller import open_controller  # noqa: PLC0415 - httpx is slow to import
 
         with open_controller(state, lambda: settings, "diff") as controller:
-            return controller.preview(texts)
+            return controller.preview(texts, against)
     from reconciler.controller.preview import preview_offline  # noqa: PLC0415 - not needed with a controller
 
     with database_trouble(state):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.core.accept import Memory, Seen, accept
+from reconciler.core.clean import escaped
 from reconciler.core.model import Document, Problem
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
@@ -25,6 +26,8 @@ class Source:
     file: str
     """As people type it."""
     content: bytes
+    is_link: bool = False
+    """Whether a symbolic link leads to it, below the folder that was named."""
 
     def parse(self) -> Parsed:
         """What it declares."""
@@ -58,7 +61,7 @@ def read_files(root: Path, named: str) -> list[Source]:
         raise Failure(f"{named}: no such file or folder", "name a manifest, or a folder of them", exit_code=BAD_INPUT)
     try:
         files = find(root)
-        return [Source(_shown(root, path, named), path.read_bytes()) for path in files]
+        return [Source(_shown(root, path, named), path.read_bytes(), _is_linked(root, path)) for path in files]
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise Failure(message, f"look at it with: ls -la {shlex.quote(named)}", exit_code=BAD_INPUT) from None
@@ -67,8 +70,12 @@ def read_files(root: Path, named: str) -> list[Source]:
 def _shown(root: Path, path: Path, named: str) -> str:
     if path == root:
         return named
-    name = f"{named.rstrip('/')}/{path.relative_to(root).as_posix()}"
-    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+    return escaped(f"{named.rstrip('/')}/{path.relative_to(root).as_posix()}")
+
+
+def _is_linked(root: Path, path: Path) -> bool:
+    folders = [folder for folder in path.parents if folder != root and folder.is_relative_to(root)]
+    return any(one.is_symlink() for one in (path, *folders))
 
 
 def shown_folder(folder: str) -> str:

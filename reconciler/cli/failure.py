@@ -8,6 +8,8 @@ from typing import IO, Any
 
 import click
 
+from reconciler.core.clean import clean_lines
+
 FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -42,9 +44,9 @@ def database_trouble(state: Path) -> Iterator[None]:
 
 def say_error(message: str, hint: str = "", file: IO[Any] | None = None) -> None:
     """One error, as all of them look."""
-    click.echo(f"error: {message}", file=file, err=file is None)
+    click.echo(clean_lines(f"error: {message}"), file=file, err=file is None)
     if hint:
-        click.echo(f"hint: {hint}", file=file, err=file is None)
+        click.echo(clean_lines(f"hint: {hint}"), file=file, err=file is None)
 
 
 def refuse_unknown(wanted: Iterable[str], known: Iterable[str], *, exit_code: int = FAILED) -> None:

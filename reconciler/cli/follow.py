@@ -2,14 +2,17 @@
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from reconciler.cli.failure import Failure, database_trouble
-from reconciler.cli.judging import Item, Judge, Judgement, Verdict, name_of
+import click
+
+from reconciler.cli.failure import FAILED, Failure, database_trouble
+from reconciler.cli.judging import Item, Judge, Judgement, Verdict, name_of, uid_of
 from reconciler.cli.terminal import clean, cut, is_terminal, paint, width
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
@@ -21,6 +24,7 @@ REFRESH = 0.5
 """Seconds after which all is looked at again without a commit."""
 PATIENCE = 2.0
 """Seconds for which a server may be stuck before it counts as failed: what it waits for may just be ending."""
+OUTCOMES = ("started", "changed", "unchanged", "stopped", "failed")
 MOST_LIVE = 12
 """Servers listed one by one while they are on their way."""
 
@@ -182,3 +186,27 @@ def snapshot(state: Path, names: Sequence[str] | None, *, controller: bool) -> d
         return {}
     with database_trouble(state), read.opened(state) as db:
         return {name_of(item): item for item in read.servers(db, names, now=time.time(), controller=controller)}
+
+
+def conclude(names: Sequence[str], before: Mapping[str, Item], followed: Followed) -> int:
+    """The last line: how many came to what, compared with how they were `before`. Returns the exit code."""
+    counts = Counter(_outcome(name, before.get(name), followed) for name in names)
+    click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES))
+    worst = next((name for name in followed.failed if name in followed.items), None)
+    if worst:
+        click.echo(f"hint: reconciler describe server {worst}", err=True)
+    return FAILED if followed.failed else 0
+
+
+def _outcome(name: str, before: Item | None, followed: Followed) -> str:
+    """What became of a server, compared with how it was."""
+    after = followed.items.get(name)
+    if followed.judgements[name].verdict is not Verdict.DONE:
+        return "failed"
+    ran, runs = (uid_of(item) if item else None for item in (before, after))
+    if runs is None:
+        return "stopped" if ran or (before and not after) else "unchanged"
+    if ran is None:
+        return "started"
+    same = before and after and before["status"]["generation"] == after["status"]["generation"]
+    return "unchanged" if ran == runs and same else "changed"

@@ -1,4 +1,4 @@
-"""`get`: lists of servers, events and restarts."""
+"""`get`: lists of servers, events, restarts and sources."""
 
 import sqlite3
 import time
@@ -14,12 +14,14 @@ from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, event_row, hi
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.output import format_option, list_of, print_json, print_yaml, show
 from reconciler.cli.servers import paint_phase, server_row, server_table, summary
+from reconciler.cli.sources import NO_SOURCES, named_sources, source_row, source_table
+from reconciler.cli.sources import warnings as source_warnings
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean
 from reconciler.installation import is_controller_running
 from reconciler.store import read
 
-RESOURCES = {"server": "servers", "event": "events", "restart": "restarts"}
+RESOURCES = {"server": "servers", "event": "events", "restart": "restarts", "source": "sources"}
 MOST_WARNINGS = 5
 TABLE_LIMIT = 100
 """Rows of history in a table, unless asked otherwise."""
@@ -40,8 +42,8 @@ class Listing:
     empty: str = ""
 
 
-@click.command(cls=Verb, short_help="List servers, events or restarts.")
-@click.argument("resource", metavar="servers|events|restarts")
+@click.command(cls=Verb, short_help="List servers, events, restarts or sources.")
+@click.argument("resource", metavar="servers|events|restarts|sources")
 @click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
 @format_option
 @click.option("-w", "--watch", is_flag=True, help="Go on showing what changes, until Ctrl-C.")
@@ -52,13 +54,13 @@ class Listing:
 def get(
     invocation: Invocation, resource: str, names: tuple[str, ...], output: str | None, watch: bool, limit: int | None
 ) -> None:
-    """List servers, events or restarts, of all servers or of the named ones."""
+    """List servers, events or restarts, of all servers or of the named ones; or the sources of manifests."""
     resource = RESOURCES.get(resource, resource)
     if resource not in RESOURCES.values():
         message = f"no such list '{resource}'{did_you_mean(resource, RESOURCES.values())}"
         raise Failure(
             message,
-            "there are: reconciler get servers, reconciler get events, reconciler get restarts",
+            f"there are: {', '.join(f'reconciler get {known}' for known in RESOURCES.values())}",
             exit_code=BAD_INPUT,
         )
     state = invocation.state_folder()
@@ -132,6 +134,15 @@ def _listing(asked: _Question) -> Listing:
             lambda item: f"restart/{item['server']}/{item['uid']}",
             empty="nothing was started yet",
         )
+    if asked.resource == "sources":
+        return Listing(
+            "SourceList",
+            lambda db: named_sources(db, names),
+            lambda: source_table(wide=wide),
+            lambda item: source_row(item, time.time(), wide=wide),
+            lambda item: f"source/{item['metadata']['name']}",
+            empty=NO_SOURCES,
+        )
     return Listing(
         "LlamaServerList",
         lambda db: read.servers(db, names, now=time.time(), controller=is_controller_running(asked.state)),
@@ -144,7 +155,9 @@ def _listing(asked: _Question) -> Listing:
 
 
 def _refuse_unknown(db: sqlite3.Connection, resource: str, names: Sequence[str]) -> None:
-    if names:
+    if resource == "sources":
+        named_sources(db, names)
+    elif names:
         known = read.names(db)
         # Servers that are gone have a history all the same.
         refuse_unknown(names, known if resource == "servers" else {*known, *read.names_in_history(db)})
@@ -156,6 +169,7 @@ def _warn(db: sqlite3.Connection, state: Path) -> str:
     manifests = read.meta(db).get("manifests", {})
     folder_problem = str(manifests.get("folderProblem", ""))
     warnings += [folder_problem] if folder_problem else []
+    warnings += source_warnings(read.sources(db), time.time())
     problems = manifests.get("problems", [])
     warnings += problems[:MOST_WARNINGS]
     if len(problems) > MOST_WARNINGS:

@@ -10,17 +10,21 @@ import click
 
 from reconciler.cli.failure import BAD_INPUT, FAILED, INTERRUPTED, did_you_mean, say_error
 from reconciler.cli.invocation import Invocation, global_options, version_option
+from reconciler.core.clean import clean_lines
 
 VERBS: dict[str, tuple[str, str]] = {
     "run": ("run", "Run the controller in the foreground."),
     "apply": ("apply", "Bring the servers to what the manifests say, and wait until they are."),
     "diff": ("diff", "Show what apply would change."),
-    "get": ("get", "List servers, events or restarts."),
-    "describe": ("describe", "Show all that is known of a server."),
+    "sync": ("sync", "Ask the Git source's remote now."),
+    "get": ("get", "List servers, events, restarts or sources."),
+    "describe": ("describe", "Show all that is known of a server or a source."),
     "logs": ("logs", "Print a server's log."),
     "restart": ("requests", "Restart servers."),
     "stop": ("requests", "Stop servers until they are started again."),
     "start": ("requests", "Start servers that were stopped by request."),
+    "suspend": ("suspending", "Leave what a source has in force until it is resumed."),
+    "resume": ("suspending", "Follow a source again that was suspended."),
     "validate": ("validate", "Check manifests without touching anything."),
     "version": ("version", "Print the version."),
 }
@@ -111,7 +115,7 @@ def _explain(error: Exception, invocation: Invocation, arguments: list[str]) -> 
     if invocation.debug or os.environ.get("RECONCILER_DEBUG", "0") not in ("", "0"):
         import traceback  # noqa: PLC0415 - only for debugging
 
-        traceback.print_exception(error)
+        click.echo(clean_lines("".join(traceback.format_exception(error))), err=True, nl=False)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return BAD_INPUT

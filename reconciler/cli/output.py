@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.terminal import clean, clean_lines, is_terminal
+from reconciler.cli.terminal import clean, clean_json, clean_lines, is_terminal
 
 API_VERSION = "llama.reconciler/v1alpha1"
 FORMATS = ("wide", "json", "yaml", "name")
@@ -19,8 +19,8 @@ def list_of(kind: str, items: Sequence[Any]) -> dict[str, Any]:
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """JSON; on one line with `indent` None."""
-    _show_data(json.dumps(value, indent=indent, ensure_ascii=False))
+    """JSON; on one line with `indent` None. What a terminal would take for a command stands escaped in it."""
+    show(clean_json(json.dumps(value, indent=indent, ensure_ascii=False)))
 
 
 def print_yaml(value: Any) -> None:

@@ -1,16 +1,24 @@
 """What a terminal may be given: clean text, colour where it is wanted, and lines that fit."""
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Mapping
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""Controls of C0 and C1 other than tab and newline, and those that turn the direction of writing."""
-_ESCAPE = re.compile("(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?|\x1b[ -/]*[0-~]")
-"""Escape sequences as ECMA-48 writes them: CSI, OSC, and the short ones."""
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+from reconciler.core.clean import clean, clean_json, clean_lines
+
+__all__ = [
+    "COLOURS",
+    "cells",
+    "clean",
+    "clean_json",
+    "clean_lines",
+    "cut",
+    "is_terminal",
+    "paint",
+    "uses_colour",
+    "width",
+]
 
 COLOURS: Mapping[str, int] = {
     "Ready": 32,
@@ -26,16 +34,6 @@ COLOURS: Mapping[str, int] = {
     "Stopped": 90,
 }
 """SGR codes of the phases."""
-
-
-def clean(text: str) -> str:
-    """One line that no terminal takes for a command."""
-    return _CONTROL.sub(REPLACEMENT, text.strip().replace("\r\n", "\n").replace("\n", " ").replace("\t", " "))
-
-
-def clean_lines(text: str) -> str:
-    """Many lines that no terminal takes for a command: escape sequences vanish, other controls are replaced."""
-    return _CONTROL.sub(REPLACEMENT, _ESCAPE.sub("", text).replace("\r\n", "\n"))
 
 
 def is_terminal() -> bool:

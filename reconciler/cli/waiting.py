@@ -32,6 +32,7 @@ _timeout = click.option(
     "--timeout", type=Duration(), default="5m", show_default=True, metavar="DURATION", help="Longest wait."
 )
 _wait = click.option("--wait/--no-wait", default=True, help="Wait until it is done, or only ask for it.")
+_may_wait = click.option("--wait", is_flag=True, help="Wait until the servers are as it says.")
 
 
 def waits(function: Callable[..., int]) -> Callable[..., int]:
@@ -41,6 +42,14 @@ def waits(function: Callable[..., int]) -> Callable[..., int]:
     def with_timeout(*arguments: Any, wait: bool, timeout: float, **named: Any) -> int:
         return function(*arguments, timeout=timeout if wait else None, **named)
 
-    for option in (_timeout, _wait):
-        with_timeout = option(with_timeout)
-    return with_timeout
+    return _timeout(_wait(with_timeout))
+
+
+def may_wait(function: Callable[..., int]) -> Callable[..., int]:
+    """The same for a verb that waits only when told to, with `--wait`."""
+
+    @functools.wraps(function)
+    def with_timeout(*arguments: Any, wait: bool, timeout: float, **named: Any) -> int:
+        return function(*arguments, timeout=timeout if wait else None, **named)
+
+    return _timeout(_may_wait(with_timeout))

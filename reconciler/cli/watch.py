@@ -13,6 +13,7 @@ from reconciler.store import read
 
 LOOK = 0.1
 """Seconds between looks for commits."""
+_PASSING = {"uptimeSeconds": None, "lastCheckedAt": None}
 REDRAW = 1.0
 """Seconds after which times and processes are looked at again without a commit."""
 
@@ -75,12 +76,12 @@ def _append(db: sqlite3.Connection, listing: Listing, output: str | None) -> Non
 
 
 def _by_name(listing: Listing, items: Sequence[Any]) -> dict[str, Any]:
-    """What is compared: everything but the time that passes."""
+    """What is compared: everything but the time that passes, and that all is as it was."""
     found = {}
     for number, item in enumerate(items):
         name = listing.name(item)
         status = item.get("status")
-        content = {**item, "status": {**status, "uptimeSeconds": None}} if status else item
+        content = {**item, "status": {**status, **_PASSING}} if status else item
         found[name if name not in found else f"{name}#{number}"] = content
     return found
 

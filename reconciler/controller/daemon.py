@@ -15,12 +15,17 @@ from typing import Any
 
 from reconciler.controller.launching import Launcher
 from reconciler.controller.loop import Loop
+from reconciler.controller.manifests import Manifests, in_force_of_git
 from reconciler.controller.preview import SETTLE, Before, check_spec, preview_texts, problems_data, shown
+from reconciler.controller.syncing import Syncing
+from reconciler.core.model import Document
+from reconciler.core.source import GIT
 from reconciler.installation import socket_path
 from reconciler.manifests.folder import Folder
 from reconciler.runtimes.host import choose_host
 from reconciler.runtimes.local import LocalRuntime
 from reconciler.runtimes.logs import Logs
+from reconciler.runtimes.spawning import Bounds
 from reconciler.settings import Settings
 from reconciler.store.writer import Store
 
@@ -40,18 +45,24 @@ class Stop:
 class Daemon:
     """One controller: the loop, what pokes it, and what it answers."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
-        """Open the state; the caller holds its lock and runs an event loop."""
+    def __init__(self, settings: Settings, environ: Mapping[str, str], umask: int) -> None:
+        """Open the state; the caller holds its lock and runs an event loop. `umask` is the servers'."""
         state = Path(settings.state)
         self._settings = settings
         self._store = Store(state)
         logs = Logs(state / "logs", keep=settings.logs.keep, most_bytes=settings.logs.max_mib * MIB)
         host = choose_host(settings.host)
-        runtime = LocalRuntime(host, self._store.installation, logs, self.poke_after_end)
-        folder = Folder(Path(settings.manifests), check_spec, shown(settings.manifests))
+        bounds = Bounds(umask, settings.open_files)
+        runtime = LocalRuntime(host, self._store.installation, logs, self.poke_after_end, bounds)
+        root = Path(settings.manifests)
+        self._manifests = Manifests(root, Folder(root, check_spec, shown(settings.manifests)), self._accepted)
         self._launcher = Launcher(settings, environ)
-        self.loop = Loop(self._store, runtime, folder, self._launcher, settings)
+        self.loop = Loop(self._store, runtime, self._manifests, self._launcher, settings)
+        self._syncing = Syncing(settings, self._store, self._manifests, self.loop)
         self._runtime = runtime
+
+    def _accepted(self) -> Mapping[str, Document]:
+        return self._store.documents
 
     def poke(self) -> None:
         """Look again."""
@@ -61,11 +72,12 @@ class Daemon:
         """Look at the processes."""
         self.loop.poke_after_end()
 
-    async def serve(self, stop: Stop, on_up: Callable[[], None] = lambda: None) -> None:
-        """Supervise until told to stop."""
+    async def serve(self, stop: Stop, on_up: Callable[[], None] = lambda: None, *, follows: bool = True) -> None:
+        """Supervise until told to stop; `follows`: look at the remote of a Git source now and again."""
         # A pass makes thousands of short-lived values and hardly a cycle: collect seldom, not amid a restart.
         gc.set_threshold(GARBAGE)
         self._introduce()
+        self._syncing.open()
         self.loop.poke()
         looping = asyncio.create_task(self.loop.run())
         await asyncio.sleep(0)
@@ -78,6 +90,8 @@ class Daemon:
         serving = asyncio.create_task(server.serve())
         scheduler = start_ticking(self._settings.tick, self._tick)
         watching = asyncio.create_task(watch_manifests(Path(self._settings.manifests), self.poke))
+        if follows:
+            self._syncing.start()
         on_up()
         try:
             stopping = asyncio.create_task(stop.event.wait())
@@ -91,6 +105,7 @@ class Daemon:
             scheduler.shutdown(wait=False)
             watching.cancel()
             looping.cancel()
+            self._syncing.close()
             self.loop.close()
             await asyncio.wait({serving}, timeout=0.5)
             self._store.close()
@@ -103,6 +118,7 @@ class Daemon:
         with suppress(sqlite3.Error):
             self._store.trim(instances=self._settings.history.instances, events=self._settings.history.events)
         self.loop.poke(fresh=True)
+        self._syncing.restore()
 
     async def _stop_all(self) -> None:
         """Stop every server, without a request that would outlive this controller."""
@@ -134,6 +150,7 @@ class Daemon:
 
     async def reconcile(self) -> dict[str, Any]:
         """Look at everything, and wait for what is only a matter of moments: quiet files, missing documents."""
+        await self._syncing.first()
         until = time.monotonic() + SETTLE
         while True:
             self.loop.poke(fresh=True)
@@ -171,18 +188,37 @@ class Daemon:
         await self.loop.run_pass()
         return ids
 
-    async def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        """What would happen with these documents, once the files are quiet."""
+    async def preview(self, texts: Sequence[Mapping[str, str]], against: str | None = None) -> dict[str, Any]:
+        """What would happen with these documents, once the files are quiet; `against`: with a revision in force."""
         until = time.monotonic() + SETTLE
         while (look := self.loop.look()).wake_at is not None and time.monotonic() < until:  # noqa: ASYNC110 - a file's writer sends no event
             await asyncio.sleep(0.05)
+        if against is not None:
+            self._refuse_unknown_source(GIT)
+            revision = await self._syncing.look_at(against)
+            if isinstance(revision, str):
+                from reconciler.api.app import BadRevisionError  # noqa: PLC0415 - see serve
+
+                raise BadRevisionError(revision)
+            look = in_force_of_git(look, revision)
         state = Before(self._store.documents, self._store.history(), self._store.requests())
-        return preview_texts(state, look, texts, lambda spec: self._launcher.look(spec, self.loop.now()))
+        return preview_texts(state, look, texts, self._launcher, self.loop.now())
 
+    async def sync(self) -> dict[str, Any]:
+        """Look at the remote of the Git source, and act on it."""
+        self._refuse_unknown_source(GIT)
+        return await self._syncing.sync()
 
-def make_state(state: Path) -> None:
-    """Create the state folder, readable by its owner alone."""
-    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async def suspend_source(self, name: str, suspended: bool) -> dict[str, Any]:
+        """Commit that a source rests or goes on."""
+        self._refuse_unknown_source(name)
+        return await self._syncing.suspend(suspended=suspended)
+
+    def _refuse_unknown_source(self, name: str) -> None:
+        if name not in self._syncing.known:
+            from reconciler.api.app import NoSourceError  # noqa: PLC0415 - see serve
+
+            raise NoSourceError(name, self._syncing.known)
 
 
 def program_version() -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.controller.launching import Launcher, LaunchError
 from reconciler.core.actions import Event, Kill, Plan, Start, Terminate
+from reconciler.core.clean import clean
 from reconciler.core.history import Instance, Stamp
 from reconciler.core.model import Desired, Identity, Now, Wanted
 from reconciler.core.spec import dump_spec
@@ -72,7 +73,7 @@ class Executor:
             spec=dump_spec(wanted.spec),
         )
         try:
-            launch = self._launcher.launch(wanted.spec, start.port)
+            launch = self._launcher.launch(wanted.document, start.port)
         except LaunchError as error:
             return _Intent(instance, None, None, str(error))
         return _Intent(instance, launch, self._launcher.public(wanted.spec, launch))
@@ -113,7 +114,7 @@ class Executor:
         try:
             return self._runtime.start(intent.instance, intent.launch)
         except (OSError, ValueError) as error:
-            return f"{intent.launch.argv[0]} could not be executed: {error}"
+            return clean(f"{intent.launch.argv[0]} could not be executed: {error}")
 
 
 def _started(instance: Instance) -> str:

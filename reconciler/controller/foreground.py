@@ -12,11 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from reconciler.controller.daemon import Daemon, Stop, make_state
+from reconciler.controller.daemon import Daemon, Stop
 from reconciler.controller.lock import HeldError, hold
 from reconciler.controller.loop import log
 from reconciler.controller.preview import shown
+from reconciler.controller.state_folder import private
+from reconciler.core.clean import clean, clean_json, clean_lines
 from reconciler.installation import remember
 from reconciler.settings import Settings
 
@@ -29,11 +32,10 @@ def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
     """A controller in the foreground, until SIGTERM or SIGINT. Returns the exit code."""
     _log_to_stdout(log_format)
     state = Path(settings.state)
-    make_state(state)
     try:
-        with _wait_for_lock(state):
+        with private(state) as umask, _wait_for_lock(state):
             remember(state)
-            return asyncio.run(_foreground(settings, on_exit))
+            return asyncio.run(_foreground(settings, on_exit, umask))
     except HeldError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -41,14 +43,14 @@ def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
         return 0
 
 
-async def _foreground(settings: Settings, on_exit: str) -> int:
+async def _foreground(settings: Settings, on_exit: str, umask: int) -> int:
     _allow_many_files()
     loop, stop = asyncio.get_running_loop(), Stop(on_exit)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.event.set)
     # A look at a manifest takes a lease for a moment; a writer that comes then sends SIGIO, whose default is to kill.
     signal.signal(signal.SIGIO, lambda *_: None)
-    daemon = Daemon(settings, os.environ)
+    daemon = Daemon(settings, os.environ, umask)
     loop.add_signal_handler(signal.SIGHUP, daemon.poke)
     log.info("controller pid %d over %s, state in %s", os.getpid(), settings.manifests, settings.state)
     await daemon.serve(stop)
@@ -92,25 +94,41 @@ def _program() -> str:
     return "reconciler" if shutil.which("reconciler") == os.path.abspath(called) else shown(os.path.abspath(called))
 
 
+class _TextFormatter(logging.Formatter):
+    """One line for each decision, whatever stands in the names and messages it tells of."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        record.message = clean(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - as above
+        return clean_lines(super().formatException(ei))
+
+
 class _JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(
-            {
-                "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
-                "level": record.levelname.lower(),
-                "server": getattr(record, "server", ""),
-                "reason": getattr(record, "reason", ""),
-                "message": record.getMessage(),
-            }
-        )
+        told = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "server": getattr(record, "server", ""),
+            "reason": getattr(record, "reason", ""),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            told["trace"] = self.formatException(record.exc_info)
+        return clean_json(json.dumps(told))
 
 
 def _log_to_stdout(log_format: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
-    plain = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-    handler.setFormatter(_JsonFormatter() if log_format == "json" else plain)
+    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    # What libraries warn of would else reach stderr as it is.
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO)
     log.propagate = False

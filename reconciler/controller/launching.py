@@ -2,14 +2,18 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from reconciler.controller.files import FileLooker
-from reconciler.core.gate import judge, part_paths
-from reconciler.core.model import GateFacts, Now
+from reconciler.controller.policy import POLICY_DENIED, crowded, denial
+from reconciler.core.gate import FileFacts, judge, part_paths
+from reconciler.core.model import Document, GateFacts, Now
+from reconciler.core.policy import Denial
+from reconciler.core.rules import ANY
+from reconciler.core.source import LOCAL
 from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
 from reconciler.discovery import find_llama_server
 from reconciler.engines import ENGINES, engine_of
@@ -40,23 +44,42 @@ class Launcher:
         self._found = ""
         """The discovered binary, looked for again only when it is gone."""
 
-    def look(self, spec: ServerSpec, now: Now) -> GateFacts:
-        """The gate's facts for a spec."""
+    def look(self, document: Document, now: Now, crowded: Denial | None = None) -> GateFacts:
+        """The gate's facts for a document; `crowded`: why there are too many servers already."""
+        denied = denial(document, self._settings) or crowded
+        if denied is not None:
+            return GateFacts(POLICY_DENIED, denied.message)
+        spec = document.spec
         trouble = ("", "")
         try:
-            binary = self._binary(spec)
+            binary = self._binary(document)
             self._environment(spec)
             self._api_key_file(spec)
         except LaunchError as error:
             trouble = (error.reason, str(error))
             binary = spec.binary or ""
-        model = self._model(spec)
-        parts = [self._files.look(path, now) for path in part_paths(model)] if model else []
-        return judge(self._files.look(binary, now), parts, trouble, now.monotonic)
+        return judge(self._files.look(binary, now), self._look_at_parts(spec, now), trouble, now.monotonic)
 
-    def launch(self, spec: ServerSpec, port: int) -> Launch:
-        """What to execute. Raises LaunchError when something is gone since the gate was looked at."""
-        binary, model = self._binary(spec), self._model(spec)
+    def _look_at_parts(self, spec: ServerSpec, now: Now) -> list[FileFacts]:
+        """The model's files, up to the first that is missing: a name can promise 99,999 of them."""
+        model, found = self._model(spec), []
+        for path in part_paths(model) if model else ():
+            found.append(self._files.look(path, now))
+            if not found[-1].exists:
+                break
+        return found
+
+    def crowded(self, documents: Sequence[Document], running: frozenset[str]) -> Mapping[str, Denial]:
+        """The documents beyond the policy's number of servers, by name."""
+        return crowded(documents, self._settings, running)
+
+    def launch(self, document: Document, port: int) -> Launch:
+        """What to execute. Raises LaunchError when something changed since the gate was looked at."""
+        # A link may point elsewhere by now.
+        if denied := denial(document, self._settings):
+            raise LaunchError(POLICY_DENIED, denied.message)
+        spec = document.spec
+        binary, model = self._binary(document), self._model(spec)
         argv = engine_of(spec).render(
             spec,
             binary=binary,
@@ -86,15 +109,17 @@ class Launcher:
             return None
         return next((line for line in lines if line), None)
 
-    def _binary(self, spec: ServerSpec) -> str:
-        found = self._discovered()
+    def _binary(self, document: Document) -> str:
+        spec, found = document.spec, self._discovered()
         if spec.binary is None:
             if not found:
                 raise LaunchError("BinaryMissing", NO_BINARY)
             return found
         wanted = _absolute(spec.binary)
-        allowed = [_absolute(binary) for binary in self._settings.binaries]
-        if wanted not in (*allowed, found):
+        listed = self._settings.policy.of(document.origin).binaries
+        listed += self._settings.binaries if document.origin == LOCAL else ()
+        allowed = [_absolute(binary) for binary in listed]
+        if wanted not in (*allowed, found) and ANY not in listed:
             raise LaunchError(
                 "BinaryNotAllowed",
                 f"{wanted} is not allowed by the settings; add it to `binaries` in reconciler.toml",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.controller.executor import Executor
 from reconciler.controller.launching import Launcher
+from reconciler.controller.manifests import Manifests
 from reconciler.controller.observing import Observer
 from reconciler.controller.prober import Prober
 from reconciler.core.accept import Acceptance, Seen, accept
@@ -18,7 +19,7 @@ from reconciler.core.idle import WITH_CONTROLLER
 from reconciler.core.model import Desired, Now, Wanted
 from reconciler.core.plan import plan
 from reconciler.engines import engine_of
-from reconciler.manifests.folder import Folder, Look
+from reconciler.manifests.folder import Look
 from reconciler.runtimes.local import LocalRuntime
 from reconciler.settings import Settings
 from reconciler.store.writer import Store
@@ -40,10 +41,10 @@ class _Accepted:
 
 
 class Loop:
-    """Brings together folder, store, runtime and prober; decides nothing itself."""
+    """Brings together manifests, store, runtime and prober; decides nothing itself."""
 
     def __init__(
-        self, store: Store, runtime: LocalRuntime, folder: Folder, launcher: Launcher, settings: Settings
+        self, store: Store, runtime: LocalRuntime, manifests: Manifests, launcher: Launcher, settings: Settings
     ) -> None:
         self.store = store
         self.runtime = runtime
@@ -51,7 +52,7 @@ class Loop:
         self.passes = 0
         self.stopping_all = False
         """Stop all servers, for as long as this controller lives."""
-        self._folder = folder
+        self._sources = manifests
         self._observer = Observer(runtime, self.prober, launcher)
         self._executor = Executor(store, runtime, launcher, report)
         self._accepted = _Accepted()
@@ -85,8 +86,8 @@ class Loop:
             self._desired = replace(self._desired, scope=self._desired.scope | frozenset(names))
 
     def look(self) -> Look:
-        """The manifest folder as it is now."""
-        return self._folder.look(time.monotonic())
+        """The manifests as they are now."""
+        return self._sources.look(time.monotonic())
 
     def poke(self, *, fresh: bool = False) -> None:
         """Look again soon; `fresh` looks at every process of the machine too."""
@@ -150,7 +151,7 @@ class Loop:
 
     def _accept(self, now: Now) -> float | None:
         """Judge the newest look at the manifests, unless nothing there can have changed."""
-        look = self._folder.look(now.monotonic)
+        look = self._sources.look(now.monotonic)
         confirmed = self.store.confirmed_prunes()
         before = self._accepted
         same = look is before.look and confirmed == before.confirmed

@@ -1,6 +1,6 @@
 """Puts together what is seen: processes with their health, gates, listening ports."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.controller.launching import Launcher
@@ -33,7 +33,7 @@ class Observer:
         due = [
             wanted for name, wanted in desired.servers.items() if _may_start(wanted, name, processes, history, requests)
         ]
-        gates = {wanted.document.name: self._gate(wanted, now) for wanted in due}
+        gates = self._gates(due, desired, history, now) if due else {}
         ports = {wanted.spec.port for wanted in due} | {
             history.ports.get(wanted.document.name, "auto") for wanted in due
         }
@@ -62,8 +62,14 @@ class Observer:
         diagnosis, evidence = engine_of(wanted.spec).diagnose(process.exit, process.log_tail, was_ready=was_ready)
         return replace(process, diagnosis=diagnosis, evidence=evidence)
 
-    def _gate(self, wanted: Wanted, now: Now) -> GateFacts:
-        return self._launcher.look(wanted.spec, now)
+    def _gates(self, due: Sequence[Wanted], desired: Desired, history: History, now: Now) -> dict[str, GateFacts]:
+        documents = [wanted.document for wanted in desired.servers.values()]
+        crowded = self._launcher.crowded(documents, frozenset(history.instances))
+        names = (wanted.document.name for wanted in due)
+        return {
+            name: self._launcher.look(wanted.document, now, crowded.get(name))
+            for name, wanted in zip(names, due, strict=True)
+        }
 
     def probe(self, desired: Desired, history: History, observed: Observed) -> None:
         """Have every live instance asked for its health, and drop what is known of others."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.controller.launching import Launcher
+from reconciler.controller.manifests import Manifests
 from reconciler.core.accept import Acceptance, Seen, overlay
 from reconciler.core.history import History, Requests
 from reconciler.core.model import Document, GateFacts, Now, Problem
@@ -21,7 +22,6 @@ from reconciler.settings import Settings
 from reconciler.store.rows import open_snapshot, read_documents, read_history, read_requests
 
 Texts = Sequence[Mapping[str, str]]
-Gate = Callable[[ServerSpec], GateFacts]
 SETTLE = 4.0
 """Most seconds to wait for files to be quiet, and for missing documents to count as gone."""
 
@@ -40,10 +40,15 @@ class Before:
     requests: Requests
 
 
-def preview_texts(before: Before, look: Look, texts: Texts, gate: Gate) -> dict[str, Any]:
+def preview_texts(before: Before, look: Look, texts: Texts, launcher: Launcher, now: Now) -> dict[str, Any]:
     """The preview as JSON-ready data; each of `texts` has `file` (as shown) and `text`."""
     seen = with_texts(Seen(look.documents, look.problems, look.failed, look.empty), texts)
     changes, acceptance = preview(before.documents, seen, before.history, before.requests, _fingerprint)
+    crowded = launcher.crowded(tuple(acceptance.documents.values()), frozenset(before.history.instances))
+
+    def gate(document: Document) -> GateFacts:
+        return launcher.look(document, now, crowded.get(document.name))
+
     return {
         "changes": [_change_data(change, acceptance.documents.get(change.server), gate) for change in changes],
         "problems": problems_data(acceptance),
@@ -61,12 +66,29 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
         requests = Requests(stop=pending["stop"], restart=pending["restart"])
         before = Before(read_documents(connection), _still_alive(read_history(connection), host), requests)
         connection.close()
-    folder, until = Folder(Path(settings.manifests), check_spec, shown(settings.manifests)), time.monotonic() + SETTLE
-    while (look := folder.look(time.monotonic())).wake_at is not None and time.monotonic() < until:
+    root, until = Path(settings.manifests), time.monotonic() + SETTLE
+    manifests = Manifests(root, Folder(root, check_spec, shown(settings.manifests)), lambda: before.documents)
+    if settings.source.git is not None:
+        manifests.source = _in_force(settings)
+    while (look := manifests.look(time.monotonic())).wake_at is not None and time.monotonic() < until:
         time.sleep(0.05)
-    return preview_texts(
-        before, look, texts, lambda spec: launcher.look(spec, Now(time.monotonic(), time.time(), host.boot))
-    )
+    return preview_texts(before, look, texts, launcher, Now(time.monotonic(), time.time(), host.boot))
+
+
+@dataclass(slots=True)
+class _InForce:
+    """A Git source that nobody follows."""
+
+    look: Look
+
+
+def _in_force(settings: Settings) -> _InForce:
+    from reconciler.remote import GitError, look_in_force  # noqa: PLC0415 - most installations have no such source
+
+    try:
+        return _InForce(look_in_force(settings, check_spec))
+    except GitError as error:
+        return _InForce(Look(failed=f"source git: {error}; what was accepted of it stays in force"))
 
 
 def with_texts(seen: Seen, texts: Texts) -> Seen:
@@ -87,10 +109,10 @@ def problems_data(acceptance: Acceptance) -> list[dict[str, Any]]:
     return [{**asdict(problem), "text": str(problem)} for problem in (*found, *acceptance.general)]
 
 
-def _change_data(change: Change, document: Document | None, gate: Gate) -> dict[str, Any]:
+def _change_data(change: Change, document: Document | None, gate: Callable[[Document], GateFacts]) -> dict[str, Any]:
     """With what would keep the server from starting, in `blocked`."""
     starts = document is not None and change.action in ("start", "restart")
-    blocked = gate(document.spec).message if starts and document else ""
+    blocked = gate(document).message if starts and document else ""
     return {**asdict(change), "blocked": blocked}
 
 

@@ -80,9 +80,13 @@ def _matters(root: Path) -> Callable[[Change, str], bool]:
 
 def start_ticking(seconds: float, tick: Callable[[], None]) -> AsyncIOScheduler:
     """Call `tick` now and every so many seconds. The running loop must be the caller's."""
+
+    async def in_the_loop() -> None:
+        tick()  # a plain function would be called in a thread, beside the loop
+
     scheduler = AsyncIOScheduler(timezone=UTC)
     scheduler.add_job(
-        tick,
+        in_the_loop,
         "interval",
         seconds=seconds,
         next_run_time=datetime.now(UTC),

@@ -192,7 +192,7 @@ def _generations(accepted: Mapping[str, Document], effective: Mapping[str, Docum
             yield replace(document, generation=1)
         elif not document.says_the_same(before):
             yield replace(document, generation=before.generation + 1)
-        elif (document.file, document.line) != (before.file, before.line):
+        elif document.place != before.place:
             yield replace(document, generation=before.generation)
 
 

@@ -1,9 +1,11 @@
 """The checks before a start, judged on what was seen of the files. A shut gate costs no attempt."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reconciler.core.clean import clean
 from reconciler.core.model import GateFacts
 
 QUIET = 2.0
@@ -41,19 +43,19 @@ def judge(binary: FileFacts, model: Sequence[FileFacts], trouble: tuple[str, str
     """Whether a start can be tried. `trouble` is a reason and message from elsewhere (secrets, settings)."""
     identity = " ".join(facts.identity for facts in (binary, *model))
     if trouble[0]:
-        return GateFacts(*trouble, identity=identity)
+        return GateFacts(trouble[0], clean(trouble[1]), identity=identity)
     reason, message = _judge_binary(binary)
     if reason:
-        return GateFacts(reason, message, identity=identity)
+        return GateFacts(reason, clean(message), identity=identity)
     for facts in model:
         reason, message = _judge_model(facts, len(model) > 1)
         if reason:
-            return GateFacts(reason, message, identity=identity)
+            return GateFacts(reason, clean(message), identity=identity)
     settled_at = max((facts.changed_at + QUIET for facts in model), default=now)
     if settled_at > now:
         growing = max(model, key=lambda facts: facts.changed_at)
         message = f"{growing.path} is still being written; it is used once it has not changed for {QUIET:g} s"
-        return GateFacts("ModelGrowing", message, retry_at=settled_at, identity=identity)
+        return GateFacts("ModelGrowing", clean(message), retry_at=settled_at, identity=identity)
     return GateFacts(identity=identity)
 
 
@@ -61,7 +63,8 @@ def _judge_binary(binary: FileFacts) -> tuple[str, str]:
     if not binary.exists:
         return "BinaryMissing", f"no program at {binary.path}; install it, or name another with LLAMA_SERVER"
     if not binary.executable:
-        return "BinaryNotExecutable", f"{binary.path} may not be executed; allow it with: chmod +x {binary.path}"
+        allow = f"chmod +x {shlex.quote(binary.path)}"
+        return "BinaryNotExecutable", f"{binary.path} may not be executed; allow it with: {allow}"
     return "", ""
 
 
@@ -71,7 +74,7 @@ def _judge_model(model: FileFacts, is_part: bool) -> tuple[str, str]:
             return "ModelPartMissing", f"the part {model.path} is missing; copy it there and it is picked up"
         return "ModelMissing", f"no file at {model.path}; copy the model there, or correct spec.model"
     if not model.readable:
-        return "ModelUnreadable", f"{model.path} may not be read; allow it with: chmod +r {model.path}"
+        return "ModelUnreadable", f"{model.path} may not be read; allow it with: chmod +r {shlex.quote(model.path)}"
     if not model.is_gguf:
         return "ModelNotGguf", f"{model.path} is not a GGUF file; copy the right file there, or correct spec.model"
     return "", ""

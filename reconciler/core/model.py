@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from reconciler.core.source import LOCAL
 from reconciler.core.spec import ServerSpec
 
 
@@ -76,9 +77,16 @@ class Document:
     """Where it begins in its file, from 1."""
     port_line: tuple[int, int] = (0, 0)
     """Line and column of `spec.port`, from 1 (0 when not written)."""
+    origin: str = LOCAL
+    """Where it comes from: `local` or `git`. The policy may differ."""
+
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """Where it stands: file, line, origin."""
+        return self.file, self.line, self.origin
 
     def says_the_same(self, other: "Document") -> bool:
-        """Whether both declare the same; the file's name and the place in it do not count."""
+        """Whether both declare the same; where they stand does not count."""
         return (self.kind, self.spec, self.labels, self.annotations, _exactly(self.spec)) == (
             other.kind,
             other.spec,

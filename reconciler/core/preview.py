@@ -46,6 +46,34 @@ def preview(
     return tuple(_change(name, accepted, acceptance, history, requests, fingerprint) for name in names), acceptance
 
 
+def compare(
+    before: Mapping[str, Document], after: Mapping[str, Document], fingerprint: Callable[[ServerSpec], str]
+) -> tuple[Change, ...]:
+    """The same without a machine: what would happen where all that `before` declares runs as it says."""
+    return tuple(
+        _declared_change(name, before.get(name), after.get(name), fingerprint) for name in sorted({*before, *after})
+    )
+
+
+def _declared_change(
+    name: str, before: Document | None, after: Document | None, fingerprint: Callable[[ServerSpec], str]
+) -> Change:
+    if after is None:
+        return Change(name, "stop", "its document is gone")
+    fields = _document_changes(before, after)
+    runs = before is not None and not before.spec.suspend
+    if after.spec.suspend:
+        return Change(
+            name, "stop" if runs else "update" if fields else "unchanged", "suspended by its manifest", fields
+        )
+    if before is None or not runs:
+        return Change(name, "start", "new" if before is None else "no longer suspended", fields)
+    if fingerprint(before.spec) != fingerprint(after.spec):
+        changed = [field.path.removeprefix("spec.") for field in fields if field.path.startswith("spec.")]
+        return Change(name, "restart", f"{', '.join(changed) or 'the command line'} changed", fields)
+    return Change(name, "update", "nothing restarts", fields) if fields else Change(name, "unchanged", "")
+
+
 def _change(
     name: str,
     accepted: Mapping[str, Document],

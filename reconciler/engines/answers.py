@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from reconciler.core.clean import clean
 from reconciler.core.model import Effective, HealthState
 from reconciler.core.spec import ServerSpec
 
+MOST_NAME = 500
+"""Characters that are kept of a model's name."""
 _OFFLOADED = re.compile(r"offloaded (\d+/\d+) layers to GPU")
 
 
@@ -66,7 +69,7 @@ def read_props(body: bytes, *, model_path: str | None) -> tuple[Effective | None
     answer = _object(body)
     served = answer.get("model_path")
     if model_path is not None and isinstance(served, str) and served != model_path:
-        return None, f"the server on the port serves {served[:200]}, not {model_path}"
+        return None, clean(f"the server on the port serves {served[:200]}, not {model_path}")
     defaults = answer.get("default_generation_settings")
     per_slot = _count(defaults.get("n_ctx")) if isinstance(defaults, dict) else None
     slots = _count(answer.get("total_slots"))
@@ -86,11 +89,9 @@ def read_models(body: bytes) -> tuple[Mapping[str, Any], ...]:
 def _model(item: Mapping[str, Any]) -> Mapping[str, Any]:
     meta = item.get("meta")
     told = meta if isinstance(meta, dict) else {}
-    counts = {
-        name: _count(told.get(source))
-        for name, source in (("size", "size"), ("parameters", "n_params"), ("trainedContext", "n_ctx_train"))
-    }
-    return {"id": str(item.get("id", ""))} | {name: count for name, count in counts.items() if count is not None}
+    sources = {"size": "size", "parameters": "n_params", "trainedContext": "n_ctx_train"}
+    counts = {name: count for name, source in sources.items() if (count := _count(told.get(source))) is not None}
+    return {"id": clean(str(item.get("id", ""))[:MOST_NAME]), **counts}
 
 
 def read_slots(body: bytes) -> int | None:
@@ -123,7 +124,7 @@ def _json(body: bytes) -> Any:
 def _error(answer: Mapping[str, Any]) -> str:
     error = answer.get("error")
     message = error.get("message") if isinstance(error, dict) else answer.get("status")
-    return message[:200] if isinstance(message, str) else ""
+    return clean(message[:200]) if isinstance(message, str) else ""
 
 
 def _count(value: object) -> int | None:

@@ -1,9 +1,10 @@
 """What an engine owes the house: everything that is peculiar to a kind of server, without I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from reconciler.core.model import Effective, Exit, HealthState
+from reconciler.core.policy import Reach
 from reconciler.core.spec import ServerSpec
 
 
@@ -14,6 +15,9 @@ class Engine(Protocol):
 
     def check(self, spec: ServerSpec) -> list[tuple[tuple[str | int, ...], str]]:
         """What cannot be accepted of a spec, with its place and what to write instead."""
+
+    def reach(self, spec: ServerSpec) -> Iterator[Reach]:
+        """What a spec's flags and variables would use of this machine, for the policy to judge."""
 
     def fingerprint(self, spec: ServerSpec) -> str:
         """The fingerprint of a spec: a change of it restarts the server."""

@@ -19,6 +19,7 @@ from reconciler.engines.answers import (
 from reconciler.engines.diagnosis import diagnose, remedy
 from reconciler.engines.environment import INHERITED, check_environment, inherits
 from reconciler.engines.flags import Refusal, as_written, check_flags, flag_arguments, inside
+from reconciler.engines.reach import reach
 
 __all__ = [
     "INHERITED",
@@ -31,6 +32,7 @@ __all__ = [
     "inherits",
     "models_path",
     "props_path",
+    "reach",
     "read_health",
     "read_models",
     "read_props",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from reconciler.core.clean import escaped
 from reconciler.core.model import Document, Problem
 from reconciler.manifests.parse import LARGEST, TOO_LARGE, Check, Parsed, parse
 from reconciler.manifests.scan import Scan
@@ -70,8 +71,7 @@ def find(root: Path) -> list[Path]:
 
 def shown(root: str, relative: str) -> str:
     """A file's name as people type it from the working folder, on one line whatever it holds."""
-    name = f"{root}/{relative}"
-    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+    return escaped(f"{root}/{relative}")
 
 
 class Folder:

@@ -10,6 +10,8 @@ from ruamel.yaml.composer import Composer
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from reconciler.core.clean import escaped
+
 DEEPEST = 32
 """Most levels of nesting in a document."""
 MOST = 10_000
@@ -226,6 +228,4 @@ def locate(root: Node, path: Sequence[str | int], *, at_key: bool = False) -> tu
 def short(text: str, quote: str = "'") -> str:
     """A text for a message: on one line, printable, at most 40 characters."""
     cut = text if len(text) <= 40 else text[:39] + "…"
-    if not cut.isprintable():
-        cut = cut.encode("unicode_escape").decode("ascii")
-    return f"{quote}{cut}{quote}"
+    return f"{quote}{escaped(cut)}{quote}"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.core.clean import escaped
+
 
 @dataclass(slots=True)
 class Scan:
@@ -70,6 +72,7 @@ def _leads_to_folder(link: "os.DirEntry[str]") -> bool:
 
 
 def _failure(path: str, error: OSError) -> str:
+    path = escaped(path)
     if isinstance(error, FileNotFoundError):
         return f"{path}: the folder is missing: make it, or name another one; until then what runs goes on"
     if isinstance(error, NotADirectoryError):

@@ -1,8 +1,8 @@
 """Processes on this machine: started in sessions of their own, known by their marks, watched by the host."""
 
 import os
+import re
 import signal
-import subprocess
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
@@ -12,6 +12,11 @@ from reconciler.core.history import Instance
 from reconciler.core.model import Exit, Identity, Listener, Process
 from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, STEP, UID, Host, Marked, Progress, Watch
 from reconciler.runtimes.logs import Logs
+from reconciler.runtimes.spawning import Bounds, Child, spawn
+
+_NAME = re.compile(r"[a-z0-9][-a-z0-9]{0,62}", re.ASCII)
+_UID = re.compile(r"[A-Za-z0-9][-\w]{0,63}", re.ASCII)
+"""What our own marks look like: they become paths of logs, and lines for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +33,22 @@ class _Tracked:
 
     process: Process
     watch: Watch | None = None
-    popen: "subprocess.Popen[bytes] | None" = None
+    popen: Child | None = None
     ending: bool = False
 
 
 class LocalRuntime:
     """Start, terminate, kill, observe: each idempotent, each by identity."""
 
-    def __init__(self, host: Host, installation: str, logs: Logs, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self, host: Host, installation: str, logs: Logs, on_end: Callable[[], None], bounds: Bounds | None = None
+    ) -> None:
         """`on_end` is called when a process may have ended; it may be called for nothing."""
         self._host = host
         self._installation = installation
         self._logs = logs
         self._on_end = on_end
+        self._bounds = bounds or Bounds()
         self._tracked: dict[Identity, _Tracked] = {}
         self.boot = host.boot
 
@@ -67,7 +75,7 @@ class LocalRuntime:
             self._track(marked)
 
     def _track(self, marked: Marked) -> None:
-        if marked.identity in self._tracked:
+        if marked.identity in self._tracked or not _is_ours(marked):
             return
         process = Process(
             uid=marked.uid,
@@ -134,15 +142,7 @@ class LocalRuntime:
         }
         log = self._logs.open(instance.server, instance.uid)
         try:
-            popen = subprocess.Popen(
-                launch.argv,
-                env={**launch.environment, **marks},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                start_new_session=True,
-            )
+            popen = spawn(launch.argv, {**launch.environment, **marks}, log, self._bounds)
         finally:
             os.close(log)
         identity = self._host.identify(popen.pid) or Identity(self.boot, popen.pid, 0)
@@ -223,6 +223,11 @@ class LocalRuntime:
                 # Popen would warn of a child that was not waited for: it is meant to outlive us.
                 tracked.popen.returncode = 0
         self._tracked.clear()
+
+
+def _is_ours(marked: Marked) -> bool:
+    """Whether we could have written its marks. Whoever may read a server's environment may copy its mark."""
+    return bool(_NAME.fullmatch(marked.server) and _UID.fullmatch(marked.uid))
 
 
 def _has_group(pid: int) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from reconciler.core.durations import format_duration
+
 MAX_RESTARTS = 3
 """`spec.restart.maxRestarts` where nobody wrote it."""
 AT_REST = frozenset({"Failed", "Stopped", "Invalid"})
@@ -46,7 +48,7 @@ def server_item(name: str, rows: Rows, now: float) -> Item:
             json.loads(document["labels"]),
             json.loads(document["annotations"]),
         )
-        metadata["source"] = {"file": document["file"], "line": document["line"]}
+        metadata["source"] = {key: document[key] for key in ("file", "line", "origin")}
         spec = json.loads(document["spec"])
     generation = document["generation"] if document is not None else rows.record.get("generation", 0)
     return {"metadata": metadata, "spec": spec, "status": _status(rows, spec, generation, now)}
@@ -152,3 +154,47 @@ def restart_item(row: Item) -> Item:
         "port": row["port"],
         "pid": row["identity"]["pid"] if row["identity"] else None,
     }
+
+
+def source_item(row: Item) -> Item:
+    """A source as `get sources -o json` shows it, from what is remembered of it."""
+    return {
+        "metadata": {"name": row["name"]},
+        "spec": {
+            **{key: row[key] for key in ("url", "ref", "path")},
+            "interval": format_duration(row["interval"]),
+        },
+        "status": {
+            "revision": _revision(row["applied"]),
+            "appliedAt": timestamp(row["applied_at"]),
+            "pending": _revision(row["pending"]),
+            "problems": list(row["problems"]),
+            "lastCheckedAt": timestamp(row["checked_at"]),
+            "lastError": row["error"],
+            "errorSince": timestamp(row["error_since"]),
+            "suspended": row["suspended"],
+            "conditions": _source_conditions(row),
+        },
+    }
+
+
+def _revision(row: Item | None) -> Item | None:
+    if row is None:
+        return None
+    return {"commit": row["commit"], "subject": row["subject"], "committedAt": timestamp(row["committed_at"])}
+
+
+def _source_conditions(row: Item) -> list[Item]:
+    """Ready: what the remote has is in force, as of the last look. Degraded: its newest revision is refused."""
+    refused = "; ".join(row["problems"])
+    reason = "RevisionRejected" if refused else row["reason"]
+    suspended = "Suspended" if row["suspended"] else ""
+    ready = row["applied"] is not None and not (reason or suspended)
+    told = [
+        ("Ready", ready, reason or suspended or ("UpToDate" if ready else "NotSyncedYet"), refused or row["error"]),
+        ("Degraded", bool(reason), reason or "AsAsked", refused or row["error"]),
+    ]
+    return [
+        {"type": kind, "status": "True" if status else "False", "reason": why, "message": message}
+        for kind, status, why, message in told
+    ]

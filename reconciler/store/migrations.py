@@ -77,3 +77,10 @@ def first_tables(db: Database) -> None:
     )
     db.table("requests").create_index(["done_at"])
     db.table("ports").create({"server": str, "port": int}, pk="server", strict=True)
+
+
+@migrations()
+def git_source(db: Database) -> None:
+    """Where documents come from, and what is remembered of sources (`row`, as JSON)."""
+    db.execute("alter table documents add column origin text not null default 'local'")
+    db.table("sources").create({"name": str, "row": str}, pk="name", strict=True)

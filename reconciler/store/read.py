@@ -8,11 +8,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from reconciler.store.items import Item, Rows, distrust, restart_item, server_item, timestamp
+from reconciler.store.items import Item, Rows, distrust, restart_item, server_item, source_item, timestamp
 from reconciler.store.liveness import is_alive
 
 DATABASE = "state.db"
-MIGRATIONS = frozenset({"first_tables"})
+MIGRATIONS = frozenset({"first_tables", "git_source"})
 """Names of the migrations that this version can read (see store.migrations)."""
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for a lock; in WAL mode readers seldom meet one."""
@@ -136,6 +136,14 @@ def servers(
             distrust(item, open_ones.get(name), alive)
         items.append(item)
     return items
+
+
+# ---------------------------------------------------------------- sources
+
+
+def sources(db: sqlite3.Connection) -> list[Item]:
+    """The sources as `get sources -o json` shows them."""
+    return [source_item(json.loads(row["row"])) for row in db.execute("select row from sources order by name")]
 
 
 # ---------------------------------------------------------------- events and restarts

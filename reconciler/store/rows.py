@@ -8,16 +8,21 @@ from pydantic import TypeAdapter
 
 from reconciler.core.history import History, Instance, ServerRecord
 from reconciler.core.model import Document
+from reconciler.core.source import SourceRecord
 from reconciler.core.spec import ServerSpec
 
 DATABASE = "state.db"
+REQUEST_KINDS = ("stop", "restart", "prune", "suspendSource")
+"""What can be asked for and is kept until it is done or taken back; the last one's object is a source."""
 INSTANCE = TypeAdapter(Instance)
 RECORD = TypeAdapter(ServerRecord)
+SOURCE = TypeAdapter(SourceRecord)
 
 
 def read_documents(connection: sqlite3.Connection) -> dict[str, Document]:
     """The accepted documents."""
-    rows = connection.execute("select kind, name, file, line, labels, annotations, spec, generation from documents")
+    columns = "kind, name, file, line, labels, annotations, spec, generation, origin"
+    rows = connection.execute(f"select {columns} from documents")  # noqa: S608 - names of ours
     return {
         name: Document(
             kind=kind,
@@ -28,8 +33,9 @@ def read_documents(connection: sqlite3.Connection) -> dict[str, Document]:
             annotations=json.loads(annotations),
             spec=ServerSpec.model_validate_json(spec),
             generation=generation,
+            origin=origin,
         )
-        for kind, name, file, line, labels, annotations, spec, generation in rows
+        for kind, name, file, line, labels, annotations, spec, generation, origin in rows
     }
 
 
@@ -45,9 +51,14 @@ def read_history(connection: sqlite3.Connection) -> History:
     )
 
 
+def read_sources(connection: sqlite3.Connection) -> dict[str, SourceRecord]:
+    """What is remembered of the sources."""
+    return {name: SOURCE.validate_json(row) for name, row in connection.execute("select name, row from sources")}
+
+
 def read_requests(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
     """Open requests: ids by kind and server."""
-    found: dict[str, dict[str, int]] = {"stop": {}, "restart": {}, "prune": {}}
+    found: dict[str, dict[str, int]] = {kind: {} for kind in REQUEST_KINDS}
     for number, kind, server in connection.execute(
         "select id, kind, server from requests where done_at is null order by id"
     ):

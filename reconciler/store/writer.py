@@ -9,12 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.actions import Event, FinishRequest, Forget, SaveInstance, SaveServer
+from reconciler.core.clean import clean
 from reconciler.core.history import History, Instance, Requests, ServerRecord
 from reconciler.core.model import Document, Now
+from reconciler.core.source import SourceRecord
 from reconciler.core.spec import dump_spec
 from reconciler.store.database import Database
 from reconciler.store.migrations import migrations
-from reconciler.store.rows import DATABASE, INSTANCE, RECORD, read_documents, read_history, read_requests
+from reconciler.store.rows import (
+    DATABASE,
+    INSTANCE,
+    RECORD,
+    SOURCE,
+    read_documents,
+    read_history,
+    read_requests,
+    read_sources,
+)
 
 INSTALLATION = "installation"
 """File in the state folder that holds the installation's id."""
@@ -52,6 +63,7 @@ class Store:
             dict(history.ports),
         )
         self._requests = read_requests(connection)
+        self.sources = read_sources(connection)
 
     def close(self) -> None:
         """Close the database; its owner then releases the lock."""
@@ -70,6 +82,10 @@ class Store:
     def confirmed_prunes(self) -> frozenset[str]:
         """Names whose removal a person confirmed."""
         return frozenset(self._requests["prune"])
+
+    def suspended_sources(self) -> frozenset[str]:
+        """Sources that a person suspended."""
+        return frozenset(self._requests["suspendSource"])
 
     # -- writing, always within a transaction
 
@@ -116,6 +132,7 @@ class Store:
                 "spec": json.dumps(dump_spec(document.spec)),
                 "generation": document.generation,
                 "accepted_at": now.wall,
+                "origin": document.origin,
             },
             key="kind, name",
         )
@@ -130,6 +147,21 @@ class Store:
     def _mirror_removed(self, name: str) -> None:
         self.documents.pop(name, None)
         self._requests["prune"].pop(name, None)
+
+    def save_source(self, source: SourceRecord) -> None:
+        """Write what is remembered of a source."""
+        self._upsert("sources", {"name": source.name, "row": SOURCE.dump_json(source).decode()}, key="name")
+        self._deferred.append(lambda: self.sources.update({source.name: source}))
+
+    def forget_source(self, name: str) -> None:
+        """Drop a source that the settings no longer name, and what was asked of it."""
+        self._db.table("sources").delete_where("name = ?", [name])
+        self._db.table("requests").delete_where("kind = 'suspendSource' and server = ?", [name])
+        self._deferred.append(lambda: self._mirror_forgotten_source(name))
+
+    def _mirror_forgotten_source(self, name: str) -> None:
+        self.sources.pop(name, None)
+        self._requests["suspendSource"].pop(name, None)
 
     def save_instance(self, instance: Instance, launch: Mapping[str, Any] | None = None) -> None:
         """Write an instance's row; `launch` (argv and references, never secrets) comes with the first writing."""
@@ -221,17 +253,18 @@ class Store:
                 del pending[server]
 
     def add_event(self, event: Event, now: Now) -> None:
-        """Write an event, or count it when it is the same again."""
+        """Write an event, or count it when it is the same again. Its message becomes one harmless line."""
+        message = clean(event.message)
         same = self._db.execute(
             "update events set count = count + 1, last_at = ? where id = (select id from events where server = ?"
             " and reason = ? and message = ? and last_at > ? order by id desc limit 1)",
-            [now.wall, event.server, event.reason, event.message, now.wall - SAME_EVENT_WITHIN],
+            [now.wall, event.server, event.reason, message, now.wall - SAME_EVENT_WITHIN],
         )
         if same.rowcount == 0:
             self._db.execute(
                 "insert into events (server, reason, message, warning, count, first_at, last_at)"
                 " values (?, ?, ?, ?, 1, ?, ?)",
-                [event.server, event.reason, event.message, int(event.warning), now.wall, now.wall],
+                [event.server, event.reason, message, int(event.warning), now.wall, now.wall],
             )
 
     def _upsert(self, table: str, row: Mapping[str, Any], *, key: str) -> None:

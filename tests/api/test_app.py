@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.api.app import MOST_BODY, UnknownServersError, create_app
+from reconciler.api.app import MOST_BODY, BadRevisionError, NoSourceError, UnknownServersError, create_app
 
 pytestmark = pytest.mark.anyio
 
@@ -31,9 +31,22 @@ class Fake:
         self.asked.append((kind, servers))
         return [1] * len(servers)
 
-    async def preview(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        self.asked.append(("preview", texts))
+    async def preview(self, texts: Sequence[Mapping[str, str]], against: str | None = None) -> dict[str, Any]:
+        if against == "nothing":
+            raise BadRevisionError("no revision 'nothing' at the remote; name a branch, a tag or a commit")
+        self.asked.append(("preview", texts if against is None else (texts, against)))
         return {"changes": [], "problems": []}
+
+    async def sync(self) -> dict[str, Any]:
+        if self.fails:
+            raise self.fails
+        return {"metadata": {"name": "git"}}
+
+    async def suspend_source(self, name: str, suspended: bool) -> dict[str, Any]:
+        if name != "git":
+            raise NoSourceError(name, ["git"])
+        self.asked.append(("suspend", suspended))
+        return {"metadata": {"name": name}, "status": {"suspended": suspended}}
 
 
 @pytest.fixture
@@ -147,11 +160,64 @@ async def test_a_preview_of_what_is_no_document(client: httpx.AsyncClient, docum
     assert (answer.status_code, answer.json()) == (400, {"error": "expected documents: a list of {file, text}"})
 
 
+async def test_a_preview_against_a_revision(client: httpx.AsyncClient, controller: Fake) -> None:
+    answer = await client.post("/preview", json={"documents": [], "against": "v1"})
+    assert (answer.status_code, answer.json()) == (200, {"changes": [], "problems": []})
+    assert controller.asked == [("preview", ([], "v1"))]
+
+
+@pytest.mark.parametrize(
+    ("against", "error"),
+    [
+        ("nothing", "no revision 'nothing' at the remote; name a branch, a tag or a commit"),
+        ("", "expected against: a branch, tag or commit"),
+        (1, "expected against: a branch, tag or commit"),
+        (["v1"], "expected against: a branch, tag or commit"),
+    ],
+)
+async def test_a_preview_against_what_is_no_revision(
+    client: httpx.AsyncClient, controller: Fake, against: object, error: str
+) -> None:
+    answer = await client.post("/preview", json={"against": against})
+    assert (answer.status_code, answer.json()) == (400, {"error": error})
+    assert controller.asked == []
+
+
+async def test_sync_answers_the_source(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/sync", json={})
+    assert (answer.status_code, answer.json()) == (200, {"source": {"metadata": {"name": "git"}}})
+
+
+@pytest.mark.parametrize(("verb", "suspended"), [("suspend", True), ("resume", False)])
+async def test_a_source_is_suspended_and_resumed(
+    client: httpx.AsyncClient, controller: Fake, verb: str, suspended: bool
+) -> None:
+    answer = await client.post(f"/sources/git/{verb}", json={})
+    assert answer.status_code == 200
+    assert answer.json() == {"source": {"metadata": {"name": "git"}, "status": {"suspended": suspended}}}
+    assert controller.asked == [("suspend", suspended)]
+
+
+async def test_a_source_that_is_not_there(client: httpx.AsyncClient, controller: Fake) -> None:
+    controller.fails = NoSourceError("git")
+    remedy = "set `url` under [source.git] in reconciler.toml, and start the controller anew"
+    answer = await client.post("/sync")
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"error": f"no such source: git: none is configured; {remedy}"},
+    )
+    answer = await client.post("/sources/gut/suspend")
+    assert (answer.status_code, answer.json()) == (404, {"error": "no such source: gut: there is: git"})
+    assert controller.asked == []
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "error"),
     [
         ("GET", "/nothing", 404, "GET /nothing: Not Found"),
         ("GET", "/requests", 405, "GET /requests: Method Not Allowed"),
+        ("GET", "/sync", 405, "GET /sync: Method Not Allowed"),
+        ("POST", "/sources/git/explode", 404, "POST /sources/git/explode: Not Found"),
         ("DELETE", "/reconcile", 405, "DELETE /reconcile: Method Not Allowed"),
     ],
 )

@@ -10,12 +10,16 @@ from typing import Any, Self
 from reconciler.core.actions import Event
 from reconciler.core.history import Condition, Instance, ServerRecord, Stamp, Status, StopReason, Trigger
 from reconciler.core.model import Document, Effective, Exit, Identity, Now, Phase
+from reconciler.core.source import Revision, SourceRecord
 from reconciler.core.spec import ServerSpec
 from reconciler.store.writer import Store
 
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 START = 1_700_000_000.25
 """Unix time at which everything began: 2023-11-14T22:13:20.250Z."""
+COMMIT, NEXT = "1a2b3c4d" * 5, "99887766" * 5
+IN_FORCE = {"applied": Revision(COMMIT, "more context", START), "applied_at": START, "checked_at": START}
+"""A source that has what the remote has."""
 
 
 def identity_of(pid: int) -> Identity:
@@ -59,14 +63,29 @@ class Filling:
     ) -> None:
         self.store.close()
 
-    def document(self, name: str, *, file: str = "", generation: int = 1, **spec: Any) -> None:
+    def document(self, name: str, *, file: str = "", generation: int = 1, origin: str = "local", **spec: Any) -> None:
         """Accept a document."""
         written = ServerSpec.model_validate({"model": "tiny.gguf", **spec})
         document = Document(
-            "LlamaServer", name, file or f"manifests/{name}.yaml", written, {"tier": "demo"}, {}, generation, 1
+            "LlamaServer",
+            name,
+            file or f"manifests/{name}.yaml",
+            written,
+            {"tier": "demo"},
+            {},
+            generation,
+            1,
+            origin=origin,
         )
         with self.store.transaction():
             self.store.save_document(document, Now(0, START, BOOT))
+
+    def source(self, **more: Any) -> SourceRecord:
+        """Remember a source whose revision is in force."""
+        record = SourceRecord("git", url="https://git.example/fleet.git", ref="branch main", **{**IN_FORCE, **more})
+        with self.store.transaction():
+            self.store.save_source(record)
+        return record
 
     def assign(self, name: str, port: int) -> None:
         """Give it a port for as long as it is declared."""

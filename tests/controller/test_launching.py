@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reconciler.controller.launching import Launcher, LaunchError
-from reconciler.core.model import GateFacts, Now
+from reconciler.core.model import Document, GateFacts, Now
 from reconciler.core.spec import ServerSpec
 from reconciler.settings import Settings
 
@@ -26,6 +26,10 @@ def spec(**fields: Any) -> ServerSpec:
     return ServerSpec.model_validate({"model": "a.gguf", **fields})
 
 
+def declared(one: ServerSpec) -> Document:
+    return Document("LlamaServer", "chat", "chat.yaml", one)
+
+
 @pytest.fixture
 def launcher(models: Path) -> Launcher:
     settings = Settings(models=str(models), llama_server=sys.executable, binaries=("/bin/sh", "~/bin/llama-server"))
@@ -41,9 +45,9 @@ def launcher(models: Path) -> Launcher:
 
 def refusal(launcher: Launcher, one: ServerSpec) -> tuple[str, str]:
     """Reason and message; gate and launch agree on both."""
-    gate = launcher.look(one, NOW)
+    gate = launcher.look(declared(one), NOW)
     with pytest.raises(LaunchError) as raised:
-        launcher.launch(one, 8001)
+        launcher.launch(declared(one), 8001)
     assert (raised.value.reason, str(raised.value)) == (gate.reason, gate.message)
     return gate.reason, gate.message
 
@@ -52,7 +56,7 @@ def refusal(launcher: Launcher, one: ServerSpec) -> tuple[str, str]:
 
 
 def test_a_launch_names_everything_by_its_absolute_path(launcher: Launcher, models: Path) -> None:
-    launch = launcher.launch(spec(ctx=128), 8001)
+    launch = launcher.launch(declared(spec(ctx=128)), 8001)
     expected = (
         sys.executable,
         "--model",
@@ -65,7 +69,7 @@ def test_a_launch_names_everything_by_its_absolute_path(launcher: Launcher, mode
         "128",
     )
     assert launch.argv == expected
-    assert launcher.look(spec(), NOW).reason == ""
+    assert launcher.look(declared(spec()), NOW).reason == ""
 
 
 @pytest.mark.parametrize(
@@ -83,17 +87,17 @@ def test_model_paths(
     monkeypatch.setenv("HOME", str(models.parent))
     expected = resolved.format(models=models, home=models.parent)
     assert launcher.model_path(spec(model=written)) == expected
-    assert expected in launcher.launch(spec(model=written), 1).argv
+    assert expected in launcher.launch(declared(spec(model=written)), 1).argv
 
 
 def test_a_model_of_hugging_face_has_no_path(launcher: Launcher) -> None:
     one = spec(model={"hf": "ggml-org/gemma"})
     assert launcher.model_path(one) is None
-    assert launcher.look(one, NOW).reason == ""
+    assert launcher.look(declared(one), NOW).reason == ""
 
 
 def test_the_home_of_nobody_is_a_missing_file_and_no_crash(launcher: Launcher) -> None:
-    gate = launcher.look(spec(model="~no-such-user/a.gguf"), NOW)
+    gate = launcher.look(declared(spec(model="~no-such-user/a.gguf")), NOW)
     assert gate.reason == "ModelMissing"
     assert "~no-such-user/a.gguf" in gate.message
     assert refusal(launcher, spec(binary="~no-such-user/llama-server"))[0] == "BinaryNotAllowed"
@@ -101,12 +105,12 @@ def test_the_home_of_nobody_is_a_missing_file_and_no_crash(launcher: Launcher) -
 
 @pytest.mark.parametrize("field", ["model", "apiKeyFile"])
 def test_a_name_too_long_for_any_file_is_a_missing_file_and_no_crash(launcher: Launcher, field: str) -> None:
-    assert launcher.look(spec(**{field: "x" * 300}), NOW).reason in ("ModelMissing", "SecretMissing")
+    assert launcher.look(declared(spec(**{field: "x" * 300})), NOW).reason in ("ModelMissing", "SecretMissing")
 
 
 def test_all_parts_of_a_split_model_are_looked_at(launcher: Launcher, models: Path) -> None:
     (models / "b-00001-of-00002.gguf").write_bytes(b"GGUF")
-    gate = launcher.look(spec(model="b-00001-of-00002.gguf"), NOW)
+    gate = launcher.look(declared(spec(model="b-00001-of-00002.gguf")), NOW)
     assert gate.reason == "ModelPartMissing"
     assert "b-00002-of-00002.gguf" in gate.message
 
@@ -116,10 +120,10 @@ def test_all_parts_of_a_split_model_are_looked_at(launcher: Launcher, models: Pa
 
 def test_only_allowed_programs_are_run(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    assert launcher.launch(spec(binary="/bin/sh"), 1).argv[0] == "/bin/sh"
-    assert launcher.launch(spec(binary="/bin/../bin/sh"), 1).argv[0] == "/bin/sh"
-    assert launcher.launch(spec(binary="~/bin/llama-server"), 1).argv[0] == "/home/me/bin/llama-server"
-    assert launcher.launch(spec(binary=sys.executable), 1).argv[0] == sys.executable
+    assert launcher.launch(declared(spec(binary="/bin/sh")), 1).argv[0] == "/bin/sh"
+    assert launcher.launch(declared(spec(binary="/bin/../bin/sh")), 1).argv[0] == "/bin/sh"
+    assert launcher.launch(declared(spec(binary="~/bin/llama-server")), 1).argv[0] == "/home/me/bin/llama-server"
+    assert launcher.launch(declared(spec(binary=sys.executable)), 1).argv[0] == sys.executable
     reason, message = refusal(launcher, spec(binary="/bin/cat"))
     assert reason == "BinaryNotAllowed"
     assert message == "/bin/cat is not allowed by the settings; add it to `binaries` in reconciler.toml"
@@ -127,9 +131,9 @@ def test_only_allowed_programs_are_run(launcher: Launcher, monkeypatch: pytest.M
 
 def test_a_program_that_is_missing_or_may_not_be_run(models: Path) -> None:
     missing = Launcher(Settings(models=str(models), llama_server="/no/llama-server"), {})
-    assert missing.look(spec(), NOW).reason == "BinaryMissing"
+    assert missing.look(declared(spec()), NOW).reason == "BinaryMissing"
     plain = Launcher(Settings(models=str(models), llama_server=str(models / "a.gguf")), {})
-    assert plain.look(spec(), NOW).reason == "BinaryNotExecutable"
+    assert plain.look(declared(spec()), NOW).reason == "BinaryNotExecutable"
 
 
 def test_no_program_at_all(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,14 +148,14 @@ def test_the_program_on_path_is_found(models: Path) -> None:
     program = models / "llama-server"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    assert Launcher(Settings(models=str(models)), {"PATH": str(models)}).launch(spec(), 1).argv[0] == str(program)
+    assert Launcher(Settings(models=str(models)), {"PATH": str(models)}).launch(declared(spec()), 1).argv[0] == str(program)
 
 
 # ---------------------------------------------------------------- environment and secrets
 
 
 def test_only_the_allowlist_of_the_controllers_environment_is_passed_on(launcher: Launcher, models: Path) -> None:
-    environment = launcher.launch(spec(env={"GGML_X": "1"}), 1).environment
+    environment = launcher.launch(declared(spec(env={"GGML_X": "1"})), 1).environment
     assert environment == {"PATH": "/bin", "HOME": str(models.parent), "GGML_X": "1"}
 
 
@@ -165,7 +169,7 @@ def test_references_are_resolved_for_the_process_alone(launcher: Launcher, model
             "D": "plain",
         }
     )
-    launch = launcher.launch(one, 1)
+    launch = launcher.launch(declared(one), 1)
     assert [launch.environment[name] for name in "ABCD"] == [SECRET, SECRET, SECRET, "plain"]
     public = launcher.public(one, launch)
     assert public == {
@@ -185,7 +189,7 @@ def test_references_are_resolved_for_the_process_alone(launcher: Launcher, model
 )
 def test_one_line_break_is_dropped_from_a_file(launcher: Launcher, models: Path, content: str, value: str) -> None:
     (models / "token").write_bytes(content.encode())
-    assert launcher.launch(spec(env={"A": {"fromFile": "token"}}), 1).environment["A"] == value
+    assert launcher.launch(declared(spec(env={"A": {"fromFile": "token"}})), 1).environment["A"] == value
 
 
 def test_missing_secrets_are_named(launcher: Launcher, models: Path) -> None:
@@ -207,7 +211,7 @@ def test_a_secret_that_is_no_text_is_not_shown(launcher: Launcher, models: Path)
     reason, message = refusal(launcher, spec(env={"A": {"fromFile": "token"}}))
     assert (reason, message) == ("SecretMissing", f"spec.env.A: {models}/token cannot be read: it is not text")
     with pytest.raises(LaunchError) as raised:
-        launcher.launch(spec(env={"A": {"fromFile": "token"}}), 1)
+        launcher.launch(declared(spec(env={"A": {"fromFile": "token"}})), 1)
     assert raised.value.__cause__ is None
     assert raised.value.__suppress_context__
 
@@ -221,7 +225,7 @@ def test_a_pipe_in_place_of_a_secret_is_not_waited_for(launcher: Launcher, model
 
 
 def test_a_missing_secret_comes_before_a_missing_model(launcher: Launcher) -> None:
-    gate = launcher.look(spec(model="none.gguf", env={"A": {"fromEnv": "NOT_SET"}}), NOW)
+    gate = launcher.look(declared(spec(model="none.gguf", env={"A": {"fromEnv": "NOT_SET"}})), NOW)
     assert isinstance(gate, GateFacts)
     assert gate.reason == "SecretMissing"
 
@@ -241,7 +245,7 @@ def test_the_first_line_of_the_key_file_is_the_key(
 ) -> None:
     (models / "keys").write_bytes(content.encode())
     assert launcher.api_key(spec(apiKeyFile="keys")) == key
-    assert f"{models}/keys" in launcher.launch(spec(apiKeyFile="keys"), 1).argv
+    assert f"{models}/keys" in launcher.launch(declared(spec(apiKeyFile="keys")), 1).argv
 
 
 def test_without_a_readable_key_file_there_is_no_key(launcher: Launcher, models: Path) -> None:

@@ -16,7 +16,7 @@ from reconciler.controller import prober as module
 from reconciler.controller.launching import Launcher
 from reconciler.controller.prober import Prober, Target
 from reconciler.core.history import Instance, Stamp
-from reconciler.core.model import Effective, Health, HealthState
+from reconciler.core.model import Document, Effective, Health, HealthState
 from reconciler.core.spec import ServerSpec
 from reconciler.runtimes.host import Progress, choose_host
 from reconciler.runtimes.local import Launch, LocalRuntime
@@ -383,7 +383,7 @@ class Real:
         self.started: list[int] = []
 
     def start(self, spec: ServerSpec, port: int) -> Target:
-        launch: Launch = self.launcher.launch(spec, port)
+        launch: Launch = self.launcher.launch(Document("LlamaServer", "chat", "chat.yaml", spec), port)
         instance = Instance("u1", "chat", "1:f", 1, port, Stamp("b", 0.0, 0.0))
         self.started.append(self.runtime.start(instance, launch).pid)
         model, key = self.launcher.model_path(spec), self.launcher.api_key(spec)

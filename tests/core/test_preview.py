@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.core.accept import CONFIRM, Seen
 from reconciler.core.model import Document, Problem
-from reconciler.core.preview import Change, FieldChange, preview
+from reconciler.core.preview import Change, FieldChange, compare, preview
 from tests.core.states import STATES, removed, running
 from tests.core.worlds import World, document_of, fingerprint_of
 
@@ -107,3 +107,45 @@ def test_what_is_wrong_or_held_is_told() -> None:
     del world.files["b"]
     held = change_of(world)
     assert (held.action, held.reason.endswith(CONFIRM)) == ("hold", True)
+
+
+# ---------------------------------------------------------------- without a machine
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "action", "reason", "changed"),
+    [
+        ({}, {}, "unchanged", "", []),
+        ({}, {"ctx": 512}, "restart", "ctx changed", ["spec.ctx"]),
+        ({"ctx": 512}, {"ctx": 512, "labels": {"x": "y"}}, "update", "nothing restarts", ["metadata.labels.x"]),
+        ({}, {"ctx": 9, "labels": {"x": "y"}}, "restart", "ctx changed", ["spec.ctx", "metadata.labels.x"]),
+        ({}, {"restart": {"maxRestarts": 9}}, "update", "nothing restarts", ["spec.restart.maxRestarts"]),
+        ({}, {"suspend": True}, "stop", "suspended by its manifest", ["spec.suspend"]),
+        ({"suspend": True}, {"suspend": True}, "unchanged", "suspended by its manifest", []),
+        (
+            {"suspend": True},
+            {"suspend": True, "ctx": 9},
+            "update",
+            "suspended by its manifest",
+            ["spec.ctx"],
+        ),
+        ({"suspend": True}, {}, "start", "no longer suspended", ["spec.suspend"]),
+        (None, {}, "start", "new", ["spec.model"]),
+        ({}, None, "stop", "its document is gone", []),
+    ],
+    ids=str,
+)
+def test_two_revisions_are_compared(
+    before: dict[str, Any] | None, after: dict[str, Any] | None, action: str, reason: str, changed: list[str]
+) -> None:
+    one, other = ({} if fields is None else {"a": document_of("a", **fields)} for fields in (before, after))
+    (change,) = compare(one, other, fingerprint_of)
+    assert (change.server, change.action, change.reason) == ("a", action, reason)
+    assert [field.path for field in change.fields] == changed
+
+
+def test_all_servers_of_two_revisions_are_compared_in_their_order() -> None:
+    one = {name: document_of(name) for name in ("c", "a")}
+    other = {name: document_of(name) for name in ("b", "c")}
+    found = [(change.server, change.action) for change in compare(one, other, fingerprint_of)]
+    assert found == [("a", "stop"), ("b", "start"), ("c", "unchanged")]

@@ -13,7 +13,7 @@ from reconciler.engines.diagnosis import CAUSES, remedy
 from reconciler.runtimes.host import MARKS
 from tests.docs.pages import ROOT, blocks
 
-ROOMS = ("core", "engines", "controller", "store")
+ROOMS = ("core", "engines", "controller", "store", "gitops")
 WORD = re.compile(r"(?:[A-Z][a-z]+){1,4}")
 """How reasons, triggers and diagnoses are written."""
 NOT_SHOWN = {

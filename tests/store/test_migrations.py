@@ -9,7 +9,7 @@ from reconciler.store import read, writer
 from reconciler.store.migrations import migrations
 from reconciler.store.writer import NewerDatabaseError, Store
 
-TABLES = {"meta", "documents", "servers", "instances", "events", "requests", "ports"}
+TABLES = {"meta", "documents", "servers", "instances", "events", "requests", "ports", "sources"}
 
 
 @pytest.fixture

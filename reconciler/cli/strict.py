@@ -1,0 +1,136 @@
+"""What `validate` holds against manifests that are to come from Git: the policy there, and another revision."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reconciler.cli.documents import Source, check_together
+from reconciler.cli.failure import BAD_INPUT, Failure
+from reconciler.core.model import Document, Problem
+from reconciler.core.preview import Change, compare
+from reconciler.core.source import GIT, Revision
+from reconciler.engines import engine_of
+
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
+
+LINK = "a symbolic link leads here, and from Git none is followed: put the file itself there"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A document that the policy for Git refuses."""
+
+    document: Document
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.document.file}:{self.document.line}:1: {self.document.name}: {self.message}"
+
+    def data(self) -> dict[str, Any]:
+        """As JSON has it."""
+        place = {"file": self.document.file, "line": self.document.line, "server": self.document.name}
+        return {**place, "rule": self.rule, "message": self.message, "text": str(self)}
+
+
+@dataclass(frozen=True)
+class Base:
+    """The revision that is compared with."""
+
+    revision: Revision
+    documents: Mapping[str, Document]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that is told of some manifests."""
+
+    manifests: int
+    documents: tuple[Document, ...]
+    problems: tuple[Problem, ...]
+    """With any of them none of the documents would be applied."""
+    refusals: tuple[Refusal, ...] | None = None
+    """None where the policy was not asked for."""
+    base: Base | None = None
+    """None where no revision was."""
+
+    @property
+    def errors(self) -> int:
+        """How many there are."""
+        return len(self.problems) + len(self.refusals or ())
+
+    def changes(self) -> list[dict[str, Any]] | None:
+        """What would happen to each server; None where that was not asked for, or nothing would be applied."""
+        if self.base is None or self.problems:
+            return None
+        return changes(self.base, self.documents, self.refusals or ())
+
+
+def examine(sources: Sequence[Source], settings: "Settings | None", base: Base | None) -> Findings:
+    """Check manifests; with `settings`, as those for Git."""
+    checked = check_together((), sources)
+    found = Findings(len(sources), checked.documents, checked.problems, base=base)
+    if settings is None:
+        return found
+    problems = (*links(sources), *checked.problems)
+    return replace(found, problems=problems, refusals=tuple(refusals(checked.documents, settings, base)))
+
+
+def refusals(documents: Sequence[Document], settings: "Settings", base: Base | None) -> list[Refusal]:
+    """What the policy says of documents as if they came from Git. Servers of the base are the first to find room."""
+    from reconciler.controller.policy import denials  # noqa: PLC0415 - only --strict needs it
+
+    running = frozenset(base.documents if base else ())
+    found = denials([replace(document, origin=GIT) for document in documents], settings, running)
+    return [
+        Refusal(document, found[document.name].rule, found[document.name].message)
+        for document in documents
+        if document.name in found
+    ]
+
+
+def links(sources: Sequence[Source]) -> list[Problem]:
+    """Files that a Git source would not read."""
+    return [Problem(source.file, LINK) for source in sources if source.is_link]
+
+
+def base_of(folder: Path, rev: str) -> Base:
+    """What a folder declares at another revision of the repository that holds it. Raises Failure."""
+    from reconciler.gitops.cache import local_tree  # noqa: PLC0415 - only --against needs it
+    from reconciler.gitops.git import GitError  # noqa: PLC0415
+
+    inside = folder.resolve()
+    repository = next((above for above in (inside, *inside.parents) if (above / ".git").exists()), None)
+    if repository is None:
+        hint = "name a folder of a clone, or leave out --against"
+        raise Failure(f"no Git repository holds {folder}", hint, exit_code=BAD_INPUT)
+    relative = inside.relative_to(repository).as_posix()
+    try:
+        revision, tree = local_tree(repository, rev, "" if relative == "." else relative)
+    except GitError as error:
+        raise Failure(str(error), exit_code=BAD_INPUT) from None
+    checked = check_together((), [Source(_shown(revision, blob.path), blob.content) for blob in tree.blobs])
+    documents = {document.name: document for document in checked.documents}
+    return Base(revision, documents, (*tree.problems, *checked.problems))
+
+
+def changes(base: Base, documents: Sequence[Document], refused: Sequence[Refusal]) -> list[dict[str, Any]]:
+    """What would happen to each server, with what would keep it from starting in `blocked`."""
+    blocked = {refusal.document.name: refusal.message for refusal in refused}
+    after = {document.name: document for document in documents}
+    found = compare(base.documents, after, lambda spec: engine_of(spec).fingerprint(spec))
+    return [
+        {**asdict(change), "blocked": blocked.get(change.server, "") if _starts(change) else ""} for change in found
+    ]
+
+
+def _starts(change: Change) -> bool:
+    return change.action in ("start", "restart")
+
+
+def _shown(revision: Revision, path: str) -> str:
+    name = f"{revision.short}:{path}"
+    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,113 @@
+"""`sync`: ask the Git source's remote now, and tell what came of it."""
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli.controller import Controller, open_controller
+from reconciler.cli.failure import BAD_INPUT, FAILED, database_trouble, say_error
+from reconciler.cli.follow import conclude, follow, snapshot
+from reconciler.cli.invocation import Invocation, Verb, pass_invocation
+from reconciler.cli.judging import Item, as_declared, begun
+from reconciler.cli.output import plural, print_problems
+from reconciler.cli.sources import refuse_without_source, words
+from reconciler.cli.terminal import clean
+from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, may_wait
+from reconciler.core.source import GIT
+from reconciler.installation import is_controller_running
+from reconciler.store import read
+
+
+@click.command(cls=Verb, short_help="Ask the Git source's remote now.")
+@may_wait
+@pass_invocation
+def sync(invocation: Invocation, timeout: float | None) -> int:
+    """Ask the remote of the Git source now, and put in force what it has.
+
+    With --wait the servers that it declares are followed until they are as it says. Without a running controller this
+    command does a controller's work, and leaves the servers running.
+
+    Exit code: 0 what the remote has is in force (with --wait: and its servers are as declared), 1 not, 2 it has errors.
+    """
+    settings = invocation.existing_or_new()
+    state = Path(settings.state)
+    refuse_without_source(state, lambda: settings)
+    before = snapshot(state, None, controller=is_controller_running(state))
+    known = revision_known(state)
+    with open_controller(state, lambda: settings, "sync") as controller:
+        source = controller.sync()
+        code = tell(source, known)
+        if code == 0 and timeout is not None:
+            return _follow(controller, before, timeout)
+        if controller.is_here:
+            _leave(controller, before)
+    return code
+
+
+def revision_known(state: Path) -> str:
+    """The commit that is in force before, as far as the database knows."""
+    if not (state / read.DATABASE).exists():
+        return ""
+    with database_trouble(state), read.opened(state) as db:
+        return next((str(item["status"]["revision"]["commit"]) for item in _with_revision(db)), "")
+
+
+def _with_revision(db: sqlite3.Connection) -> list[Mapping[str, Any]]:
+    return [item for item in read.sources(db) if item["status"]["revision"]]
+
+
+def tell(source: Mapping[str, Any], known: str) -> int:
+    """One line of what came of a look at the remote, its reasons on stderr. Returns the exit code.
+
+    `known` is the commit that was in force before.
+    """
+    name, status = source["metadata"]["name"], source["status"]
+    click.echo(clean(f"{name}: {_outcome(name, status, known)}"))
+    print_problems(status["problems"])
+    if status["lastError"]:
+        say_error(clean(status["lastError"]))
+    if status["problems"]:
+        click.echo("hint: correct them and push; the next good revision is taken up by itself", err=True)
+        return BAD_INPUT
+    return 0 if status["revision"] and not (status["pending"] or status["lastError"]) else FAILED
+
+
+def _outcome(name: str, status: Mapping[str, Any], known: str) -> str:
+    revision = words(status["revision"])
+    stands = f"{revision} stays in force" if status["revision"] else "nothing of it is in force"
+    if status["suspended"]:
+        waits = f", {words(status['pending'])} waits" if status["pending"] else ""
+        return f"suspended: {stands}{waits}; go on with: reconciler resume source {name}"
+    if status["problems"]:
+        return f"refused {words(status['pending'])}: {plural(len(status['problems']), 'error')}; {stands}"
+    if status["lastError"] or not status["revision"]:
+        return stands
+    return f"applied {revision}" if status["revision"]["commit"] != known else f"{revision} is already in force"
+
+
+def _follow(controller: Controller, before: Mapping[str, Item], timeout: float) -> int:
+    """Wait for the servers that the source declares, or declared."""
+    controller.reconcile()
+    names = _declared({**before, **snapshot(controller.state, None, controller=True)}, before)
+    followed = follow(controller.state, names, as_declared({}), timeout=timeout, known=list(before))
+    return conclude(names, before, followed)
+
+
+def _declared(now: Mapping[str, Item], before: Mapping[str, Item]) -> list[str]:
+    """Servers whose documents come from the source now, or did before."""
+    return sorted(name for name, item in now.items() if _is_from_git(item) or _is_from_git(before.get(name)))
+
+
+def _is_from_git(item: Item | None) -> bool:
+    return item is not None and (item["metadata"].get("source") or {}).get("origin") == GIT
+
+
+def _leave(controller: Controller, before: Mapping[str, Item]) -> None:
+    """The controller ends with this command: all is begun before."""
+    controller.reconcile()
+    names = sorted({*before, *snapshot(controller.state, None, controller=True)})
+    follow(controller.state, names, begun(as_declared({})), timeout=BEGIN_TIMEOUT, known=list(before))
+    click.echo(UNATTENDED, err=True)

@@ -1,0 +1,81 @@
+"""How a look at a source ends: what is remembered of it afterwards, and what people are told. Each thing once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from reconciler.core.actions import Event
+from reconciler.core.model import Problem
+from reconciler.core.source import Revision, SourceRecord, event_object
+
+SHOWN = 5
+"""Problems or files that an event names."""
+
+Outcome = tuple[SourceRecord, list[Event]]
+
+
+def _event(record: SourceRecord, reason: str, message: str, *, warning: bool = False) -> Event:
+    return Event(event_object(record.name), reason, message, warning=warning)
+
+
+def unreachable(record: SourceRecord, reason: str, error: str, wall: float) -> Outcome:
+    """The look went wrong. Told when it begins and when its cause changes, not each time."""
+    told = f"{error}; {record.applied.short} stays in force" if record.applied else error
+    events = [] if reason == record.reason else [_event(record, reason, told, warning=True)]
+    return replace(record, reason=reason, error=error, error_since=record.error_since or wall), events
+
+
+def reached(record: SourceRecord, wall: float) -> Outcome:
+    """The look went well."""
+    told = f"{record.ref} of {record.url} can be read again"
+    events = [_event(record, "SourceRecovered", told)] if record.reason else []
+    return replace(record, checked_at=wall, reason="", error="", error_since=None), events
+
+
+def unchanged(record: SourceRecord) -> Outcome:
+    """What the remote has is in force."""
+    return replace(record, pending=None, problems=()), []
+
+
+def waiting(record: SourceRecord, found: Revision) -> Outcome:
+    """The source is suspended: what the remote has is shown, and waits."""
+    same = record.applied is not None and record.applied.commit == found.commit
+    return replace(record, pending=None if same else found, problems=()), []
+
+
+def rejected(record: SourceRecord, found: Revision, problems: Sequence[Problem]) -> Outcome:
+    """A revision with errors is not applied, not even in part. Told once for each revision and its errors."""
+    texts = tuple(str(problem) for problem in problems)
+    stays = f"{record.applied.short} stays in force" if record.applied else "nothing is in force yet"
+    more = f" (and {len(texts) - SHOWN} more)" if len(texts) > SHOWN else ""
+    told = f"{found} is not applied, not even in part; {stays}: {'; '.join(texts[:SHOWN])}{more}"
+    events = [_event(record, "RevisionRejected", told, warning=True)]
+    same = (record.pending, record.problems) == (found, texts)
+    return replace(record, pending=found, problems=texts), [] if same else events
+
+
+def applied(record: SourceRecord, found: Revision, wall: float, *, follows: bool) -> Outcome:
+    """A revision is put in force; `follows`: the one before it is in its history."""
+    before, events = record.applied, []
+    if before is not None and not follows:
+        told = (
+            f"{before.short} is not among the last commits before {found.short}: the history was rewritten, or has "
+            "gone far ahead; it is followed all the same"
+        )
+        events.append(_event(record, "HistoryRewritten", told, warning=True))
+    told = f"{found} is in force" + (f", before it {before.short}" if before else "")
+    events.append(_event(record, "RevisionApplied", told))
+    return replace(record, applied=found, applied_at=wall, pending=None, problems=()), events
+
+
+def suspended(record: SourceRecord) -> Outcome:
+    """A person suspended it."""
+    told = f"no further revision is put in force; go on with: reconciler resume source {record.name}"
+    return replace(record, suspended=True), [] if record.suspended else [_event(record, "SourceSuspended", told)]
+
+
+def restored(record: SourceRecord, files: Sequence[str], kept: str) -> Outcome:
+    """Somebody changed synced files; `kept` is where theirs are now."""
+    names = ", ".join(name.encode("unicode_escape").decode("ascii") for name in files[:SHOWN])
+    more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
+    told = f"put back as in the repository, where it is to be edited: {names}{more}; what stood here is kept in {kept}"
+    return record, [_event(record, "SyncedFilesRestored", told, warning=True)]

@@ -1,0 +1,235 @@
+"""What a manifest would have this machine do, held against the rules. Pure: paths come resolved."""
+
+import ipaddress
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from reconciler.core.loaders import loads_code
+from reconciler.core.model import Document
+from reconciler.core.rules import ANY, Rules, port_range
+from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
+
+HARMLESS_ENV = (
+    *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+    *("GGML_VK_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR", "OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES"),
+    *("LANG", "LC_*"),
+)
+"""Variables that choose devices, threads and language, and may always be set."""
+FOLDERS = frozenset({"models", "secrets"})
+"""Settings that list folders, in which a file must lie."""
+PATHS = FOLDERS | {"binaries"}
+"""Settings that list paths."""
+Places = Mapping[str, Sequence[str]]
+"""The paths that these settings allow, as they lie on this machine."""
+_SHOWN = 120
+"""Most characters of a manifest's text in a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Why a document is refused."""
+
+    rule: str
+    """The setting that refuses it, such as `policy.git.flags`."""
+    message: str
+    """The rule, what is refused, and which setting would allow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """One thing of this machine that a spec would use, and the setting that decides about it."""
+
+    setting: str
+    """A field of the rules."""
+    subject: str
+    """What people are told about: `spec.port`, or a flag."""
+    value: str = ""
+    """What is held against the setting: a path, a name, an address, a number."""
+    why: str = ""
+    """What is wrong with it; empty for what is refused only when the rules name it."""
+    aliases: tuple[str, ...] = ()
+    """Other names of a flag."""
+
+
+def reaches(spec: ServerSpec) -> Iterator[Reach]:
+    """What the fields of a spec would use; flags are the engine's to know."""
+    if spec.binary is not None:
+        yield Reach("binaries", "spec.binary", spec.binary)
+    if isinstance(spec.model, HfModel):
+        yield Reach("hf", "spec.model")
+    else:
+        yield Reach("models", "spec.model", spec.model)
+    yield Reach("hosts", "spec.host", spec.host)
+    if spec.port != "auto":
+        yield Reach("ports", "spec.port", str(spec.port))
+    if spec.api_key_file is not None:
+        yield Reach("secrets", "spec.apiKeyFile", spec.api_key_file)
+    yield Reach("max_ctx", "spec.ctx", str(spec.ctx or ""))
+    yield Reach("max_parallel", "spec.parallel", str(spec.parallel or ""))
+    for name, value in spec.env.items():
+        yield Reach("env", f"spec.env.{name}", name)
+        match value:
+            case FromEnv(from_env=source):
+                yield Reach("from_env", f"spec.env.{name}", source)
+            case FromFile(from_file=path):
+                yield Reach("secrets", f"spec.env.{name}", path)
+
+
+def judge(found: Iterable[Reach], rules: Rules, places: Places, origin: str) -> Denial | None:
+    """The first refusal. All paths are absolute and without symbolic links; `places` has those of the rules."""
+    for reach in found:
+        why = _why_path(reach, places) if reach.setting in PATHS else _why(reach, rules)
+        if why:
+            rule = f"policy.{origin}.{reach.setting}"
+            return Denial(rule, f"{rule}: {reach.subject} {why}{_remedy(reach, rules, origin)}")
+    return None
+
+
+def over_limit(documents: Iterable[Document], rules: Rules, origin: str, running: frozenset[str]) -> dict[str, Denial]:
+    """The servers beyond `max_servers`, by name: those that run come first, then the order of names decides."""
+    if not rules.max_servers:
+        return {}
+    names = [document.name for document in documents if document.origin == origin and not document.spec.suspend]
+    ranked = sorted(names, key=lambda name: (name not in running, name))
+    rule = f"policy.{origin}.max_servers"
+    message = (
+        f"{rule}: {len(names)} servers are declared, and {rules.max_servers} may run; "
+        f"suspend or remove one, or {_write(origin, 'max_servers', len(names))}"
+    )
+    return {name: Denial(rule, message) for name in ranked[rules.max_servers :]}
+
+
+def is_inside(path: str, folders: Sequence[str]) -> bool:
+    """Whether a path is one of the folders or below one; all of them absolute and resolved."""
+    return ANY in folders or any(path == folder or path.startswith(f"{folder.rstrip('/')}/") for folder in folders)
+
+
+# ---------------------------------------------------------------- why something is refused
+
+
+def _why_path(reach: Reach, places: Places) -> str:
+    allowed = places[reach.setting]
+    if reach.setting in FOLDERS:
+        outside = f"names {shown(reach.value)}, which is outside the allowed folders"
+        return "" if is_inside(reach.value, allowed) else outside
+    return "" if ANY in allowed or reach.value in allowed else f"names {shown(reach.value)}, which may not be run"
+
+
+def _why(reach: Reach, rules: Rules) -> str:  # noqa: PLR0911 - one line for each setting
+    value = shown(reach.value)
+    match reach.setting:
+        case "from_env":
+            return "" if _matches((reach.value,), rules.from_env) else f"asks for the controller's variable {value}"
+        case "flags":
+            return _why_flag(reach, rules)
+        case "env":
+            return _why_variable(reach, rules)
+        case "hosts":
+            return "" if _may_listen(reach.value, rules.hosts) else f"is {value}, which other machines may reach"
+        case "ports":
+            return "" if _is_port_allowed(reach.value, rules.ports) else f"is {value}, which is not among the ports"
+        case "hf":
+            return "" if rules.hf else "has llama-server download files"
+        case _:
+            return _why_size(reach, getattr(rules, reach.setting))
+
+
+def _why_flag(reach: Reach, rules: Rules) -> str:
+    if not reach.value:
+        return "" if _is_unbound(rules) else reach.why
+    names = (reach.value, *reach.aliases)
+    if _matches(names, rules.deny_flags):
+        return "is denied by deny_flags"
+    return "" if _matches(names, rules.flags) else reach.why
+
+
+def _is_unbound(rules: Rules) -> bool:
+    """Whether any flag may be set to anything."""
+    allowed = ANY in rules.flags and ANY in rules.models and rules.hf
+    return allowed and not (rules.deny_flags or rules.max_ctx or rules.max_parallel)
+
+
+def _why_variable(reach: Reach, rules: Rules) -> str:
+    if loads_code(reach.value):
+        return "decides which code a server loads, or where it writes"
+    if _matches((reach.value,), rules.deny_env):
+        return "is denied by deny_env"
+    allowed = _matches((reach.value,), rules.env) or _matches((reach.value,), HARMLESS_ENV)
+    return "" if allowed else "is a variable that may not be set"
+
+
+def _why_size(reach: Reach, most: int) -> str:
+    if not most or (reach.value and int(reach.value) <= most):
+        return ""
+    return f"is {reach.value}, above {most}" if reach.value else f"is not written, and must be at most {most}"
+
+
+def _matches(names: Iterable[str], patterns: Iterable[str]) -> bool:
+    """Whether a name fits a pattern, in which only `*` is special."""
+    wanted = [re.compile(".*".join(map(re.escape, pattern.split(ANY))), re.DOTALL) for pattern in patterns]
+    return any(pattern.fullmatch(name) for name in names for pattern in wanted)
+
+
+def _may_listen(host: str, hosts: Sequence[str]) -> bool:
+    if ANY in hosts or host in hosts or host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    # What follows `%` may hold anything, a comma and a second address too.
+    if "%" in host:
+        return False
+    networks = (ipaddress.ip_network(network) for network in hosts if "/" in network)
+    return address.is_loopback or any(address in network for network in networks)
+
+
+def _is_port_allowed(port: str, ports: Sequence[str]) -> bool:
+    ranges = [found for one in ports if (found := port_range(one))]
+    return not ports or ANY in ports or any(low <= int(port) <= high for low, high in ranges)
+
+
+# ---------------------------------------------------------------- what would allow it
+
+
+def _remedy(reach: Reach, rules: Rules, origin: str) -> str:
+    """What to do about a refusal, to be put behind it."""
+    if way_out := _remedy_in_manifest(reach, rules, origin):
+        return f"; {way_out}"
+    match reach.setting:
+        case "hf":
+            return f"; put the file into the models folder, or {_write(origin, 'hf', True)}"
+        case "max_ctx" | "max_parallel" as setting:
+            return f"; write a smaller one, or {_write(origin, setting, int(reach.value or 0))}"
+        case setting:
+            # The folder that would have to be allowed; `/` itself for what lies in it.
+            value = reach.value.rpartition("/")[0] or "/" if setting in FOLDERS else reach.value
+            return f"; to allow it, {_write(origin, setting, [*getattr(rules, setting), value])}"
+
+
+def _remedy_in_manifest(reach: Reach, rules: Rules, origin: str) -> str:
+    """What to do where adding to a setting does not help; empty where it does."""
+    names = (reach.value, *reach.aliases)
+    if reach.setting == "env" and loads_code(reach.value):
+        return "take it out, and set it where the controller is started, which hands on what its servers need"
+    if reach.setting == "flags" and not reach.value:
+        return "write the flag under `flags` instead"
+    for setting, denied in (("flags", "deny_flags"), ("env", "deny_env")):
+        if reach.setting == setting and _matches(names, getattr(rules, denied)):
+            return f"take it out, or take its name out of {denied} under [policy.{origin}] in reconciler.toml"
+    return ""
+
+
+def _write(origin: str, setting: str, value: object) -> str:
+    """The setting as it must be written; JSON's texts are TOML's."""
+    return (
+        f"write {setting} = {json.dumps(value)} under [policy.{origin}] in reconciler.toml and run the controller again"
+    )
+
+
+def shown(text: str) -> str:
+    """A manifest's text on one line, of bounded length, without what a terminal would obey or show as another."""
+    short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in short)
