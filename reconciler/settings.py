@@ -208,7 +208,9 @@ def _from_folder_of(config: Path, values: Any, name: str) -> None:
     if isinstance(value, str) and value:
         values[name] = _from_folder(config, value)
     elif isinstance(value, list):
-        values[name] = [_from_folder(config, one) if isinstance(one, str) and one != ANY else one for one in value]
+        values[name] = [
+            _from_folder(config, one) if isinstance(one, str) and one not in ("", ANY) else one for one in value
+        ]
 
 
 def _from_folder(config: Path, value: str) -> str:

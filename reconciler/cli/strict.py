@@ -99,17 +99,13 @@ def links(sources: Sequence[Source]) -> list[Problem]:
 
 def base_of(folder: Path, rev: str) -> Base:
     """What a folder declares at another revision of the repository that holds it. Raises Failure."""
-    from reconciler.gitops.cache import local_tree  # noqa: PLC0415 - only --against needs it
+    from reconciler.gitops.clone import local_tree, root_of  # noqa: PLC0415 - only --against needs it
     from reconciler.gitops.git import GitError  # noqa: PLC0415
 
-    inside = folder.resolve()
-    repository = next((above for above in (inside, *inside.parents) if (above / ".git").exists()), None)
-    if repository is None:
-        hint = "name a folder of a clone, or leave out --against"
-        raise Failure(f"no Git repository holds {folder}", hint, exit_code=BAD_INPUT)
-    relative = inside.relative_to(repository).as_posix()
     try:
-        revision, tree = local_tree(repository, rev, "" if relative == "." else relative)
+        root = root_of(folder)
+        relative = folder.resolve().relative_to(root.resolve()).as_posix()
+        revision, tree = local_tree(root, rev, "" if relative == "." else relative)
     except GitError as error:
         raise Failure(str(error), exit_code=BAD_INPUT) from None
     checked = check_together((), [Source(_shown(revision, blob.path), blob.content) for blob in tree.blobs])

@@ -1,6 +1,6 @@
 """`suspend`, `resume`: whether a source is followed; a request that is kept until it is taken back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +8,12 @@ import click
 
 from reconciler.cli.controller import open_controller
 from reconciler.cli.failure import BAD_INPUT, Failure
+from reconciler.cli.follow import snapshot
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.sources import refuse_without_source
-from reconciler.cli.sync import revision_known, tell
+from reconciler.cli.sync import leave, revision_known, tell
 from reconciler.core.source import GIT
+from reconciler.installation import is_controller_running
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -43,7 +45,9 @@ def suspend(invocation: Invocation, resource: str, name: str) -> None:
 
     That holds over restarts of the controller. NAME is git where it is left out.
     """
-    tell(_ask("suspend", _settings("suspend", invocation, resource), name), "")
+    settings = _settings("suspend", invocation, resource)
+    with open_controller(Path(settings.state), lambda: settings, "suspend") as controller:
+        tell(controller.suspend_source(_plain(name), suspended=True), "")
 
 
 @_verb("Follow a source again that was suspended.")
@@ -53,8 +57,14 @@ def resume(invocation: Invocation, resource: str, name: str) -> int:
     Exit code: 0 what the remote has is in force, 1 not, 2 it has errors.
     """
     settings = _settings("resume", invocation, resource)
-    known = revision_known(Path(settings.state))
-    return tell(_ask("resume", settings, name), known)
+    state = Path(settings.state)
+    before = snapshot(state, None, controller=is_controller_running(state))
+    known = revision_known(state)
+    with open_controller(state, lambda: settings, "resume") as controller:
+        code = tell(controller.suspend_source(_plain(name), suspended=False), known)
+        if controller.is_here:
+            leave(controller, before)
+    return code
 
 
 def _settings(verb: str, invocation: Invocation, resource: str) -> "Settings":
@@ -66,7 +76,6 @@ def _settings(verb: str, invocation: Invocation, resource: str) -> "Settings":
     return settings
 
 
-def _ask(verb: str, settings: "Settings", name: str) -> Mapping[str, Any]:
-    """The source after that."""
-    with open_controller(Path(settings.state), lambda: settings, verb) as controller:
-        return controller.suspend_source(name.removeprefix("source/"), suspended=verb == "suspend")
+def _plain(name: str) -> str:
+    """`source/git` is understood too, as `get sources -o name` prints it."""
+    return name.removeprefix("source/")

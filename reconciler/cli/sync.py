@@ -41,9 +41,9 @@ def sync(invocation: Invocation, timeout: float | None) -> int:
         source = controller.sync()
         code = tell(source, known)
         if code == 0 and timeout is not None:
-            return _follow(controller, before, timeout)
+            code = _follow(controller, before, timeout)
         if controller.is_here:
-            _leave(controller, before)
+            leave(controller, before)
     return code
 
 
@@ -105,9 +105,9 @@ def _is_from_git(item: Item | None) -> bool:
     return item is not None and (item["metadata"].get("source") or {}).get("origin") == GIT
 
 
-def _leave(controller: Controller, before: Mapping[str, Item]) -> None:
-    """The controller ends with this command: all is begun before."""
+def leave(controller: Controller, before: Mapping[str, Item]) -> None:
+    """End the controller of this command once all is begun."""
     controller.reconcile()
     names = sorted({*before, *snapshot(controller.state, None, controller=True)})
-    follow(controller.state, names, begun(as_declared({})), timeout=BEGIN_TIMEOUT, known=list(before))
+    follow(controller.state, names, begun(as_declared({})), timeout=BEGIN_TIMEOUT, known=names)
     click.echo(UNATTENDED, err=True)

@@ -36,9 +36,9 @@ def validate(invocation: Invocation, paths: tuple[str, ...], strict: bool, again
 
     All of them are checked together: names must be unique, and ports not be wanted twice.
 
-    For a pull request: --strict refuses what a machine would with the [policy.git] of reconciler.toml (with the defaults
-    where there is none), --against origin/main names the servers that would start, restart or stop, and -o github
-    has GitHub show all of it beside the lines.
+    For a pull request: --strict refuses what a machine would by the [policy.git] of reconciler.toml (by the defaults
+    where there is none), --against origin/main tells which servers would start, restart or stop, and with -o github
+    GitHub shows all of it beside the lines.
 
     Exit code: 0 all is well, 2 there are errors.
     """

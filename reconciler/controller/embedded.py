@@ -14,12 +14,15 @@ from reconciler.controller.state_folder import private
 from reconciler.installation import remember
 from reconciler.settings import Settings
 
+CONVERGING = ("apply",)
+"""Verbs that bring all servers to what is declared."""
+
 
 @contextmanager
 def embedded(settings: Settings, verb: str = "apply") -> Iterator[None]:
     """A controller in a thread of this command, for as long as the context lasts; the servers run on after it.
 
-    `apply` converges everything; other verbs act only on the servers that are then named in requests.
+    Some verbs converge everything; others act only on the servers that are then named in requests.
 
     Raises HeldError when another controller has the state folder, and what opening the state raises.
     """
@@ -28,7 +31,7 @@ def embedded(settings: Settings, verb: str = "apply") -> Iterator[None]:
         remember(state)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGIO, lambda *_: None)
-        thread = _Embedded(settings, umask, acts_on_all=verb == "apply")
+        thread = _Embedded(settings, umask, acts_on_all=verb in CONVERGING)
         thread.start()
         try:
             thread.wait_until_up()

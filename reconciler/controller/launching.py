@@ -61,11 +61,11 @@ class Launcher:
         return judge(self._files.look(binary, now), self._look_at_parts(spec, now), trouble, now.monotonic)
 
     def _look_at_parts(self, spec: ServerSpec, now: Now) -> list[FileFacts]:
-        """The model's files, up to the first that is missing: a name can promise 99,999 of them."""
+        """The model's files, but of many hardly more than the first that is missing: a name can promise 99,999."""
         model, found = self._model(spec), []
         for path in part_paths(model) if model else ():
             found.append(self._files.look(path, now))
-            if not found[-1].exists:
+            if len(found) > 1 and not all(facts.exists for facts in found[-2:]):
                 break
         return found
 

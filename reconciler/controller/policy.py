@@ -37,7 +37,7 @@ def denial(document: Document, settings: Settings) -> Denial | None:
     rules, origin = settings.policy.of(document.origin), document.origin
     places = _places(rules, settings.models, origin)
     spec = document.spec
-    found = (*reaches(spec), *engine_of(spec).reach(spec))
+    found = (*engine_of(spec).reach(spec), *reaches(spec))
     resolved = (one for reach in found for one in _resolved(reach, places, settings.models))
     return judge(resolved, rules, places, origin)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reconciler.core.actions import Event
+from reconciler.core.clean import clean, escaped
 from reconciler.core.model import Problem
 from reconciler.core.source import Revision, SourceRecord, event_object
 
@@ -19,6 +20,7 @@ def _event(record: SourceRecord, reason: str, message: str, *, warning: bool = F
 
 def unreachable(record: SourceRecord, reason: str, error: str, wall: float) -> Outcome:
     """The look went wrong. Told when it begins and when its cause changes, not each time."""
+    error = clean(error)
     told = f"{error}; {record.applied.short} stays in force" if record.applied else error
     events = [] if reason == record.reason else [_event(record, reason, told, warning=True)]
     return replace(record, reason=reason, error=error, error_since=record.error_since or wall), events
@@ -44,7 +46,7 @@ def waiting(record: SourceRecord, found: Revision) -> Outcome:
 
 def rejected(record: SourceRecord, found: Revision, problems: Sequence[Problem]) -> Outcome:
     """A revision with errors is not applied, not even in part. Told once for each revision and its errors."""
-    texts = tuple(str(problem) for problem in problems)
+    texts = tuple(clean(str(problem)) for problem in problems)
     stays = f"{record.applied.short} stays in force" if record.applied else "nothing is in force yet"
     more = f" (and {len(texts) - SHOWN} more)" if len(texts) > SHOWN else ""
     told = f"{found} is not applied, not even in part; {stays}: {'; '.join(texts[:SHOWN])}{more}"
@@ -75,7 +77,7 @@ def suspended(record: SourceRecord) -> Outcome:
 
 def restored(record: SourceRecord, files: Sequence[str], kept: str) -> Outcome:
     """Somebody changed synced files; `kept` is where theirs are now."""
-    names = ", ".join(name.encode("unicode_escape").decode("ascii") for name in files[:SHOWN])
+    names = ", ".join(escaped(name) for name in files[:SHOWN])
     more = f" and {len(files) - SHOWN} more" if len(files) > SHOWN else ""
     told = f"put back as in the repository, where it is to be edited: {names}{more}; what stood here is kept in {kept}"
     return record, [_event(record, "SyncedFilesRestored", told, warning=True)]

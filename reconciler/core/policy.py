@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from reconciler.core.clean import escaped
 from reconciler.core.loaders import loads_code
 from reconciler.core.model import Document
 from reconciler.core.rules import ANY, Rules, port_range
@@ -23,6 +24,8 @@ PATHS = FOLDERS | {"binaries"}
 """Settings that list paths."""
 Places = Mapping[str, Sequence[str]]
 """The paths that these settings allow, as they lie on this machine."""
+_WRITTEN = 1000
+"""Most characters of a setting that is shown as it must be written."""
 _SHOWN = 120
 """Most characters of a manifest's text in a message."""
 
@@ -200,13 +203,14 @@ def _remedy(reach: Reach, rules: Rules, origin: str) -> str:
         return f"; {way_out}"
     match reach.setting:
         case "hf":
-            return f"; put the file into the models folder, or {_write(origin, 'hf', True)}"
+            return f"; put the file into the models folder and name it, or {_write(origin, 'hf', True)}"
         case "max_ctx" | "max_parallel" as setting:
             return f"; write a smaller one, or {_write(origin, setting, int(reach.value or 0))}"
         case setting:
             # The folder that would have to be allowed; `/` itself for what lies in it.
             value = reach.value.rpartition("/")[0] or "/" if setting in FOLDERS else reach.value
-            return f"; to allow it, {_write(origin, setting, [*getattr(rules, setting), value])}"
+            instead = "put it into the models folder, or" if setting == "models" else "to allow it,"
+            return f"; {instead} {_write(origin, setting, [*getattr(rules, setting), value])}"
 
 
 def _remedy_in_manifest(reach: Reach, rules: Rules, origin: str) -> str:
@@ -223,13 +227,14 @@ def _remedy_in_manifest(reach: Reach, rules: Rules, origin: str) -> str:
 
 
 def _write(origin: str, setting: str, value: object) -> str:
-    """The setting as it must be written; JSON's texts are TOML's."""
-    return (
-        f"write {setting} = {json.dumps(value)} under [policy.{origin}] in reconciler.toml and run the controller again"
-    )
+    """The setting as it must be written."""
+    plain = json.dumps(value, ensure_ascii=False)
+    text = "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in plain)
+    written = f"write {setting} = {text}" if len(text) <= _WRITTEN else f"add it to {setting}"
+    return f"{written} under [policy.{origin}] in reconciler.toml and run the controller again"
 
 
 def shown(text: str) -> str:
-    """A manifest's text on one line, of bounded length, without what a terminal would obey or show as another."""
+    """A manifest's text on one line, of bounded length."""
     short = text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in short)
+    return escaped(short)

@@ -10,7 +10,7 @@ from reconciler.core.loaders import loads_code
 
 ANY = "*"
 """In a list: everything."""
-_PORTS = re.compile(r"(?P<low>\d{1,5})(?:-(?P<high>\d{1,5}))?")
+_PORTS = re.compile(r"(?P<low>\d{1,5})(?:-(?P<high>\d{1,5}))?", re.ASCII)
 
 Names = tuple[Annotated[str, Field(min_length=1)], ...]
 Most = Annotated[int, Field(ge=0)]
@@ -34,8 +34,7 @@ class Rules(BaseModel):
     deny_flags: Names = ()
     """Flags denied although they are allowed; patterns with `*`."""
     env: Names = ()
-    """Environment variables that may be set, besides those that choose devices, threads and language; patterns
-    with `*`. Those by which code is loaded never may."""
+    """Variables that may be set, besides those of devices and language; patterns with `*`. None that loads code."""
     deny_env: Names = ()
     """Environment variables denied although they are allowed; patterns with `*`."""
     hosts: Names = ()
@@ -93,8 +92,7 @@ class LocalRules(Rules):
     flags: Names = (ANY,)
     """Flags that are allowed although they reach far; patterns with `*`."""
     env: Names = (ANY,)
-    """Environment variables that may be set, besides those that choose devices, threads and language; patterns
-    with `*`. Those by which code is loaded never may."""
+    """Variables that may be set, besides those of devices and language; patterns with `*`. None that loads code."""
     hosts: Names = (ANY,)
     """Where servers may listen, besides loopback addresses: addresses, networks such as `192.168.1.0/24`, names."""
     ports: Names = ()

@@ -182,6 +182,9 @@ class ServerSpec(Strict):
     @field_validator("host")
     @classmethod
     def _address(cls, value: str) -> str:
+        # A zone may hold anything to Python, a comma and a second address too, which llama-server would listen on.
+        if not re.fullmatch(r"[^%]*(%[A-Za-z0-9_.-]+)?", value):
+            raise ValueError("expected the name of a network interface behind `%`, such as fe80::1%eth0")
         try:
             ipaddress.ip_address(value)
         except ValueError:

@@ -164,8 +164,8 @@ _REMEDIES: Mapping[str, str] = {
     "InvalidFlag": "Correct the flag under `spec.flags`; `llama-server --help` lists those of this build.",
     "DownloadFailed": "Check the network, the name under `model: {hf: …}` and HF_TOKEN, or download the file and "
     "write its path as `model`.",
-    "SharedLibraryMissing": "Install the library named in the evidence, or name its folder under `spec.env`: "
-    "`LD_LIBRARY_PATH: <folder>`.",
+    "SharedLibraryMissing": "Install the library named in the evidence, or name its folder in the controller's "
+    "environment: `export LD_LIBRARY_PATH=<folder>`, and run the controller again.",
     "ModelFileChanged": "Replace model files by renaming the new one into place, never by overwriting.",
     "Killed": "If memory ran out, lower `ctx` or `parallel` in the manifest; "
     "`reconciler describe server {server}` shows how often.",

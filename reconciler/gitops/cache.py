@@ -26,6 +26,7 @@ _ROOM = 8 * 1024 * 1024
 """Bytes beside the manifests that a command may write: its own framing, the index of a pack."""
 _OUR_TROUBLE = ("CacheBroken", "GitFailed", "TooLarge")
 """Reasons for which a fetch into a new folder may go better."""
+_ASKED = "refs/reconciler/asked"
 _FETCH = (
     "fetch",
     "--quiet",
@@ -49,8 +50,11 @@ class Cache:
         self._most_bytes = remote.most_bytes + _ROOM
         self._objects = Objects(self._git, folder, remote.most_bytes)
         self._turn = threading.RLock()
+        self._broken = False
+        """Something in it could not be read."""
         self._worn = False
-        """The next fetch is to make it anew."""
+        """It can be read, but the next fetch is to make it anew."""
+        self._depth = DEPTH
 
     def stop(self) -> None:
         """End the command that runs; each further call raises GitError."""
@@ -67,7 +71,7 @@ class Cache:
     def holds(self, commit: str) -> bool:
         """Whether a commit is here with all that it holds, and sound enough to read."""
         with self._turn:
-            return not self._worn and storage.is_ours(self._folder) and self._objects.holds(commit)
+            return not self._broken and storage.is_ours(self._folder) and self._objects.holds(commit)
 
     def fetch(self, commit: str) -> None:
         """Bring a commit here that `look` or `fetch_rev` named. A cache that is broken or too large is made anew."""
@@ -81,7 +85,7 @@ class Cache:
         with self._turn:
             name = rev.lower()
             if re.fullmatch(r"[0-9a-f]{7,64}", name):
-                known = storage.is_ours(self._folder) and not self._worn and self._objects.resolve(name)
+                known = storage.is_ours(self._folder) and not self._broken and self._objects.resolve(name)
                 if known and self.holds(known):
                     return known
             if is_commit(name):
@@ -168,7 +172,7 @@ class Cache:
             ) from None
 
     def _is_usable(self) -> bool:
-        if self._worn or not storage.is_ours(self._folder):
+        if self._broken or self._worn or not storage.is_ours(self._folder):
             return False
         return storage.size(self._folder) <= self._most_bytes and storage.packs(self._folder) <= MOST_PACKS
 
@@ -187,11 +191,21 @@ class Cache:
 
     def _make_anew(self, wanted: str, commit: str) -> None:
         """Fetch into a new folder; what the old one holds is there until then."""
+        try:
+            self._replace(wanted, commit)
+        except GitError as error:
+            if error.reason != "TooLarge" or self._depth == 1:
+                raise
+            # What made it large may have been removed since: then the last commit alone is not.
+            self._depth = 1
+            self._replace(wanted, commit)
+
+    def _replace(self, wanted: str, commit: str) -> None:
         draft = self._folder.with_name(f"{self._folder.name}.new")
         storage.remove(draft)
         try:
             storage.create(draft, len(commit))
-            self._bring(draft, wanted, commit, f"--depth={DEPTH}")
+            self._bring(draft, wanted, commit, f"--depth={self._depth}")
             self._check(draft, commit)
             storage.put_in_place(draft, self._folder)
         except GitError as error:
@@ -200,7 +214,7 @@ class Cache:
             raise GitError("GitFailed", f"{error}: if it stays so, check the repository there (git fsck)") from None
         finally:
             storage.remove(draft)
-        self._worn = False
+        self._broken = self._worn = False
 
     def _check(self, draft: Path, commit: str) -> None:
         if storage.size(draft) > self._most_bytes:
@@ -211,10 +225,15 @@ class Cache:
 
     def _bring(self, folder: Path, wanted: str, commit: str, *options: str) -> None:
         """By the name first: not every server gives out a commit that no name stands for."""
-        ours = f"refs/reconciler/{'followed' if wanted == self._remote.ref else 'asked'}"
-        self._ask_remote(folder, *_FETCH, *options, "--", self._remote.url, f"+{wanted}:{ours}")
-        if wanted != commit and not replace(self._objects, folder=folder).resolve(commit):
-            self._ask_remote(folder, *_FETCH, *options, "--", self._remote.url, f"+{commit}:refs/reconciler/asked")
+        ours = "refs/reconciler/followed" if wanted == self._remote.ref else _ASKED
+        try:
+            self._ask_remote(folder, *_FETCH, *options, "--", self._remote.url, f"+{wanted}:{ours}")
+            if wanted != commit and not replace(self._objects, folder=folder).resolve(commit):
+                self._ask_remote(folder, *_FETCH, *options, "--", self._remote.url, f"+{commit}:{_ASKED}")
+        except GitError:
+            if storage.size(folder) > self._most_bytes:
+                raise too_large() from None  # git says only that its own child did not do well
+            raise
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -222,5 +241,5 @@ class Cache:
         try:
             yield
         except GitError as error:
-            self._worn = self._worn or error.reason == "CacheBroken"
+            self._broken = self._broken or error.reason == "CacheBroken"
             raise

@@ -42,7 +42,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     (
         r"redirect|returned error: 30\d",
         "RepositoryMissing",
-        "the remote names another address, which is not followed: set url under [source.git] in reconciler.toml to it",
+        "the remote names another address, which is not followed: set url under [source.git] in reconciler.toml",
     ),
     (
         r"certificate|ssl_error|tls",
@@ -50,7 +50,10 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "have its certificate mended, or set SSL_CERT_FILE for the controller to one that is trusted",
     ),
     (
-        r"does not appear to be a git repository|repository .*not found|project .*not found|returned error: 404",
+        (
+            r"does not appear to be a git repository|is this a git repository|returned error: 404"
+            r"|(repository|project) .*not found"
+        ),
         "RepositoryMissing",
         "check url under [source.git] in reconciler.toml, and that the repository is there",
     ),
@@ -67,6 +70,11 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ),
 )
 _NOISE = ("warning:", "hint:", "debug", "remote: counting", "remote: compressing", "remote: enumerating")
+_EMPTY_WORDS = re.compile(
+    r"could not read from remote repository|make sure you have the correct|and the repository exists|hung up unexp|@@@",
+    re.IGNORECASE,
+)
+"""What git adds below the cause that ssh told."""
 _VERDICTS = ("fatal:", "error:", "remote:")
 
 
@@ -105,8 +113,9 @@ def last_words(complaint: str, secret: str = "") -> str:
         complaint = complaint.replace(secret, "***")
     lines = [line.strip() for line in re.split(r"[\r\n]+", complaint)]
     lines = [line for line in lines if line and not line.lower().startswith(_NOISE)]
-    verdicts = [line for line in lines if line.lower().startswith(_VERDICTS)]
-    said = next((line for line in verdicts if line.lower().startswith("fatal:")), (verdicts or lines or [""])[-1])
+    telling = [line for line in lines if not _EMPTY_WORDS.search(line)] or lines
+    verdicts = [line for line in telling if line.lower().startswith(_VERDICTS)]
+    said = next((line for line in verdicts if line.lower().startswith("fatal:")), (verdicts or telling or [""])[-1])
     return clean(re.sub(r"^(fatal|error|remote): *", "", said, flags=re.IGNORECASE)).rstrip(".:")
 
 

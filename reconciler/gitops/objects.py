@@ -80,7 +80,7 @@ class Objects:
         fields = dict(line.split(b" ", 1) for line in reversed(header.split(b"\n")) if b" " in line)
         text = _decode(message, fields.get(b"encoding", b"utf-8"))
         subject = next((line for line in text.splitlines() if line.strip()), "")
-        stamp = re.search(rb"> (\d{1,12}) ", fields.get(b"committer", b"") + b" ")
+        stamp = re.search(rb"> (\d{1,12})( \S*)?$", fields.get(b"committer", b""))
         return Revision(commit, clean(subject, 200), min(float(stamp[1]), _END_OF_TIME) if stamp else 0.0)
 
     def tree(self, commit: str, folder: str) -> Tree:

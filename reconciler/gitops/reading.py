@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.accept import Memory, Seen, accept
+from reconciler.core.clean import escaped
 from reconciler.core.model import Document, Problem
 from reconciler.core.source import GIT, Revision
 from reconciler.gitops.cache import Blob, Cache
@@ -53,8 +54,7 @@ class Reader:
 
 def shown_file(folder: str, path: str) -> str:
     """A file of the repository on one line, whatever its name holds."""
-    name = f"{PREFIX}{folder}/{path}" if folder else f"{PREFIX}{path}"
-    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+    return escaped(f"{PREFIX}{folder}/{path}" if folder else f"{PREFIX}{path}")
 
 
 def refusals(declared: Declared, others: Seen, accepted: Mapping[str, Document]) -> tuple[Problem, ...]:

@@ -10,8 +10,9 @@ import pytest
 
 from reconciler.core.history import Condition, Status
 from reconciler.core.model import Effective, Exit, Phase
+from reconciler.core.source import Revision
 from tests.cli.conftest import Call
-from tests.cli.filling import START, Filling, stamp
+from tests.cli.filling import COMMIT, NEXT, START, Filling, stamp
 from tests.cli.test_watch import Terminal
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\x08\u202e\u2028\x85\x7fx"
@@ -45,6 +46,16 @@ def evil(filling: Filling, root: Path) -> Path:
     told = (Condition("Ready", False, "Failing", EVIL, START), Condition("Reconciled", False, "GateShut", EVIL, START))
     filling.record("coder", Status(Phase.UNHEALTHY, EVIL, told), last_error=EVIL)
     filling.event("coder", "Crashed", EVIL, warning=True)
+    filling.source(
+        path=EVIL,
+        applied=Revision(COMMIT, EVIL, START),
+        pending=Revision(NEXT, EVIL, START),
+        problems=(EVIL, f"{EVIL}.yaml:1:1: {EVIL}"),
+        reason="GitFailed",
+        error=EVIL,
+        error_since=START,
+    )
+    filling.event("source/git", "RevisionRejected", EVIL, warning=True)
     filling.meta("manifests", '{"folderProblem": "\\u001b[2J\\u009b1m", "problems": ["\\u001b[2J"], "prunable": []}')
     logs = filling.state / "logs" / "coder"
     logs.mkdir(parents=True)
@@ -76,14 +87,23 @@ VERBS = (
     ("get", "restarts", "-o", "json"),
     ("get", "restarts", "-o", "yaml"),
     ("describe", "server", "coder"),
+    ("get", "sources"),
+    ("get", "sources", "-o", "wide"),
+    ("get", "sources", "-o", "json"),
+    ("get", "sources", "-o", "yaml"),
+    ("get", "sources", "-o", "name"),
+    ("describe", "source", "git"),
     ("logs", "coder"),
     ("logs", "coder", "--tail", "1"),
     ("validate",),
     ("validate", "-o", "json"),
+    ("validate", "--strict"),
+    ("validate", "--strict", "-o", "github"),
     ("validate", f"no{EVIL}file"),
     ("diff",),
     ("diff", "-o", "json"),
     ("apply", "--dry-run"),
+    ("apply",),
     ("get", f"no{EVIL}list"),
     ("describe", "server", f"no{EVIL}server"),
     (f"no{EVIL}verb",),

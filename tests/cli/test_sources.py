@@ -16,7 +16,9 @@ from reconciler.store.rows import SOURCE
 from tests.cli.conftest import Call, Called
 from tests.cli.fake_controller import QUIET, Answer, FakeController
 from tests.cli.filling import NEXT, START, Filling, status
+from tests.docs.pages import ROOT, blocks
 
+JSON = ROOT / "docs" / "reference" / "json.md"
 WAITING = Revision(NEXT, "a \x1b[2Jbad one", START)
 PROBLEMS = ("git:servers/a.yaml:4:9: spec.ctz: unknown field", "git:b.yaml: symbolic links are not followed")
 REFUSED: dict[str, Any] = {"pending": WAITING, "problems": PROBLEMS}
@@ -37,6 +39,13 @@ def answers(record: SourceRecord) -> Callable[[Any], Answer]:
 
 def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.split("  ") if cell.strip()]
+
+
+def outline(value: Any) -> Any:
+    """Some JSON with its values taken out."""
+    if isinstance(value, dict):
+        return {key: outline(item) for key, item in value.items()}
+    return [outline(item) for item in value] if isinstance(value, list) else None
 
 
 # ---------------------------------------------------------------- get sources
@@ -95,6 +104,12 @@ def test_sources_for_programs(filling: Filling, controller: FakeController, call
     assert YAML(typ="safe").load(StringIO(call("get", "sources", "-o", "yaml").out)) == found
     assert call("get", "sources", "-o", "name").out == "source/git\n"
     assert call("get", "sources", "source/git", "-o", "name").out == "source/git\n"
+
+
+def test_the_documented_item_has_the_real_keys(filling: Filling, controller: FakeController, call: Call) -> None:
+    (told,) = [json.loads(block.text) for block in blocks("json", JSON) if block.heading == "Sources"]
+    filling.source(pending=None)
+    assert outline(told) == outline(json.loads(call("get", "sources", "-o", "json").out))
 
 
 def test_without_a_source_the_setting_is_told(filling: Filling, controller: FakeController, call: Call) -> None:

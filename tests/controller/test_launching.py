@@ -148,7 +148,8 @@ def test_the_program_on_path_is_found(models: Path) -> None:
     program = models / "llama-server"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    assert Launcher(Settings(models=str(models)), {"PATH": str(models)}).launch(declared(spec()), 1).argv[0] == str(program)
+    launcher = Launcher(Settings(models=str(models)), {"PATH": str(models)})
+    assert launcher.launch(declared(spec()), 1).argv[0] == str(program)
 
 
 # ---------------------------------------------------------------- environment and secrets

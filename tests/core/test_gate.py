@@ -78,3 +78,36 @@ def test_any_file_that_changes_changes_the_identity() -> None:
 )
 def test_all_parts_of_a_split_model_are_looked_at(path: str, parts: list[str]) -> None:
     assert part_paths(path) == parts
+
+
+@pytest.mark.parametrize(
+    ("path", "pasted"),
+    [
+        ("/m/two words.gguf", "chmod +r '/m/two words.gguf'"),
+        ("/m/a;reboot", "chmod +r '/m/a;reboot'"),
+        ("/m/$(reboot)'", """chmod +r '/m/$(reboot)'"'"''"""),
+    ],
+)
+def test_a_command_to_paste_holds_no_other_command(path: str, pasted: str) -> None:
+    """The path may be written by somebody who knows that people paste."""
+    assert judge(BINARY, [replace(MODEL, path=path, readable=False)], NONE, NOW).message.endswith(pasted)
+    message = judge(replace(BINARY, path=path, executable=False), [MODEL], NONE, NOW).message
+    assert message.endswith(pasted.replace("+r", "+x"))
+
+
+@pytest.mark.parametrize(
+    ("binary", "model", "trouble"),
+    [
+        ({"exists": False}, {}, NONE),
+        ({}, {"exists": False}, NONE),
+        ({}, {"changed_at": NOW}, NONE),
+        ({}, {}, ("SecretMissing", "\x9b2J\udcff")),
+    ],
+)
+def test_a_message_is_one_harmless_line(
+    binary: dict[str, Any], model: dict[str, Any], trouble: tuple[str, str]
+) -> None:
+    evil = "/m/\x9b2J\u202e\udcff"
+    facts = judge(replace(BINARY, path=evil, **binary), [replace(MODEL, path=evil, **model)], trouble, NOW)
+    assert facts.reason
+    assert facts.message.isprintable()

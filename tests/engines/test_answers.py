@@ -128,3 +128,18 @@ def test_paths_follow_the_prefix(flags: dict[str, str], prefix: str) -> None:
 def test_a_certificate_with_its_key_means_https() -> None:
     assert answers.scheme(ServerSpec(model="a", flags={"ssl-key-file": "k", "ssl-cert-file": "c"})) == "https"
     assert answers.scheme(ServerSpec(model="a", flags={"ssl-cert-file": "c"})) == "http"
+
+
+@pytest.mark.parametrize("evil", ["\x1b[2J", "\x9b2J", "\ud800", "two\nlines", "\u202eabc"])
+def test_what_a_stranger_answers_is_one_harmless_line(evil: str) -> None:
+    """It is kept in the database, where a lone surrogate could not be written, and shown."""
+    error = json.dumps({"error": {"message": evil}, "model_path": evil}).encode()
+    state, message = answers.read_health(500, {"server": "llama.cpp"}, error)
+    assert state is HealthState.FAILING
+    refused = answers.read_props(error, model_path="/m/a.gguf")[1]
+    effective = answers.read_props(json.dumps({"error": {"message": evil}}).encode(), model_path=None)[0]
+    assert effective is not None
+    models = answers.read_models(json.dumps({"data": [{"id": evil * 1000}]}).encode())
+    for text in (message, refused, effective.unverified, models[0]["id"]):
+        assert text.isprintable()
+    assert len(models[0]["id"]) <= 500

@@ -26,11 +26,12 @@ _ENVIRON = {
 class BareRemote:
     """A bare repository. Commits are made from memory, so that a tree may hold what no checkout could."""
 
-    def __init__(self, folder: Path, branch: str = "main") -> None:
+    def __init__(self, folder: Path, branch: str = "main", object_format: str = "sha1") -> None:
         self.folder = folder
         self.branch = branch
         self._date = 1_700_000_000
-        self.git("init", "--quiet", "--bare", f"--initial-branch={branch}", str(folder))
+        form = f"--object-format={object_format}"
+        self.git("init", "--quiet", "--bare", f"--initial-branch={branch}", form, str(folder))
 
     @property
     def url(self) -> str:
@@ -114,9 +115,10 @@ class BareRemote:
             here[name.encode("utf-8", "surrogateescape")] = ("40000", self.tree(inner))
         return self.raw_tree([(mode, name, one) for name, (mode, one) in here.items()])
 
-    def raw_tree(self, entries: list[tuple[str, bytes, str]]) -> str:
+    def raw_tree(self, entries: list[tuple[str, bytes, str]], *, in_order: bool = True) -> str:
         """A tree object with any names, `..` and the like too: git itself refuses to write those."""
-        ordered = sorted(entries, key=lambda one: one[1] + (b"/" if one[0] == "40000" else b""))
+        key = {True: lambda one: one[1] + (b"/" if one[0] == "40000" else b""), False: lambda _: b""}[in_order]
+        ordered = sorted(entries, key=key)
         raw = b"".join(mode.encode() + b" " + name + b"\0" + bytes.fromhex(one) for mode, name, one in ordered)
         return self.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", stdin=raw).decode().strip()
 
@@ -154,7 +156,8 @@ def http_remote(folder: Path, password: str = "", user: str = "x-access-token") 
         def do_GET(self) -> None:
             _answer(self, remote, folder)
 
-        do_POST = do_GET
+        def do_POST(self) -> None:
+            _answer(self, remote, folder)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name for it
             pass

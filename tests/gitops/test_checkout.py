@@ -1,6 +1,7 @@
 """Revisions as files: whole, current by one switch, and put right when somebody changes them."""
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,3 +138,27 @@ def test_names_that_are_no_text(checkout: Checkout, tmp_path: Path) -> None:
     checkout.put(ONE, odd)
     assert [os.fsencode(path.name) for path in (tmp_path / "revisions" / ONE).iterdir()] == [b"caf\xe9\n.yaml"]
     assert checkout.put(ONE, odd) == []
+
+
+def test_nobody_ever_finds_no_revision(checkout: Checkout, tmp_path: Path) -> None:
+    """Somebody looks all the time while revisions take turns."""
+    for commit in (ONE, TWO):
+        checkout.put(commit, BLOBS)
+    checkout.switch(ONE)
+    seen: set[object] = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            try:
+                seen.add(frozenset(files(tmp_path / "current")))
+            except FileNotFoundError as error:
+                seen.add(str(error))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for number in range(500):
+        checkout.switch((TWO, ONE)[number % 2])
+    done.set()
+    looking.join()
+    assert seen == {frozenset({"a.yaml", "below/b.yaml"})}

@@ -1,0 +1,120 @@
+"""The policy over many documents, at the gate, and just before the spawn."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reconciler.controller.launching import Launcher, LaunchError
+from reconciler.controller.policy import denials
+from reconciler.core.model import Now
+from reconciler.core.source import LOCAL
+from tests.controller.policed import MODELS, document, lay_out, rule, settings_of
+
+NOW = Now(monotonic=1000.0, wall=4_000_000_000.0, boot="b")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return lay_out(tmp_path)
+
+
+# ---------------------------------------------------------------- how many
+
+
+def test_those_that_run_are_the_first_to_count(root: Path) -> None:
+    settings = settings_of(root, "[policy.git]\nmax_servers = 2")
+    documents = [document(name=name) for name in "abcd"]
+    assert set(denials(documents, settings)) == {"c", "d"}
+    assert set(denials(documents, settings, frozenset("cd"))) == {"a", "b"}
+    assert set(denials(documents, settings, frozenset("d"))) == {"b", "c"}
+    found = denials(documents, settings)["c"]
+    assert found.rule == "policy.git.max_servers"
+    assert "4 servers are declared, and 2 may run" in found.message
+    assert "write max_servers = 4 under [policy.git]" in found.message
+
+
+def test_suspended_and_local_ones_do_not_count(root: Path) -> None:
+    settings = settings_of(root, "[policy.git]\nmax_servers = 1")
+    documents = [document(name="a", suspend=True), document(LOCAL, name="b"), document(name="c")]
+    assert denials(documents, settings) == {}
+
+
+def test_what_is_wrong_with_a_document_comes_before_how_many_there_are(root: Path) -> None:
+    settings = settings_of(root, "[policy.git]\nmax_servers = 1")
+    found = denials([document(name="a"), document(name="b", port=1)], settings)
+    assert found["b"].rule == "policy.git.ports"
+
+
+# ---------------------------------------------------------------- at the gate and before the spawn
+
+
+@pytest.fixture
+def launcher(root: Path) -> Launcher:
+    settings = settings_of(root, 'llama_server = "/bin/sh"\n[policy.git]\nbinaries = ["/bin/cat"]')
+    return Launcher(settings, {"TOKEN": "x"})
+
+
+def test_the_gate_says_what_is_denied(launcher: Launcher) -> None:
+    gate = launcher.look(document(flags={"path": "/"}), NOW)
+    assert gate.reason == "PolicyDenied"
+    assert gate.message.startswith("policy.git.flags: flag `path` serves files of this machine; to allow it, write ")
+    assert launcher.look(document(), NOW).reason == ""
+    assert launcher.look(document(LOCAL, flags={"path": "/"}), NOW).reason == ""
+
+
+def test_the_gate_is_shut_for_one_too_many(launcher: Launcher) -> None:
+    documents = [document(name=f"s{number:03}") for number in range(65)]
+    crowded = launcher.crowded(documents, frozenset({"s064"}))
+    assert set(crowded) == {"s063"}
+    gate = launcher.look(documents[63], NOW, crowded["s063"])
+    assert (gate.reason, gate.message) == ("PolicyDenied", crowded["s063"].message)
+
+
+def test_a_link_that_was_swapped_since_is_noticed_before_the_spawn(launcher: Launcher, root: Path) -> None:
+    one = document(model="round.gguf")
+    assert launcher.look(one, NOW).reason == ""
+    (root / "models/round.gguf").unlink()
+    (root / "models/round.gguf").symlink_to("../outside/x.gguf")
+    with pytest.raises(LaunchError, match=r"policy\.git\.models: spec\.model names .*/outside/x\.gguf") as raised:
+        launcher.launch(one, 8001)
+    assert raised.value.reason == "PolicyDenied"
+
+
+def test_a_denied_document_has_no_secret_read(launcher: Launcher, root: Path) -> None:
+    os.mkfifo(root / "outside/pipe")
+    one = document(env={"LANG": {"fromFile": "../outside/pipe"}})
+    assert launcher.look(one, NOW).reason == "PolicyDenied"
+
+
+def test_programs_are_allowed_by_origin(launcher: Launcher) -> None:
+    assert launcher.launch(document(binary="/bin/cat"), 1).argv[0] == "/bin/cat"
+    assert launcher.look(document(LOCAL, binary="/bin/cat"), NOW).reason == "BinaryNotAllowed"
+    assert launcher.launch(document(LOCAL, binary="/bin/sh"), 1).argv[0] == "/bin/sh"
+
+
+def test_the_models_folder_itself_may_be_a_link(root: Path) -> None:
+    (root / "linked").symlink_to("models")
+    settings = settings_of(root, 'models = "linked"\n')
+    assert rule(settings, model="a.gguf") == ""
+    assert rule(settings, model="../outside/x.gguf") == MODELS
+
+
+def test_a_name_that_promises_many_parts_costs_one_look(launcher: Launcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    real = os.path.realpath
+
+    def counted(path: str) -> str:
+        looked.append(path)
+        return real(path)
+
+    monkeypatch.setattr("os.path.realpath", counted)
+    gate = launcher.look(document(model="x-00001-of-99999.gguf"), NOW)
+    assert gate.reason == "ModelPartMissing"
+    assert len(looked) < 5
+
+
+def test_a_hostile_path_is_told_on_one_line(root: Path) -> None:
+    found = denials([document(model="/o/\u202e\x9b[31m" + "x" * 5000)], settings_of(root))["chat"]
+    assert found.message.isprintable()
+    assert len(found.message) < 500

@@ -1,0 +1,253 @@
+"""A source over a real repository, with a controller that only remembers."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.controller.preview import check_spec
+from reconciler.core.accept import Seen
+from reconciler.core.actions import Event
+from reconciler.core.model import Document
+from reconciler.core.source import SourceRecord
+from reconciler.gitops.git import Remote
+from reconciler.gitops.source import Repository, Source
+from tests.controller.answering import until
+from tests.gitops.remotes import BareRemote
+from tests.gitops.test_reading import local, manifest
+
+pytestmark = pytest.mark.anyio
+
+
+class House:
+    """What a controller would remember."""
+
+    def __init__(self) -> None:
+        self.known: SourceRecord | None = None
+        self.events: list[Event] = []
+        self.documents: dict[str, Document] = {}
+        self.beside = Seen()
+        self.suspended = False
+        self.pokes = 0
+        self.full = False
+
+    def record(self) -> SourceRecord | None:
+        return self.known
+
+    def remember(self, record: SourceRecord, events: list[Event]) -> None:
+        if self.full:
+            raise sqlite3.OperationalError("database or disk is full")
+        self.known = record
+        self.events += events
+
+    def is_suspended(self) -> bool:
+        return self.suspended
+
+    def accepted(self) -> dict[str, Document]:
+        return self.documents
+
+    def others(self) -> Seen:
+        return self.beside
+
+    def poke(self) -> None:
+        self.pokes += 1
+
+    def told(self) -> list[str]:
+        return [event.reason for event in self.events]
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> BareRemote:
+    made = BareRemote(tmp_path / "remote.git")
+    made.commit({"a.yaml": manifest("a"), "b.yaml": manifest("b")}, subject="First")
+    return made
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def source_of(house: House, tmp_path: Path, url: str, interval: float = 0.05, timeout: float = 30.0) -> Source:
+    followed = Repository(Remote(url, "refs/heads/main", timeout=timeout), "", interval)
+    return Source(tmp_path / "git", followed, house, check_spec)
+
+
+@pytest.fixture
+def source(house: House, tmp_path: Path, remote: BareRemote) -> Iterator[Source]:
+    made = source_of(house, tmp_path, remote.url)
+    made.open()
+    yield made
+    made.close()
+
+
+async def test_the_first_look_puts_the_revision_in_force(source: Source, house: House, remote: BareRemote) -> None:
+    assert (source.look.documents, source.look.failed) == ((), "")
+    record = await source.sync()
+    assert record.applied
+    assert (record.applied.commit, record.applied.subject) == (remote.head(), "First")
+    assert [one.name for one in source.look.documents] == ["a", "b"]
+    assert (house.told(), house.pokes) == (["RevisionApplied"], 1)
+    look = source.look
+    await source.sync()
+    assert source.look is look
+    assert (house.told(), house.pokes) == (["RevisionApplied"], 1)
+
+
+async def test_the_next_controller_stands_on_the_same_revision(
+    source: Source, house: House, tmp_path: Path, remote: BareRemote
+) -> None:
+    await source.sync()
+    remote.commit({"a.yaml": manifest("a", ctx=9)})
+    remote.folder.rename(tmp_path / "away")
+    again = source_of(house, tmp_path, remote.url)
+    again.open()
+    assert [one.spec.ctx for one in again.look.documents] == [None, None]
+    assert again.look.failed == ""
+    again.close()
+
+
+async def test_files_on_disk_decide_nothing(source: Source, house: House, tmp_path: Path, remote: BareRemote) -> None:
+    await source.sync()
+    (tmp_path / "git" / "current" / "a.yaml").write_text(manifest("a", ctx=9))
+    again = source_of(house, tmp_path, remote.url)
+    again.open()
+    assert [one.spec.ctx for one in again.look.documents] == [None, None]
+    await again.restore()
+    assert (tmp_path / "git" / "current" / "a.yaml").read_text() == manifest("a")
+    assert house.told()[-1] == "SyncedFilesRestored"
+    count = len(house.events)
+    await again.restore()
+    assert len(house.events) == count
+    again.close()
+
+
+async def test_a_lost_cache_holds_what_was_accepted(
+    source: Source, house: House, tmp_path: Path, remote: BareRemote
+) -> None:
+    await source.sync()
+    house.documents = {one.name: one for one in source.look.documents}
+    shutil.rmtree(tmp_path / "git" / "cache.git")
+    remote.folder.rename(tmp_path / "away")
+    again = source_of(house, tmp_path, remote.url)
+    again.open()
+    assert "stays in force" in again.look.failed
+    assert "\n" not in again.look.failed
+    record = await again.sync()
+    assert record.reason == "RepositoryMissing"
+    assert "stays in force" in again.look.failed
+    (tmp_path / "away").rename(remote.folder)
+    record = await again.sync()
+    assert (record.reason, again.look.failed) == ("", "")
+    assert [one.name for one in again.look.documents] == ["a", "b"]
+    assert house.told() == ["RevisionApplied", "RepositoryMissing", "SourceRecovered"]
+    again.close()
+
+
+async def test_hours_without_the_remote_are_one_event(
+    source: Source, house: House, tmp_path: Path, remote: BareRemote
+) -> None:
+    await source.sync()
+    look = source.look
+    remote.folder.rename(tmp_path / "away")
+    for _ in range(20):
+        record = await source.sync()
+    assert record.error_since is not None
+    assert house.told() == ["RevisionApplied", "RepositoryMissing"]
+    assert source.look is look
+
+
+async def test_a_bad_revision_is_judged_anew_when_its_reason_is_gone(
+    source: Source, house: House, remote: BareRemote
+) -> None:
+    await source.sync()
+    house.documents = {one.name: one for one in source.look.documents}
+    house.beside = Seen((local("c"),))
+    remote.commit({"c.yaml": manifest("c")})
+    record = await source.sync()
+    assert record.pending
+    assert "manifests/c.yaml" in record.problems[0]
+    assert len(source.look.documents) == 2
+    house.beside = Seen()
+    record = await source.sync()
+    assert (record.pending, record.problems) == (None, ())
+    assert len(source.look.documents) == 3
+
+
+async def test_a_state_that_cannot_be_written_does_not_end_the_following(
+    source: Source, house: House, remote: BareRemote
+) -> None:
+    house.full = True
+    following = asyncio.create_task(source.run())
+    await until(lambda: source.look.documents)
+    remote.commit({"a.yaml": manifest("a", ctx=9)})
+    house.full = False
+    await until(lambda: house.known and house.known.applied and house.known.applied.commit == remote.head())
+    assert [one.spec.ctx for one in source.look.documents] == [9, None]
+    following.cancel()
+
+
+async def test_files_that_cannot_be_written_hold_nothing_up(
+    source: Source, house: House, tmp_path: Path, remote: BareRemote
+) -> None:
+    await source.sync()
+    (tmp_path / "git" / "revisions").rename(tmp_path / "git" / "was")
+    (tmp_path / "git" / "revisions").write_text("in the way")
+    remote.commit({"a.yaml": manifest("a", ctx=9)})
+    await source.sync()
+    assert source.look.documents[0].spec.ctx == 9
+
+
+async def test_suspended_it_only_looks(source: Source, house: House, remote: BareRemote) -> None:
+    await source.sync()
+    house.suspended = True
+    await source.suspend(suspended=True)
+    remote.commit({"a.yaml": manifest("a", ctx=9)})
+    record = await source.sync()
+    assert (record.suspended, record.pending and record.pending.commit) == (True, remote.head())
+    assert source.look.documents[0].spec.ctx is None
+    house.suspended = False
+    record = await source.suspend(suspended=False)
+    assert (record.suspended, record.pending) == (False, None)
+    assert source.look.documents[0].spec.ctx == 9
+
+
+async def test_another_address_in_the_settings_keeps_the_revision_until_it_is_read(
+    source: Source, house: House, tmp_path: Path
+) -> None:
+    await source.sync()
+    other = BareRemote(tmp_path / "other.git")
+    again = source_of(house, tmp_path, other.url)
+    again.open()
+    assert house.known
+    assert house.known.url == other.url
+    assert len(again.look.documents) == 2
+    assert (await again.sync()).reason == "RefMissing"
+    assert len(again.look.documents) == 2
+    other.commit({"z.yaml": manifest("z")})
+    await again.sync()
+    assert [one.name for one in again.look.documents] == ["z"]
+    again.close()
+
+
+async def test_a_close_amid_a_look_that_hangs_waits_for_nothing(house: House, tmp_path: Path) -> None:
+    """A fifo in place of a packed-refs file: git waits for ever to open it."""
+    remote = BareRemote(tmp_path / "remote.git")
+    remote.commit({"a.yaml": manifest("a")})
+    (remote.folder / "packed-refs").unlink(missing_ok=True)
+    os.mkfifo(remote.folder / "packed-refs")
+    source = source_of(house, tmp_path, remote.url)
+    source.open()
+    looking = asyncio.create_task(source.sync())
+    await asyncio.sleep(0.3)
+    assert not looking.done()
+    begun = time.monotonic()
+    source.close()
+    record = await asyncio.wait_for(looking, 5)
+    assert record.reason
+    assert time.monotonic() - begun < 5
