@@ -16,6 +16,7 @@ from benchmarks.idle_pass import idle_pass
 from benchmarks.machine import describe_machine
 from benchmarks.respawn import crash_respawn, manifest_to_process
 from benchmarks.result import Result, to_data, to_table
+from benchmarks.syncing import sync_to_process
 from reconciler.demo.models import write_model
 from reconciler.discovery import find_llama_server
 
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "stop-all": stop_all,
     "crash-respawn": crash_respawn,
     "manifest-to-process": manifest_to_process,
+    "sync-to-process": sync_to_process,
     "idle": idle,
     "idle-pass": idle_pass,
     "cli": command_line,

@@ -21,6 +21,7 @@ from benchmarks.result import Result, Row
 from reconciler.controller import prober
 from reconciler.controller.launching import Launcher
 from reconciler.controller.loop import Loop
+from reconciler.controller.manifests import Manifests
 from reconciler.controller.preview import check_spec
 from reconciler.core.model import Health, HealthState, Phase
 from reconciler.core.plan import plan
@@ -92,7 +93,8 @@ def _make_loop(root: Path, count: int) -> Loop:
     settings = Settings(manifests=str(manifests), state=str(state), models=str(root), llama_server="/bin/false")
     store = Store(state)
     runtime = LocalRuntime(choose_host(), store.installation, Logs(state / "logs", keep=1, most_bytes=1), lambda: None)
-    return Loop(store, runtime, Folder(manifests, check_spec), Launcher(settings, {}), settings)
+    sources = Manifests(manifests, Folder(manifests, check_spec), lambda: store.documents)
+    return Loop(store, runtime, sources, Launcher(settings, {}), settings)
 
 
 @contextmanager

@@ -36,7 +36,6 @@ _FETCH = (
     "--no-auto-maintenance",
     "--no-recurse-submodules",
     "--no-show-forced-updates",
-    "--update-shallow",
 )
 
 
@@ -122,7 +121,7 @@ class Cache:
         patterns = [pattern for ref in refs for pattern in (ref, f"{ref}^{{}}")]
         said = self._ask_remote(None, "ls-remote", "--quiet", "--", self._remote.url, *patterns)
         pairs = [line.split("\t", 1) for line in said.decode("utf-8", "replace").splitlines() if "\t" in line]
-        return {name: commit for commit, name in pairs if is_commit(commit) and name in patterns}
+        return {name: commit for commit, name in pairs if is_commit(commit)}
 
     def _named(self, rev: str) -> tuple[str, str]:
         """A branch's or tag's full name, and its commit."""

@@ -223,10 +223,10 @@ def _spoil(path: Path) -> None:
 
 
 def _spoil_contents(path: Path) -> None:
-    """In the last bytes before the checksum, where a file's content is: folders and commits come first in a pack."""
+    """Towards the end, where the files are: commits and folders come first in a pack."""
     path.chmod(0o600)
     raw = bytearray(path.read_bytes())
-    raw[-30:-20] = bytes(byte ^ 0xFF for byte in raw[-30:-20])
+    raw[-150:-45] = bytes(byte ^ 0xFF for byte in raw[-150:-45])
     path.write_bytes(raw)
 
 
