@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.fleet import Options, count_ready, empty, names, wait_until
 from benchmarks.result import Result, Row
 from reconciler.controller.launching import Launcher
+from reconciler.core.model import Document
 from reconciler.core.spec import ServerSpec
 from reconciler.settings import Settings
 from tests.e2e.installation import SMALL, Installation
@@ -78,9 +79,10 @@ def _launches(made: Installation, options: Options) -> list[dict[str, object]]:
     settings = Settings(models=str(made.models), llama_server=options.llama_server)
     launcher = Launcher(settings, made.environ)
     spec = ServerSpec.model_validate({"model": "tiny.gguf", **SMALL})
+    document = Document("LlamaServer", "any", "any.yaml", spec)
     launches = []
     for name, port in zip(names(options.servers), made.ports, strict=False):
-        launch = launcher.launch(spec, port)
+        launch = launcher.launch(document, port)
         log = str(made.root / f"{name}.log")
         launches.append({"argv": launch.argv, "environment": dict(launch.environment), "port": port, "log": log})
     return launches

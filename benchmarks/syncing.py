@@ -21,7 +21,7 @@ def sync_to_process(options: Options) -> Result:
         remote = BareRemote(made.root / "remote.git")
         remote.commit({f"{name}.yaml": document(name) for name in names(options.servers)})
         with (made.root / "reconciler.toml").open("a") as settings:
-            settings.write(f'[source.git]\nurl = "{remote.url}"\ninterval = "1h"\n')
+            settings.write(f'[source.git]\nurl = "{remote.url}"\ninterval = "1h"\n[policy.git]\nmax_servers = 0\n')
         made.start(RECONCILER_LOADS="0")
         wait_until(f"{options.servers} Ready", made, lambda: count_ready(made) == options.servers)
         time.sleep(1.0)

@@ -10,7 +10,7 @@ from enum import Enum
 _HARMLESS_SWITCHES = """
     swa-full perf escape kv-offload repack no-host cpu-moe check-tensors op-offload offline ignore-eos
     backend-sampling spec-draft-cpu-moe/cpu-moe-draft spec-draft-backend-sampling kv-unified cache-idle-slots
-    context-shift special warmup spm-infill cont-batching mmproj-auto mmproj-offload cors-credentials ui/webui
+    context-shift special warmup spm-infill cont-batching mmproj-auto mmproj-offload ui/webui
     embedding/embeddings rerank/reranking cache-prompt metrics slots models-autoload jinja reasoning-preserve
     skip-chat-parsing prefill-assistant lora-init-without-apply spec-default
 """
@@ -40,7 +40,7 @@ _HARMLESS_VALUES = """
     draft-min/draft-n-min spec-ngram-size-n spec-ngram-size-m spec-ngram-min-hits kv-unified-per-slot
     ctx-checkpoints/swa-checkpoints checkpoint-min-step cache-ram reverse-prompt pooling mmproj-device
     image-min-tokens image-max-tokens mtmd-batch-max-tokens video-fps video-timestamp-interval alias tags
-    embd-normalize cors-origins cors-methods cors-headers api-prefix ui-config/webui-config chat-template-kwargs
+    embd-normalize api-prefix ui-config/webui-config chat-template-kwargs
     timeout sse-ping-interval threads-http cache-reuse models-max reasoning-format reasoning reasoning-effort
     reasoning-budget reasoning-budget-message chat-template slot-prompt-similarity sleep-idle-seconds
 """
@@ -57,6 +57,7 @@ _FAR: Mapping[str, str] = {
     "serves models that no manifest names": "models-dir models-preset",
     "runs programs": "tools tools-runtime mcp-servers-config mcp-servers-json agent video-ffmpeg-dir",
     "opens this machine's network to web pages": "ui-mcp-proxy/webui-mcp-proxy",
+    "lets web pages of others ask the server": "cors-origins cors-methods cors-headers cors-credentials",
     "sends the model to other machines": "rpc",
     "reads keys": "ssl-key-file ssl-cert-file api-key api-key-file",
     "lets clients change the server's settings": "props",

@@ -223,10 +223,11 @@ def _spoil(path: Path) -> None:
 
 
 def _spoil_contents(path: Path) -> None:
-    """Towards the end, where the files are: commits and folders come first in a pack."""
+    """In the middle, where the files are: commits and folders are small, and come first in a pack."""
     path.chmod(0o600)
     raw = bytearray(path.read_bytes())
-    raw[-150:-45] = bytes(byte ^ 0xFF for byte in raw[-150:-45])
+    middle = len(raw) // 2
+    raw[middle : middle + 100] = bytes(byte ^ 0xFF for byte in raw[middle : middle + 100])
     path.write_bytes(raw)
 
 
@@ -234,6 +235,10 @@ def _packs(folder: Path, suffix: str) -> list[Path]:
     found = list(folder.glob(f"objects/pack/*.{suffix}"))
     assert found
     return found
+
+
+def _written_at(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _each(folder: Path, suffix: str, deed: Callable[[Path], None]) -> None:
@@ -297,6 +302,7 @@ BREAKAGES: dict[str, Callable[[Path], object]] = {
     "a ref to nothing": _lost_ref,
     "locks": _locks,
     "packs gone": lambda folder: _each(folder, "pack", Path.unlink),
+    "the first pack gone": lambda folder: min(_packs(folder, "pack"), key=_written_at).unlink(),
     "indexes gone": lambda folder: _each(folder, "idx", Path.unlink),
     "packs truncated": lambda folder: _each(folder, "pack", _truncate),
     "packs empty": lambda folder: _each(folder, "pack", lambda path: os.truncate(path, 0)),
@@ -315,7 +321,8 @@ ONLY_SEEN_WHEN_READ = ("contents spoilt",)
 def test_a_broken_cache_heals(
     tmp_path: Path, remote: BareRemote, cache: Cache, following: Following, breakage: str, new: bool
 ) -> None:
-    remote.commit({f"{number}.yaml": f"{number}\n" * 500 for number in range(5)})
+    remote.commit({f"{number}.yaml": os.urandom(5000).hex() for number in range(5)})
+    followed(cache)
     old = remote.commit({"a.yaml": "1\n"})
     followed(cache)
     BREAKAGES[breakage](tmp_path / "state/git/cache.git")
