@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from reconciler.core.git_settings import GitSource
 from reconciler.gitops.cache import Cache
 from reconciler.gitops.checkout import Checkout
 from reconciler.gitops.git import GitError, Remote
@@ -10,7 +11,7 @@ from reconciler.gitops.reading import Reader
 from reconciler.gitops.source import CACHE, Repository
 from reconciler.manifests.folder import Look
 from reconciler.manifests.parse import Check
-from reconciler.settings import GitSource, Settings
+from reconciler.settings import Settings
 
 __all__ = ["FOLDER", "GitError", "look_in_force", "repository"]
 

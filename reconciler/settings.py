@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from reconciler.core.git_url import checked_url, is_ref_name
+from reconciler.core.git_settings import GitSource
 from reconciler.core.model import Limits
 from reconciler.core.rules import ANY, Policy
-from reconciler.core.spec import Duration
 
 CONFIG = "reconciler.toml"
 
@@ -51,66 +50,6 @@ class Keeping(_Section):
     """Instances kept for each server."""
     events: Annotated[int, Field(ge=10)] = 5000
     """Events kept in all."""
-
-
-class GitAuth(_Section):
-    """`[source.git.auth]`: what a remote asks for. The files are read by git and ssh alone, at each use."""
-
-    token_file: str = ""
-    """File that holds an access token or password for `https`, and nothing else."""
-    username: str = "x-access-token"
-    """User that goes with the token; GitHub and GitLab take any."""
-    ssh_key_file: str = ""
-    """Private key without a passphrase, for `ssh`."""
-    known_hosts_file: str = ""
-    """The host keys that are trusted for `ssh`; other hosts are refused."""
-
-
-class GitSource(_Section):
-    """`[source.git]`: a Git repository that holds manifests."""
-
-    url: str
-    """`https://…`, `ssh://…`, `user@host:path` or `file:///…`; `http://` for this machine alone."""
-    branch: str = ""
-    """The branch that is followed.  [default: main, unless `tag` is set]"""
-    tag: str = ""
-    """The tag that is followed, in place of a branch."""
-    path: str = ""
-    """Folder in the repository that holds the manifests; empty: all of it."""
-    interval: Annotated[Duration, Field(ge=1)] = 60.0
-    """Time between two looks at the remote."""
-    timeout: Annotated[Duration, Field(gt=0)] = 120.0
-    """Time that one look may take."""
-    max_mib: Annotated[int, Field(ge=1)] = 64
-    """Size in MiB that one fetch, and all manifests of a revision, may have."""
-    auth: GitAuth = GitAuth()
-
-    @field_validator("url")
-    @classmethod
-    def _url(cls, value: str) -> str:
-        return checked_url(value)
-
-    @field_validator("path")
-    @classmethod
-    def _inside(cls, value: str) -> str:
-        path = value.strip("/")
-        if any(part in ("", ".", "..", ".git") for part in path.split("/") if path):
-            raise ValueError("expected a folder in the repository, such as `clusters/home`")
-        return path
-
-    @model_validator(mode="after")
-    def _one_ref(self) -> "GitSource":
-        if self.branch and self.tag:
-            raise ValueError("give branch or tag, not both")
-        for name in (self.branch, self.tag):
-            if name and not is_ref_name(name):
-                raise ValueError(f"{name!r} is no name of a branch or tag")
-        return self
-
-    @property
-    def ref(self) -> str:
-        """The full name that is followed."""
-        return f"refs/tags/{self.tag}" if self.tag else f"refs/heads/{self.branch or 'main'}"
 
 
 class Source(_Section):

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 _SCP = re.compile(r"(?P<user>[A-Za-z0-9_][\w.-]*@)?(?P<host>[A-Za-z0-9][\w.-]*):(?P<path>[^:/\s-].*|/[^/\s].*)")
 """`git@host:path`, as ssh and scp have it (git-clone(1), "GIT URLS")."""
+_SCHEMES = frozenset({"https", "http", "ssh", "git", "file", "ftp", "ext"})
+"""`file:models` is a slip for `file:///models`, and no host called `file`."""
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[/.-]|/\.|\.lock(/|$)|[/.]$|^@$")
 """What git-check-ref-format(1) refuses; a leading dash too, as it would be taken for an option."""
@@ -46,7 +48,8 @@ def scheme_of(url: str) -> str:
     """`https`, `http`, `ssh`, `file`, or another one; empty when it is no address."""
     if "://" in url:
         return url.partition("://")[0]
-    return "ssh" if _SCP.fullmatch(url) else ""
+    found = _SCP.fullmatch(url)
+    return "ssh" if found and found["host"] not in _SCHEMES else ""
 
 
 def _is_this_machine(host: str) -> bool:

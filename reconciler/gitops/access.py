@@ -9,10 +9,6 @@ from reconciler.gitops.git import Access, GitError, Remote
 
 MOST_TOKEN = 64 * 1024
 """Bytes of a file that may hold a token."""
-_HELPER = (
-    '!f() { test "$1" = get || exit 0; IFS= read -r token <{file} || test -n "$token" || exit 1; '
-    "printf 'username=%s\\npassword=%s\\n' {user} \"${{token%\"$(printf '\\r')\"}}\"; }}; f"
-).replace("f() {", "f() {{")
 _SSH = (
     "BatchMode=yes",
     "IdentitiesOnly=yes",
@@ -38,9 +34,17 @@ def access(remote: Remote) -> Access:
         read_token(remote.token_file)
         parts = urlsplit(remote.url)
         user = "".join(filter(str.isprintable, remote.username))
-        helper = _HELPER.format(file=shlex.quote(remote.token_file), user=shlex.quote(user))
+        helper = _helper(shlex.quote(remote.token_file), shlex.quote(user))
         return Access(variables, ((f"credential.{scheme}://{parts.netloc}.helper", helper),))
     return Access(variables)
+
+
+def _helper(file: str, user: str) -> str:
+    """What git has a shell run to be told the token: it reads the file itself, with nothing but its own words."""
+    first_line = '"${token%"$(printf \'\\r\')"}"'
+    read = f'IFS= read -r token <{file} || test -n "$token" || exit 1'
+    tell = f"printf 'username=%s\\npassword=%s\\n' {user} {first_line}"
+    return f'!f() {{ test "$1" = get || exit 0; {read}; {tell}; }}; f'
 
 
 def read_token(path: str) -> str:

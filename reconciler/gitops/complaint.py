@@ -30,6 +30,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "HostKeyUnknown",
         "its key is not in the file known_hosts_file: compare the fingerprint, then add it (ssh-keyscan HOST)",
     ),
+    (r"ssh: (command )?not found|cannot run ssh", "GitMissing", "install an SSH client (apt install openssh-client)"),
     (r"bad permissions|unprotected private key", "AuthenticationFailed", "others may read the key file: chmod 600 it"),
     (
         (

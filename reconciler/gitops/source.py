@@ -4,28 +4,29 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from reconciler.core import following
-from reconciler.core.accept import Seen
-from reconciler.core.actions import Event
 from reconciler.core.following import Outcome
-from reconciler.core.model import Document
 from reconciler.core.source import GIT, SourceRecord
 from reconciler.gitops.cache import Cache
 from reconciler.gitops.checkout import Checkout
 from reconciler.gitops.git import GitError, Remote
+from reconciler.gitops.house import House
 from reconciler.gitops.reading import Declared, Reader, refusals
 from reconciler.manifests.folder import Look
 from reconciler.manifests.parse import Check
 
 log = logging.getLogger("reconciler")
 CACHE = "cache.git"
+"""Folder of the cache, within the source's."""
+TOO_LARGE_PAUSE = 3600.0
+"""Seconds until a commit that was too large is fetched again: each time costs as much as the limit allows."""
 _Result = TypeVar("_Result")
 
 
@@ -45,32 +46,14 @@ class Repository:
         return self.remote.ref.replace("refs/heads/", "branch ").replace("refs/tags/", "tag ")
 
 
-class House(Protocol):
-    """What a source asks of its controller."""
+@dataclass(frozen=True, slots=True)
+class _TooLarge:
+    """A commit that could not be fetched for its size."""
 
-    def record(self) -> SourceRecord | None:
-        """What was remembered of the source."""
-        ...
-
-    def remember(self, record: SourceRecord, events: list[Event]) -> None:
-        """Commit what is now known of it, and tell of it. Raises sqlite3.Error."""
-        ...
-
-    def is_suspended(self) -> bool:
-        """Whether a person suspended it."""
-        ...
-
-    def accepted(self) -> Mapping[str, Document]:
-        """The documents in force."""
-        ...
-
-    def others(self) -> Seen:
-        """What the manifests folder says."""
-        ...
-
-    def poke(self) -> None:
-        """The source says something new."""
-        ...
+    commit: str
+    until: float
+    """Monotonic time before which it is not tried again."""
+    error: GitError
 
 
 class Source:
@@ -86,6 +69,7 @@ class Source:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="git")
         self._lock = asyncio.Lock()
         self._declared: Declared | None = None
+        self._too_large: _TooLarge | None = None
         self.look = Look()
         """What is in force of it, for the loop. The same object as long as nothing changes."""
         self.synced = asyncio.Event()
@@ -164,10 +148,23 @@ class Source:
         """What the remote has. Blocking."""
         commit = self._cache.look()
         if not self._cache.holds(commit):
-            self._cache.fetch(commit)
+            self._bring(commit)
         if self._declared is not None and self._declared.revision.commit == commit:
             return self._declared
         return self._reader.read(commit)
+
+    def _bring(self, commit: str) -> None:
+        """Fetch a commit; one that was too large is not fetched over and over."""
+        now = time.monotonic()
+        if self._too_large is not None and self._too_large.commit == commit and now < self._too_large.until:
+            raise self._too_large.error
+        self._too_large = None
+        try:
+            self._cache.fetch(commit)
+        except GitError as error:
+            if error.reason == "TooLarge":
+                self._too_large = _TooLarge(commit, now + TOO_LARGE_PAUSE, error)
+            raise
 
     async def _judge(self, record: SourceRecord, found: Declared) -> Outcome:
         if record.suspended:

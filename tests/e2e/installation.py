@@ -134,8 +134,11 @@ class Installation:
         """The live processes that bear this installation's mark, by server; several of one server are an error."""
         found: dict[str, int] = {}
         for process in self.processes():
-            if os.getsid(process.pid) == process.pid:
-                name = process.environ()["RECONCILER_SERVER"]
+            try:
+                leads, name = os.getsid(process.pid) == process.pid, process.environ()["RECONCILER_SERVER"]
+            except (psutil.Error, OSError):
+                continue  # it has ended meanwhile
+            if leads:
                 assert name not in found, f"two processes of {name}: {found[name]} and {process.pid}"
                 found[name] = process.pid
         return found

@@ -22,6 +22,7 @@ SAID = {
     "ssh: connect to host x port 22: Connection timed out\nfatal: Could not read from remote repository.": (
         "RemoteUnreachable"
     ),
+    "sh: 1: ssh: not found\nfatal: Could not read from remote repository.": "GitMissing",
     "kex_exchange_identification: Connection closed by remote host\nfatal: Could not read from": "RemoteUnreachable",
     "@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!   @\nHost key verification failed.": "HostKeyUnknown",
     "remote: Repository not found.\nfatal: repository '{url}/' not found": "RepositoryMissing",
@@ -51,7 +52,9 @@ def test_each_complaint_has_a_reason_and_a_line(said: str, reason: str) -> None:
     assert error.reason == reason, str(error)
     assert str(error).isprintable()
     if reason not in ("TooLarge", "CacheBroken"):
-        assert any(word in str(error) for word in ("check", "next look", "add it", "push", "set ", "chown")), str(error)
+        assert any(
+            word in str(error) for word in ("check", "next look", "add it", "push", "set ", "chown", "install")
+        ), str(error)
 
 
 def test_the_line_that_says_most_is_taken() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import sqlite3
 import time
@@ -15,6 +16,7 @@ from reconciler.core.accept import Seen
 from reconciler.core.actions import Event
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
+from reconciler.gitops.cache import Cache
 from reconciler.gitops.git import Remote
 from reconciler.gitops.source import Repository, Source
 from tests.controller.answering import until
@@ -233,6 +235,30 @@ async def test_another_address_in_the_settings_keeps_the_revision_until_it_is_re
     await again.sync()
     assert [one.name for one in again.look.documents] == ["z"]
     again.close()
+
+
+async def test_what_is_too_large_is_not_fetched_over_and_over(
+    house: House, tmp_path: Path, remote: BareRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    fetch = Cache.fetch
+
+    def counted(cache: Cache, commit: str) -> None:
+        fetched.append(commit)
+        fetch(cache, commit)
+
+    monkeypatch.setattr(Cache, "fetch", counted)
+    remote.commit({"big.bin": random.Random(1).randbytes(12_000_000)})
+    followed = Repository(Remote(remote.url, "refs/heads/main", most_bytes=1_000_000), "", 1.0)
+    source = Source(tmp_path / "git", followed, house, check_spec)
+    source.open()
+    for _ in range(3):
+        assert (await source.sync()).reason == "TooLarge"
+    assert (len(fetched), house.told()) == (1, ["TooLarge"])
+    smaller = remote.commit({"a.yaml": manifest("a")}, parent="")
+    assert (await source.sync()).reason == ""
+    assert fetched[1:] == [smaller]
+    source.close()
 
 
 async def test_a_close_amid_a_look_that_hangs_waits_for_nothing(house: House, tmp_path: Path) -> None:

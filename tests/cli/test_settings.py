@@ -1,0 +1,53 @@
+"""`reconciler.toml`: what it may say of a source, and how mistakes in it are told."""
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.settings import Settings, SettingsError, load_settings
+
+
+def loaded(tmp_path: Path, text: str) -> Settings:
+    path = tmp_path / "reconciler.toml"
+    path.write_text(text)
+    return load_settings({}, str(path))
+
+
+def test_without_a_source_there_is_none(tmp_path: Path) -> None:
+    assert loaded(tmp_path, "").source.git is None
+
+
+def test_paths_of_secrets_start_from_the_files_folder(tmp_path: Path) -> None:
+    source = '[source.git]\nurl = "file:///x"\ninterval = "90s"\n'
+    auth = '[source.git.auth]\ntoken_file = "keys/token"\nssh_key_file = "/k"\n'
+    git = loaded(tmp_path, source + auth).source.git
+    assert git
+    assert git.interval == 90.0
+    assert (git.auth.token_file, git.auth.ssh_key_file, git.auth.known_hosts_file) == (
+        str(tmp_path / "keys/token"),
+        "/k",
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("source = 3", "source: input should be a valid dictionary"),
+        ("[source.git]\nbranch = 'main'", "source.git.url: field required"),
+        ("[source.git]\nurl = 'https://u:secret@h/x'", "source.git.url: leave user and password out"),
+        ("[source.git]\nurl = 'file:///x'\nbrunch = 'a'", "source.git.brunch: unknown setting; did you mean 'branch'"),
+        ("[source.git]\nurl = 'file:///x'\n[source.git.auth]\ntokenfile = 'a'", "did you mean 'token_file'"),
+        ("[source.git]\nurl = 'file:///x'\nauth = 3", "source.git.auth: input should be"),
+        ("[source.git]\nurl = 'file:///x'\ninterval = 60", "source.git.interval: expected a duration such as"),
+        ("[source.git]\nurl = 'file:///x'\nbranch = 'a'\ntag = 'b'", "source.git: give branch or tag, not both"),
+        ("[policy.git]\nflag = ['a']", "policy.git.flag: unknown setting; did you mean 'flags'"),
+        ("[policy.git]\nenv = ['LD_PRELOAD']", "policy.git.env"),
+    ],
+)
+def test_a_mistake_is_told_with_its_key(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        loaded(tmp_path, text)
+    assert f"{tmp_path}/reconciler.toml: " in str(error.value)
+    assert told in str(error.value)
+    assert "secret" not in str(error.value)
