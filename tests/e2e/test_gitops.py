@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.following import INTERVAL, Following, settings
@@ -186,6 +188,26 @@ def test_a_touched_file_is_put_right(following: Following) -> None:
     )
     installation.wait_for("it to be told", lambda: following.events("SyncedFilesRestored"))
     assert "a.yaml" in following.events("SyncedFilesRestored")[0]
+    installation.stays(lambda: installation.pids() == before, 1.0)
+
+
+def test_what_is_started_by_hand_is_ended(following: Following) -> None:
+    installation = following.of
+    following.push({"a": {}, "b": {"suspend": True}})
+    installation.start()
+    before = installation.wait_ready("a")
+    process = psutil.Process(before["a"])
+    environ, argv = process.environ(), process.cmdline()
+    port = str(installation.ports.stop - 1)
+    argv[argv.index("--port") + 1] = port
+    # Somebody pastes the command line and environment of one server, for itself and for one that is suspended.
+    for name in ("a", "b"):
+        marked = {**environ, "RECONCILER_SERVER": name, "RECONCILER_UID": f"by-hand-{name}", "RECONCILER_PORT": port}
+        started = psutil.Popen(
+            argv, env=marked, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        )
+        installation.reconcile()
+        assert started.wait(10) in (0, -signal.SIGKILL)  # SIGTERM for the one that is adopted first
     installation.stays(lambda: installation.pids() == before, 1.0)
 
 
