@@ -77,7 +77,6 @@ class Daemon:
         # A pass makes thousands of short-lived values and hardly a cycle: collect seldom, not amid a restart.
         gc.set_threshold(GARBAGE)
         self._introduce()
-        self._syncing.open()
         self.loop.poke()
         looping = asyncio.create_task(self.loop.run())
         await asyncio.sleep(0)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.controller.files import FileLooker
-from reconciler.controller.policy import POLICY_DENIED, crowded, denial
+from reconciler.controller.policy import crowded, denial
 from reconciler.core.gate import FileFacts, judge, part_paths
 from reconciler.core.model import Document, GateFacts, Now
 from reconciler.core.policy import Denial
 from reconciler.core.rules import ANY
 from reconciler.core.source import LOCAL
 from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
+from reconciler.core.turns import POLICY_DENIED, Turn
 from reconciler.discovery import find_llama_server
 from reconciler.engines import ENGINES, engine_of
 from reconciler.runtimes.local import Launch
@@ -46,7 +47,7 @@ class Launcher:
 
     def look(self, document: Document, now: Now, crowded: Denial | None = None) -> GateFacts:
         """The gate's facts for a document; `crowded`: why there are too many servers already."""
-        denied = denial(document, self._settings) or crowded
+        denied = denial(document, self._settings, self._discovered()) or crowded
         if denied is not None:
             return GateFacts(POLICY_DENIED, denied.message)
         spec = document.spec
@@ -69,14 +70,14 @@ class Launcher:
                 break
         return found
 
-    def crowded(self, documents: Sequence[Document], running: frozenset[str]) -> Mapping[str, Denial]:
+    def crowded(self, documents: Sequence[Document], turns: Mapping[str, Turn]) -> Mapping[str, Denial]:
         """The documents beyond the policy's number of servers, by name."""
-        return crowded(documents, self._settings, running)
+        return crowded(documents, self._settings, turns)
 
     def launch(self, document: Document, port: int) -> Launch:
         """What to execute. Raises LaunchError when something changed since the gate was looked at."""
         # A link may point elsewhere by now.
-        if denied := denial(document, self._settings):
+        if denied := denial(document, self._settings, self._discovered()):
             raise LaunchError(POLICY_DENIED, denied.message)
         spec = document.spec
         binary, model = self._binary(document), self._model(spec)
@@ -118,8 +119,8 @@ class Launcher:
         wanted = _absolute(spec.binary)
         listed = self._settings.policy.of(document.origin).binaries
         listed += self._settings.binaries if document.origin == LOCAL else ()
-        allowed = [_absolute(binary) for binary in listed]
-        if wanted not in (*allowed, found) and ANY not in listed:
+        allowed = [_absolute(binary) for binary in (*listed, found) if binary]
+        if wanted not in allowed and ANY not in listed:
             raise LaunchError(
                 "BinaryNotAllowed",
                 f"{wanted} is not allowed by the settings; add it to `binaries` in reconciler.toml",

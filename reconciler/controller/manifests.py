@@ -14,7 +14,10 @@ from reconciler.manifests.folder import Folder, Look
 class Following(Protocol):
     """A source whose revisions are put in force whole."""
 
-    look: Look
+    @property
+    def look(self) -> Look:
+        """What is in force of it. The same object as long as nothing changes."""
+        ...
 
 
 class Manifests:
@@ -24,18 +27,23 @@ class Manifests:
         self._root = root
         self._folder = folder
         self._accepted = accepted
-        self.source: Following | None = None
+        self._source: Following | None = None
+        self._on_change: Callable[[], None] = lambda: None
         self._parts: tuple[Look, Look] | None = None
         self._joined = Look()
+
+    def follow(self, source: Following, on_change: Callable[[], None]) -> None:
+        """Join what a source says; `on_change` is called when the manifests folder says something new."""
+        self._source, self._on_change = source, on_change
 
     def look(self, now: float) -> Look:
         """What they say; `now` is monotonic, in seconds. The same object as long as nothing changes."""
         local = self._folder.look(now)
-        if self.source is None:
+        if self._source is None:
             return local
         if local.failed and self._may_be_missing():
             local = _EMPTY
-        return self._join(local, self.source.look)
+        return self._join(local, self._source.look)
 
     def local(self, now: float) -> Seen:
         """What the manifests folder alone says."""
@@ -43,8 +51,11 @@ class Manifests:
         return Seen(look.documents, look.problems)
 
     def _join(self, local: Look, other: Look) -> Look:
-        if self._parts is None or self._parts[0] is not local or self._parts[1] is not other:
+        before = self._parts
+        if before is None or before[0] is not local or before[1] is not other:
             self._parts, self._joined = (local, other), joined(local, other)
+        if before is not None and before[0] is not local:
+            self._on_change()
         return self._joined
 
     def _may_be_missing(self) -> bool:
@@ -68,6 +79,8 @@ def joined(local: Look, other: Look) -> Look:
 
 
 def in_force_of_git(look: Look, revision: Look) -> Look:
-    """What would be seen with another revision of the Git source in force."""
+    """What would be seen with another revision of the Git source in force; with its errors alone if it has any."""
+    if revision.problems:
+        return replace(look, problems=look.problems + revision.problems)
     documents = tuple(document for document in look.documents if document.origin == LOCAL)
     return joined(replace(look, documents=documents), revision)

@@ -13,7 +13,9 @@ from reconciler.core.accept import Acceptance, Seen, overlay
 from reconciler.core.history import History, Requests
 from reconciler.core.model import Document, GateFacts, Now, Problem
 from reconciler.core.preview import Change, preview
+from reconciler.core.source import GIT
 from reconciler.core.spec import ServerSpec
+from reconciler.core.turns import turns
 from reconciler.engines import engine_of
 from reconciler.manifests.folder import Folder, Look
 from reconciler.manifests.parse import parse
@@ -44,7 +46,8 @@ def preview_texts(before: Before, look: Look, texts: Texts, launcher: Launcher, 
     """The preview as JSON-ready data; each of `texts` has `file` (as shown) and `text`."""
     seen = with_texts(Seen(look.documents, look.problems, look.failed, look.empty), texts)
     changes, acceptance = preview(before.documents, seen, before.history, before.requests, _fingerprint)
-    crowded = launcher.crowded(tuple(acceptance.documents.values()), frozenset(before.history.instances))
+    documents = tuple(acceptance.documents.values())
+    crowded = launcher.crowded(documents, turns(documents, before.history, before.requests))
 
     def gate(document: Document) -> GateFacts:
         return launcher.look(document, now, crowded.get(document.name))
@@ -69,26 +72,18 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
     root, until = Path(settings.manifests), time.monotonic() + SETTLE
     manifests = Manifests(root, Folder(root, check_spec, shown(settings.manifests)), lambda: before.documents)
     if settings.source.git is not None:
-        manifests.source = _in_force(settings)
+        of_git = tuple(document for document in before.documents.values() if document.origin == GIT)
+        manifests.follow(_Accepted(Look(documents=of_git)), lambda: None)
     while (look := manifests.look(time.monotonic())).wake_at is not None and time.monotonic() < until:
         time.sleep(0.05)
     return preview_texts(before, look, texts, launcher, Now(time.monotonic(), time.time(), host.boot))
 
 
-@dataclass(slots=True)
-class _InForce:
-    """A Git source that nobody follows."""
+@dataclass(frozen=True, slots=True)
+class _Accepted:
+    """A Git source that nobody follows: what was accepted of it is in force."""
 
     look: Look
-
-
-def _in_force(settings: Settings) -> _InForce:
-    from reconciler.remote import GitError, look_in_force  # noqa: PLC0415 - most installations have no such source
-
-    try:
-        return _InForce(look_in_force(settings, check_spec))
-    except GitError as error:
-        return _InForce(Look(failed=f"source git: {error}; what was accepted of it stays in force"))
 
 
 def with_texts(seen: Seen, texts: Texts) -> Seen:

@@ -12,6 +12,7 @@ SHOWN = 5
 """Problems or files that an event names."""
 
 Outcome = tuple[SourceRecord, list[Event]]
+Problems = Sequence[Problem]
 
 
 def _event(record: SourceRecord, reason: str, message: str, *, warning: bool = False) -> Event:
@@ -40,11 +41,11 @@ def unchanged(record: SourceRecord) -> Outcome:
 
 def waiting(record: SourceRecord, found: Revision) -> Outcome:
     """The source is suspended: what the remote has is shown, and waits."""
-    same = record.applied is not None and record.applied.commit == found.commit
-    return replace(record, pending=None if same else found, problems=()), []
+    pending = None if record.is_applied(found.commit) else found
+    return replace(record, pending=pending, problems=()), []
 
 
-def rejected(record: SourceRecord, found: Revision, problems: Sequence[Problem]) -> Outcome:
+def rejected(record: SourceRecord, found: Revision, problems: Problems) -> Outcome:
     """A revision with errors is not applied, not even in part. Told once for each revision and its errors."""
     texts = tuple(clean(str(problem)) for problem in problems)
     stays = f"{record.applied.short} stays in force" if record.applied else "nothing is in force yet"
@@ -66,13 +67,20 @@ def applied(record: SourceRecord, found: Revision, wall: float, *, follows: bool
         events.append(_event(record, "HistoryRewritten", told, warning=True))
     told = f"{found} is in force" + (f", before it {before.short}" if before else "")
     events.append(_event(record, "RevisionApplied", told))
-    return replace(record, applied=found, applied_at=wall, pending=None, problems=()), events
+    put = replace(record, applied=found, applied_at=wall, applied_from=(record.url, record.path))
+    return replace(put, pending=None, problems=()), events
 
 
 def suspended(record: SourceRecord) -> Outcome:
     """A person suspended it."""
     told = f"no further revision is put in force; go on with: reconciler resume source {record.name}"
     return replace(record, suspended=True), [] if record.suspended else [_event(record, "SourceSuspended", told)]
+
+
+def resumed(record: SourceRecord) -> Outcome:
+    """A person lets it go on."""
+    told = "what the remote has is put in force again"
+    return replace(record, suspended=False), [_event(record, "SourceResumed", told)] if record.suspended else []
 
 
 def restored(record: SourceRecord, files: Sequence[str], kept: str) -> Outcome:

@@ -11,6 +11,7 @@ from reconciler.core.loaders import loads_code
 from reconciler.core.model import Document
 from reconciler.core.rules import ANY, Rules, port_range
 from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
+from reconciler.core.turns import Turn
 
 HARMLESS_ENV = (
     *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
@@ -90,16 +91,22 @@ def judge(found: Iterable[Reach], rules: Rules, places: Places, origin: str) -> 
     return None
 
 
-def over_limit(documents: Iterable[Document], rules: Rules, origin: str, running: frozenset[str]) -> dict[str, Denial]:
-    """The servers beyond `max_servers`, by name: those that run come first, then the order of names decides."""
+def over_limit(
+    documents: Iterable[Document], rules: Rules, origin: str, turns: Mapping[str, Turn]
+) -> dict[str, Denial]:
+    """The servers beyond `max_servers`, by name: those that have a place keep it, then the order of names decides.
+
+    Whose turn is not given waits for one.
+    """
     if not rules.max_servers:
         return {}
-    names = [document.name for document in documents if document.origin == origin and not document.spec.suspend]
-    ranked = sorted(names, key=lambda name: (name not in running, name))
+    found = {document.name: turns.get(document.name, Turn.WAITS) for document in documents if document.origin == origin}
+    names = [name for name, turn in found.items() if turn is not Turn.STOPPED]
+    ranked = sorted(names, key=lambda name: (found[name], name))
     rule = f"policy.{origin}.max_servers"
     message = (
-        f"{rule}: {len(names)} servers are declared, and {rules.max_servers} may run; "
-        f"suspend or remove one, or {_write(origin, 'max_servers', len(names))}"
+        f"{rule}: {len(names)} servers are to run, and {rules.max_servers} may; "
+        f"stop, suspend or remove one, or {_write(origin, 'max_servers', len(names))}"
     )
     return {name: Denial(rule, message) for name in ranked[rules.max_servers :]}
 

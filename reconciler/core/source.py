@@ -49,6 +49,8 @@ class SourceRecord:
     """The revision in force."""
     applied_at: float | None = None
     """Unix time at which it was put in force."""
+    applied_from: tuple[str, str] = ("", "")
+    """The address and the folder that it was read from: the settings may have come to name others."""
     pending: Revision | None = None
     """What the remote has, where that is not in force: it is refused, or the source is suspended."""
     problems: tuple[str, ...] = ()
@@ -62,3 +64,11 @@ class SourceRecord:
     error_since: float | None = None
     """Unix time."""
     suspended: bool = False
+
+    def is_applied(self, commit: str) -> bool:
+        """Whether that commit, from the repository and folder that are followed now, is in force."""
+        return (
+            self.applied is not None
+            and self.applied.commit == commit
+            and self.applied_from == (self.url, self.path)
+        )

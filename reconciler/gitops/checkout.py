@@ -4,9 +4,9 @@ They are for people to read. What is in force comes from the object store, and w
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from reconciler.gitops.cache import Blob
@@ -15,6 +15,10 @@ REVISIONS = "revisions"
 CURRENT = "current"
 REPLACED = "replaced"
 """Folder that keeps what was found in place of a revision's files."""
+KEPT = 10
+"""Times that something was found there, of which all is kept."""
+_OURS = re.compile(r"\.?(?:[0-9a-f]{40}|[0-9a-f]{64})")
+"""A revision's folder, or the draft of one."""
 
 
 class Checkout:
@@ -54,54 +58,70 @@ class Checkout:
         if folder.is_dir() and not folder.is_symlink():
             return self._mend(folder, blobs)
         draft = self._revisions / f".{commit}"
-        shutil.rmtree(draft, ignore_errors=True)
+        _remove(draft)
         draft.mkdir(parents=True)
         for blob in blobs:
             _write(draft / blob.path, blob.content)
-        with suppress(FileNotFoundError):
-            folder.unlink()
+        _remove(folder)
         draft.rename(folder)
-        return []
+        return sorted(blob.path for blob in blobs)
 
     def switch(self, commit: str) -> bool:
         """Make a revision the current one, at once; whether it was not."""
         if self.current() == commit:
             return False
         link, draft = self._folder / CURRENT, self._folder / f".{CURRENT}"
-        with suppress(FileNotFoundError):
-            draft.unlink()
+        _remove(draft)
         draft.symlink_to(Path(REVISIONS, commit))
         if link.is_dir() and not link.is_symlink():
-            self._set_aside(link, Path(CURRENT))
+            _Shelf(self.replaced).take(link, CURRENT)
         draft.replace(link)
         return True
 
-    def keep_only(self, commits: frozenset[str]) -> None:
-        """Drop the folders of other revisions."""
+    def keep_only(self, commit: str) -> None:
+        """Drop the folders of other revisions; what is none was put there by somebody, and is set aside."""
+        shelf = _Shelf(self.replaced)
         for entry in list(os.scandir(self._revisions)):
-            if entry.name not in commits:
-                shutil.rmtree(entry.path, ignore_errors=True)
+            if _OURS.fullmatch(entry.name) is None:
+                shelf.take(Path(entry.path), entry.name)
+            elif entry.name != commit:
+                _remove(Path(entry.path))
 
     def _mend(self, folder: Path, blobs: Sequence[Blob]) -> list[str]:
-        wanted = {blob.path: blob.content for blob in blobs}
-        mended = []
-        for name in _files(folder):
+        wanted, shelf = {blob.path: blob.content for blob in blobs}, _Shelf(self.replaced)
+        for name in list(_files(folder)):
             if name not in wanted or not _is_same(folder / name, wanted[name]):
-                self._set_aside(folder / name, Path(name))
-                mended.append(name)
+                shelf.take(folder / name, name)
         missing = [name for name in wanted if not os.path.lexists(folder / name) or (folder / name).is_dir()]
         for name in missing:
-            if (folder / name).is_dir():
-                shutil.rmtree(folder / name)  # only empty folders are left in it
+            _remove(folder / name)  # an empty folder in the file's place
             _write(folder / name, wanted[name])
-        return sorted({*mended, *missing})
+        return sorted({*shelf.taken, *missing})
 
-    def _set_aside(self, path: Path, name: Path) -> None:
-        kept = self.replaced / name
-        if os.path.lexists(kept):
-            _remove(kept)
+
+class _Shelf:
+    """A fresh numbered folder for what is set aside, made when the first thing comes; the newest ten are kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._place: Path | None = None
+        self.taken: list[str] = []
+
+    def take(self, path: Path, name: str) -> None:
+        """Move something there under its name."""
+        kept = (self._place or self._make()) / name
         kept.parent.mkdir(parents=True, exist_ok=True)
         path.rename(kept)
+        self.taken.append(name)
+
+    def _make(self) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        numbers = sorted(int(entry.name) for entry in os.scandir(self._folder) if entry.name.isdecimal())
+        for old in numbers[: max(0, len(numbers) - KEPT + 1)]:
+            _remove(self._folder / str(old))
+        self._place = self._folder / str(numbers[-1] + 1 if numbers else 1)
+        self._place.mkdir()
+        return self._place
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -125,7 +145,8 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _remove(path: Path) -> None:
+    """Whatever stands there, if anything does."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)

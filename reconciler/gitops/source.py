@@ -2,32 +2,25 @@
 
 import asyncio
 import logging
-import os
+import sqlite3
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from reconciler.core import following
 from reconciler.core.following import Outcome
+from reconciler.core.model import Document
 from reconciler.core.source import GIT, SourceRecord
-from reconciler.gitops.cache import Cache
-from reconciler.gitops.checkout import Checkout
 from reconciler.gitops.git import GitError, Remote
 from reconciler.gitops.house import House
-from reconciler.gitops.reading import Declared, Reader, refusals
+from reconciler.gitops.reading import Declared, refusals
+from reconciler.gitops.worker import Worker
 from reconciler.manifests.folder import Look
 from reconciler.manifests.parse import Check
 
 log = logging.getLogger("reconciler")
-CACHE = "cache.git"
-"""Folder of the cache, within the source's."""
-TOO_LARGE_PAUSE = 3600.0
-"""Seconds until a commit that was too large is fetched again: each time costs as much as the limit allows."""
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +39,20 @@ class Repository:
         return self.remote.ref.replace("refs/heads/", "branch ").replace("refs/tags/", "tag ")
 
 
-@dataclass(frozen=True, slots=True)
-class _TooLarge:
-    """A commit that could not be fetched for its size."""
-
-    commit: str
-    until: float
-    """Monotonic time before which it is not tried again."""
-    error: GitError
-
-
 class Source:
-    """One Git repository. Its calls wait for one another; git runs in a thread of its own."""
+    """One Git repository. What was accepted of it is in force until a revision of it has been read and judged."""
 
     def __init__(self, folder: Path, repository: Repository, house: House, check: Check) -> None:
         """`folder` holds the cache and the revisions."""
         self._repository = repository
         self._house = house
-        self._cache = Cache(folder / CACHE, repository.remote, os.environ)
-        self._checkout = Checkout(folder)
-        self._reader = Reader(self._cache, repository.path, check)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="git")
+        self._worker = Worker(folder, repository.remote, repository.path, check)
         self._lock = asyncio.Lock()
-        self._declared: Declared | None = None
-        self._too_large: _TooLarge | None = None
-        self.look = Look()
+        self._in_force: Declared | None = None
+        self._refused: Declared | None = None
+        """The newest revision, where it has errors."""
+        self._closed = False
+        self.look = Look(documents=_of_git(house.accepted()))
         """What is in force of it, for the loop. The same object as long as nothing changes."""
         self.synced = asyncio.Event()
         """Set after the first look at the remote, however it went."""
@@ -78,25 +60,7 @@ class Source:
     @property
     def revisions(self) -> Path:
         """The folder whose files are to be watched."""
-        return self._checkout.revisions
-
-    def open(self) -> None:
-        """Read the revision that was in force; where it cannot be read, what was accepted of it stays. Blocking."""
-        self._checkout.make()
-        record = self._record()
-        if record != self._house.record():
-            self._house.remember(record, [])
-        commits = [self._checkout.current(), record.applied.commit if record.applied else ""]
-        why = "no revision of it was put in force yet"
-        for commit in dict.fromkeys(filter(None, commits)):
-            try:
-                self._use(self._reader.read(commit))
-            except GitError as error:
-                why = str(error)
-            else:
-                return
-        if any(document.origin == GIT for document in self._house.accepted().values()):
-            self.look = Look(failed=f"source {GIT}: {why}; what was accepted of it stays in force")
+        return self._worker.checkout.revisions
 
     def _record(self) -> SourceRecord:
         """What is remembered, with what the settings say today."""
@@ -110,6 +74,12 @@ class Source:
             suspended=self._house.is_suspended(),
         )
 
+    def _remember(self, outcome: Outcome) -> SourceRecord:
+        record, events = outcome
+        if events or record != self._house.record():
+            self._house.remember(record, events)
+        return record
+
     # -- following
 
     async def run(self) -> None:
@@ -117,138 +87,143 @@ class Source:
         while True:
             try:
                 await self.sync()
+            except sqlite3.Error as error:
+                log.error("the state cannot be written, so no revision is put in force: %s", error)  # noqa: TRY400
             except Exception:
-                # A fault of ours, or a database that cannot be written: the next look may go well.
+                # A fault of ours: the next look may go well.
                 log.exception("the look at source %s failed; looking again in %g s", GIT, self._repository.interval)
             await asyncio.sleep(self._repository.interval)
 
     async def sync(self) -> SourceRecord:
-        """Look at the remote now, and put what it has in force if that may be. What went wrong is in the record."""
+        """Look at the remote now, and put what it has in force if that may be.
+
+        What went wrong is in the record. Raises sqlite3.Error when that cannot be kept: then nothing is put in force.
+        """
         async with self._lock:
             try:
-                record, events = await self._sync()
-                if record != self._house.record() or events:
-                    self._house.remember(record, events)
+                return await self._sync()
             finally:
                 self.synced.set()
-            return record
 
-    async def _sync(self) -> Outcome:
-        record = self._record()
+    async def _sync(self) -> SourceRecord:
+        await self._read_in_force()
         try:
-            found = await self._in_thread(self._fetch)
+            found = await self._worker.run(partial(self._worker.newest, self._in_force))
         except (GitError, OSError) as error:
-            reason = error.reason if isinstance(error, GitError) else "StateUnwritable"
-            return following.unreachable(record, reason, str(error), time.time())
-        record, events = following.reached(record, time.time())
-        record, more = await self._judge(record, found)
-        return record, events + more
+            return self._failed(error)
+        self._remember(following.reached(self._record(), time.time()))
+        return await self._judge(found)
 
-    def _fetch(self) -> Declared:
-        """What the remote has. Blocking."""
-        commit = self._cache.look()
-        if not self._cache.holds(commit):
-            self._bring(commit)
-        if self._declared is not None and self._declared.revision.commit == commit:
-            return self._declared
-        return self._reader.read(commit)
+    def _failed(self, error: GitError | OSError) -> SourceRecord:
+        record, reason = self._record(), error.reason if isinstance(error, GitError) else "StateUnwritable"
+        if self._closed:  # what we ended ourselves says nothing about the remote
+            return record
+        return self._remember(following.unreachable(record, reason, str(error), time.time()))
 
-    def _bring(self, commit: str) -> None:
-        """Fetch a commit; one that was too large is not fetched over and over."""
-        now = time.monotonic()
-        if self._too_large is not None and self._too_large.commit == commit and now < self._too_large.until:
-            raise self._too_large.error
-        self._too_large = None
-        try:
-            self._cache.fetch(commit)
-        except GitError as error:
-            if error.reason == "TooLarge":
-                self._too_large = _TooLarge(commit, now + TOO_LARGE_PAUSE, error)
-            raise
-
-    async def _judge(self, record: SourceRecord, found: Declared) -> Outcome:
-        if record.suspended:
-            return following.waiting(record, found.revision)
-        if record.applied is not None and found.revision.commit == record.applied.commit:
-            # It was judged when it came; after a loss of the cache it is only read anew.
-            await self._put_in_force(found)
-            return following.unchanged(record)
-        if problems := refusals(found, self._house.others(), self._house.accepted()):
-            return following.rejected(record, found.revision, problems)
-        before = record.applied
-        follows = before is None or await self._in_thread(partial(self._follows, found, before.commit))
-        await self._put_in_force(found)
-        return following.applied(record, found.revision, time.time(), follows=follows)
-
-    def _follows(self, found: Declared, before: str) -> bool:
-        try:
-            return self._cache.contains(found.revision.commit, before)
-        except GitError:
-            return False
-
-    async def _put_in_force(self, found: Declared) -> None:
-        """Its files whole, one switch, and the loop is told."""
-        if found is self._declared:
+    async def _read_in_force(self) -> None:
+        """Have the revision that was put in force at hand, if the cache still has it: for its files."""
+        record = self._record()
+        if self._in_force is not None or record.applied is None or not record.is_applied(record.applied.commit):
             return
         try:
-            await self._in_thread(partial(self._switch, found))
-        except OSError as error:
-            # The files are for people: what is in force needs none of them.
-            log.warning("the files of revision %s cannot be written: %s", found.revision.short, error)
-        self._use(found)
-        self._house.poke()
+            found = await self._worker.run(partial(self._worker.held, record.applied.commit))
+        except (GitError, OSError) as error:
+            log.info("revision %s cannot be read from the cache: %s", record.applied.short, error)
+        else:
+            await self._put_in_force(found)
 
-    def _switch(self, found: Declared) -> None:
-        commit = found.revision.commit
-        self._checkout.put(commit, found.blobs)
-        self._checkout.switch(commit)
-        self._checkout.keep_only(frozenset({commit}))
+    async def _judge(self, found: Declared) -> SourceRecord:
+        follows = await self._worker.run(partial(self._follows, found, self._record()))
+        # From here on nothing is waited for: what people said and what the manifests folder says is as it is now.
+        record, problems = self._record(), self._problems(found)
+        if record.suspended:
+            outcome = following.waiting(record, found.revision)
+        elif problems:
+            outcome = following.rejected(record, found.revision, problems)
+        elif record.is_applied(found.revision.commit):
+            outcome = following.unchanged(record)
+        else:
+            outcome = following.applied(record, found.revision, time.time(), follows=follows)
+        self._refused = found if problems else None
+        record = self._remember(outcome)
+        if not problems and not record.suspended:
+            await self._put_in_force(found)
+        return record
+
+    def _follows(self, found: Declared, record: SourceRecord) -> bool:
+        """Whether it comes after what is in force, as far as that is known. Blocking."""
+        if record.applied is None or record.applied_from[0] != record.url:
+            return True
+        return self._worker.follows(found.revision.commit, record.applied.commit)
+
+    def _problems(self, found: Declared) -> following.Problems:
+        """Why a revision may not be put in force. One that is was judged when it came."""
+        if self._record().is_applied(found.revision.commit):
+            return ()
+        return refusals(found, self._house.others(), self._house.accepted())
+
+    async def _put_in_force(self, found: Declared) -> None:
+        """The loop is told, and then its files are made: they are for people, and what is in force needs none."""
+        if found is self._in_force:
+            return
+        self._use(found)
+        if self._worker.checkout.current() == found.revision.commit:
+            return  # after a restart: what somebody did to the files meanwhile is for `restore` to find
+        try:
+            await self._worker.run(partial(self._worker.switch, found))
+        except OSError as error:
+            log.warning("the files of revision %s cannot be written: %s", found.revision.short, error)
 
     def _use(self, found: Declared) -> None:
-        self._declared = found
+        self._in_force = found
         files = frozenset(document.file for document in found.documents)
         self.look = Look(documents=found.documents, problems=found.problems, files_seen=files)
+        self._house.poke()
+
+    async def reconsider(self) -> None:
+        """Judge a refused revision anew: the manifests folder has changed, and may no longer be in its way."""
+        async with self._lock:
+            if self._refused is not None:
+                await self._judge(self._refused)
 
     # -- what people do
 
-    async def suspend(self, *, suspended: bool) -> SourceRecord:
-        """Show that a person suspended or resumed it; one that is resumed looks at once."""
-        if not suspended:
-            return await self.sync()
+    async def suspend(self) -> SourceRecord:
+        """Show that a person suspended it."""
         async with self._lock:
-            record, events = following.suspended(self._house.record() or self._record())
-            self._house.remember(record, events)
-            return record
+            return self._remember(following.suspended(self._house.record() or self._record()))
 
-    async def read(self, rev: str) -> Declared:
-        """What a branch, tag or commit of the repository declares. Raises GitError."""
+    async def resume(self) -> SourceRecord:
+        """Show that a person lets it go on, and look at once."""
         async with self._lock:
-            return await self._in_thread(lambda: self._reader.read(self._cache.fetch_rev(rev)))
+            self._remember(following.resumed(self._house.record() or self._record()))
+        return await self.sync()
+
+    async def read(self, rev: str) -> tuple[Declared, following.Problems]:
+        """What a branch, tag or commit declares, and why it would be refused. Raises GitError."""
+        async with self._lock:
+            found = await self._worker.run(partial(self._worker.named, rev))
+        return found, self._problems(found)
 
     async def restore(self) -> None:
         """Put right what somebody changed in the synced files."""
         async with self._lock:
-            declared = self._declared
-            if declared is None:
+            in_force = self._in_force
+            if in_force is None:
                 return
             try:
-                mended = await self._in_thread(partial(self._mend, declared))
-            except OSError as error:
-                log.warning("the files of revision %s cannot be put right: %s", declared.revision.short, error)
-                return
-            if mended:
-                self._house.remember(*following.restored(self._record(), mended, str(self._checkout.replaced)))
-
-    def _mend(self, declared: Declared) -> list[str]:
-        mended = self._checkout.put(declared.revision.commit, declared.blobs)
-        return [*mended, "current"] if self._checkout.switch(declared.revision.commit) else mended
-
-    # -- waiting
-
-    async def _in_thread(self, work: Callable[[], _Result]) -> _Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+                mended = await self._worker.run(partial(self._worker.mend, in_force))
+                if mended:
+                    kept = str(self._worker.checkout.replaced)
+                    self._remember(following.restored(self._record(), mended, kept))
+            except (OSError, sqlite3.Error) as error:
+                log.warning("the files of revision %s cannot be put right: %s", in_force.revision.short, error)
 
     def close(self) -> None:
         """End what git does; what is in force stays."""
-        self._cache.stop()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        self._worker.close()
+
+
+def _of_git(documents: Mapping[str, Document]) -> tuple[Document, ...]:
+    return tuple(document for document in documents.values() if document.origin == GIT)

@@ -1,4 +1,7 @@
-"""Read-only questions to the state database, with nothing but sqlite3: the command line's speed depends on it."""
+"""Read-only questions to the state database, with nothing but sqlite3: the command line's speed depends on it.
+
+Nothing is migrated for them: what a database of an older version does not have yet is answered as if it were empty.
+"""
 
 import json
 import sqlite3
@@ -8,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from reconciler.core.source import LOCAL
 from reconciler.store.items import Item, Rows, distrust, restart_item, server_item, source_item, timestamp
 from reconciler.store.liveness import is_alive
 
@@ -69,16 +73,27 @@ def explain(error: sqlite3.Error, path: Path) -> str:
 
 
 def _refuse_newer(db: sqlite3.Connection, path: Path) -> None:
-    rows = db.execute("select name from _sqlite_migrations where migration_set = 'reconciler' order by rowid")
-    applied = [row["name"] for row in rows]
-    unknown = [name for name in applied if name not in MIGRATIONS]
+    unknown = [name for name in _applied(db) if name not in MIGRATIONS]
     if unknown:
         raise ReadError(
             f"{path} was written by a newer reconciler (it has '{unknown[-1]}'); "
             "use that version, or name another state folder with --state"
         )
-    if MIGRATIONS.difference(applied):
-        raise ReadError(f"{path} is of an older version, or only being made; bring it up to date with: reconciler run")
+
+
+def _applied(db: sqlite3.Connection) -> list[str]:
+    rows = db.execute("select name from _sqlite_migrations where migration_set = 'reconciler' order by rowid")
+    return [name for (name,) in rows]
+
+
+def knows_sources(db: sqlite3.Connection) -> bool:
+    """Whether documents have an origin, and sources a table."""
+    return "git_source" in _applied(db)
+
+
+def origin_column(db: sqlite3.Connection) -> str:
+    """What to select as the origin of documents; before there were sources all of them were local."""
+    return "origin" if knows_sources(db) else f"'{LOCAL}' as origin"
 
 
 def version_of(db: sqlite3.Connection) -> int:
@@ -119,7 +134,9 @@ def servers(
     `now` is Unix time. Without a running `controller` what it last wrote is not repeated as true: the processes
     are looked at with `alive`, which is given an identity as it was recorded.
     """
-    documents = {row["name"]: row for row in db.execute("select * from documents where kind = 'LlamaServer'")}
+    columns = f"name, file, line, labels, annotations, spec, generation, {origin_column(db)}"
+    accepted = db.execute(f"select {columns} from documents where kind = 'LlamaServer'")  # noqa: S608 - names of ours
+    documents = {row["name"]: row for row in accepted}
     records = {row["name"]: json.loads(row["record"]) for row in db.execute("select name, record from servers")}
     rows = db.execute("select server, row from instances where ended_at is null order by started_at")
     open_ones = {row["server"]: json.loads(row["row"]) for row in rows}
@@ -143,6 +160,8 @@ def servers(
 
 def sources(db: sqlite3.Connection) -> list[Item]:
     """The sources as `get sources -o json` shows them."""
+    if not knows_sources(db):
+        return []
     return [source_item(json.loads(row["row"])) for row in db.execute("select row from sources order by name")]
 
 

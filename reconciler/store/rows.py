@@ -10,6 +10,7 @@ from reconciler.core.history import History, Instance, ServerRecord
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
 from reconciler.core.spec import ServerSpec
+from reconciler.store.read import origin_column
 
 DATABASE = "state.db"
 REQUEST_KINDS = ("stop", "restart", "prune", "suspendSource")
@@ -21,7 +22,7 @@ SOURCE = TypeAdapter(SourceRecord)
 
 def read_documents(connection: sqlite3.Connection) -> dict[str, Document]:
     """The accepted documents."""
-    columns = "kind, name, file, line, labels, annotations, spec, generation, origin"
+    columns = f"kind, name, file, line, labels, annotations, spec, generation, {origin_column(connection)}"
     rows = connection.execute(f"select {columns} from documents")  # noqa: S608 - names of ours
     return {
         name: Document(

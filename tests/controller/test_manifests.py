@@ -39,7 +39,7 @@ def test_without_a_source_the_folder_speaks(manifests: Manifests) -> None:
 
 
 def test_with_a_source_the_folder_may_be_missing(manifests: Manifests) -> None:
-    manifests.source = Stub(Look(documents=(document("a", GIT),)))
+    manifests.follow(Stub(Look(documents=(document("a", GIT),))), lambda: None)
     look = manifests.look(0.0)
     assert (look.failed, [one.name for one in look.documents]) == ("", ["a"])
     assert manifests.look(1.0) is look
@@ -49,7 +49,7 @@ def test_a_folder_that_declared_something_may_not_be_missing(
     manifests: Manifests, accepted: dict[str, Document]
 ) -> None:
     accepted["a"] = document("a", GIT)
-    manifests.source = Stub(Look())
+    manifests.follow(Stub(Look()), lambda: None)
     assert manifests.look(0.0).failed == ""
     accepted["b"] = document("b", LOCAL)
     assert "the folder is missing" in manifests.look(1.0).failed
@@ -59,12 +59,39 @@ def test_both_are_one_look_until_one_of_them_changes(manifests: Manifests, tmp_p
     folder = tmp_path / "manifests"
     folder.mkdir()
     stub = Stub(Look(documents=(document("a", GIT),), problems=(Problem("git:b.yaml", "bad"),), failed="lost"))
-    manifests.source = stub
+    manifests.follow(stub, lambda: None)
     first = manifests.look(0.0)
     assert (len(first.documents), len(first.problems), first.failed) == (1, 1, "lost")
     assert manifests.look(1.0) is first
     stub.look = Look()
     assert manifests.look(2.0) != first
+
+
+def test_a_change_of_the_folder_is_told_and_nothing_else(manifests: Manifests, tmp_path: Path) -> None:
+    folder, told = tmp_path / "manifests", list[int]()
+    folder.mkdir()
+    stub = Stub(Look())
+    manifests.follow(stub, lambda: told.append(1))
+    manifests.look(0.0)
+    stub.look = Look(documents=(document("a", GIT),))
+    manifests.look(1.0)
+    assert told == []
+    (folder / "b.yaml").write_text("a: [")
+    for now in (2.0, 3.0, 4.0):
+        manifests.look(now)
+    count = len(told)  # seen, and then settled
+    assert count > 0
+    manifests.look(5.0)
+    assert len(told) == count
+    (folder / "b.yaml").unlink()
+    manifests.look(6.0)
+    assert len(told) == count + 1
+
+
+def test_a_revision_with_errors_shows_them_alone() -> None:
+    look = Look(documents=(document("a", GIT), document("b", LOCAL)))
+    seen = in_force_of_git(look, Look(problems=(Problem("git:c.yaml", "bad"),)))
+    assert (seen.documents, [str(one) for one in seen.problems]) == (look.documents, ["git:c.yaml: bad"])
 
 
 def test_another_revision_takes_the_place_of_what_git_says() -> None:

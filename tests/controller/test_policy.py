@@ -272,3 +272,25 @@ def test_a_variable_does_not_pass_by_a_denied_flag(root: Path) -> None:
 
 def test_an_origin_that_nobody_knows_is_held_to_the_strict_rules(root: Path) -> None:
     assert rule(settings_of(root), "elsewhere", host="0.0.0.0") == "policy.elsewhere.hosts"
+
+
+# ---------------------------------------------------------------- programs
+
+
+@pytest.mark.parametrize("written", ["../bin/x", "{root}/../bin/x", "{root}/models/../../bin/x"])
+def test_a_listed_program_is_allowed_however_its_path_is_written(root: Path, written: str) -> None:
+    settings = settings_of(root, f'[policy.git]\nbinaries = ["{written.replace("{root}", str(root))}"]')
+    assert rule(settings, binary=f"{root.parent}/bin/x") == ""
+    assert rule(settings, binary=f"{root}/../bin/x") == ""
+    assert rule(settings, binary=f"{root.parent}/bin/y") == "policy.git.binaries"
+
+
+@pytest.mark.parametrize("path", ["{root}/llama/llama-server", "{root}/models/../llama/llama-server"])
+def test_the_llama_server_in_use_may_be_named(root: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = f"{root}/llama/llama-server"
+    in_use = path.replace("{root}", str(root))
+    assert rule(settings_of(root, f'llama_server = "{in_use}"'), binary=program) == ""
+    monkeypatch.setenv("LLAMA_SERVER", in_use)
+    assert rule(settings_of(root), binary=program) == ""
+    assert rule(settings_of(root), binary=f"{root}/llama/other") == "policy.git.binaries"
+    assert rule(settings_of(root, 'llama_server = "/bin/other"'), binary=program) == "policy.git.binaries"

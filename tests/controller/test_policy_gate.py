@@ -9,6 +9,7 @@ from reconciler.controller.launching import Launcher, LaunchError
 from reconciler.controller.policy import denials
 from reconciler.core.model import Now
 from reconciler.core.source import LOCAL
+from reconciler.core.turns import Turn
 from tests.controller.policed import MODELS, document, lay_out, rule, settings_of
 
 NOW = Now(monotonic=1000.0, wall=4_000_000_000.0, boot="b")
@@ -30,7 +31,7 @@ def test_those_that_run_are_the_first_to_count(root: Path) -> None:
     assert set(denials(documents, settings, frozenset("d"))) == {"b", "c"}
     found = denials(documents, settings)["c"]
     assert found.rule == "policy.git.max_servers"
-    assert "4 servers are declared, and 2 may run" in found.message
+    assert "4 servers are to run, and 2 may" in found.message
     assert "write max_servers = 4 under [policy.git]" in found.message
 
 
@@ -63,9 +64,22 @@ def test_the_gate_says_what_is_denied(launcher: Launcher) -> None:
     assert launcher.look(document(LOCAL, flags={"path": "/"}), NOW).reason == ""
 
 
+@pytest.mark.parametrize("binary", ["/bin/sh", "/usr/../bin/sh", "/bin/cat"])
+def test_a_repository_may_name_the_llama_server_in_use(launcher: Launcher, binary: str) -> None:
+    assert launcher.look(document(binary=binary), NOW).reason == ""
+    assert launcher.launch(document(binary=binary), 8001).argv[0] == os.path.normpath(binary)
+    assert launcher.look(document(binary="/bin/ls"), NOW).reason == "PolicyDenied"
+
+
+def test_a_repository_may_name_the_llama_server_that_is_found(root: Path) -> None:
+    launcher = Launcher(settings_of(root), {"PATH": "", "LLAMA_SERVER": "/usr/../bin/sh"})
+    assert launcher.look(document(binary="/bin/sh"), NOW).reason == ""
+    assert launcher.look(document(LOCAL, binary="/bin/sh"), NOW).reason == ""
+
+
 def test_the_gate_is_shut_for_one_too_many(launcher: Launcher) -> None:
     documents = [document(name=f"s{number:03}") for number in range(65)]
-    crowded = launcher.crowded(documents, frozenset({"s064"}))
+    crowded = launcher.crowded(documents, {"s064": Turn.RUNS})
     assert set(crowded) == {"s063"}
     gate = launcher.look(documents[63], NOW, crowded["s063"])
     assert (gate.reason, gate.message) == ("PolicyDenied", crowded["s063"].message)

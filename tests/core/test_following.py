@@ -11,7 +11,7 @@ from reconciler.core.source import Revision, SourceRecord
 OLD = Revision("a" * 40, "first", 10.0)
 NEW = Revision("b" * 40, "second", 20.0)
 EMPTY = SourceRecord("git", "https://example.org/models.git", "branch main")
-RECORD = replace(EMPTY, applied=OLD, applied_at=11.0)
+RECORD = replace(EMPTY, applied=OLD, applied_at=11.0, applied_from=(EMPTY.url, EMPTY.path))
 PROBLEM = Problem("git:a.yaml", "expected a number", 3, 5, field="spec.ctx", server="a")
 
 
@@ -81,6 +81,22 @@ def test_a_suspended_source_shows_what_waits() -> None:
     assert reasons(following.suspended(record)) == []
     assert following.waiting(record, NEW)[0].pending == NEW
     assert following.waiting(record, OLD)[0].pending is None
+
+
+def test_a_resumed_source_is_told_once() -> None:
+    record, events = following.resumed(following.suspended(RECORD)[0])
+    assert (record.suspended, [event.reason for event in events]) == (False, ["SourceResumed"])
+    assert reasons(following.resumed(record)) == []
+
+
+@pytest.mark.parametrize("change", [{"url": "https://example.org/other.git"}, {"path": "elsewhere"}])
+def test_what_was_applied_from_elsewhere_is_not_what_is_followed(change: dict[str, str]) -> None:
+    assert RECORD.is_applied(OLD.commit)
+    assert not RECORD.is_applied(NEW.commit)
+    moved = replace(RECORD, **change)  # type: ignore[arg-type]
+    assert not moved.is_applied(OLD.commit)
+    assert following.waiting(moved, OLD)[0].pending == OLD
+    assert following.applied(moved, OLD, 1.0, follows=True)[0].is_applied(OLD.commit)
 
 
 def test_names_of_restored_files_cannot_reach_a_terminal_as_they_are() -> None:

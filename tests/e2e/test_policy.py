@@ -82,7 +82,7 @@ def test_no_more_servers_than_allowed_and_those_that_run_stay(installation: Inst
     installation.declare("late")
     installation.wait_for("both Blocked", lambda: list(installation.phases().values()).count("Blocked") == 2)
     assert {installation.reason(name) for name in ("early", "late")} == {"PolicyDenied"}
-    assert "3 servers are declared, and 1 may run" in message(installation, "early")
+    assert "3 servers are to run, and 1 may" in message(installation, "early")
     assert installation.pids() == pids
     installation.cli("restart", "mid")
     installation.wait_for("mid again", lambda: set(installation.pids()) == {"mid"} and installation.pids() != pids)

@@ -1,6 +1,7 @@
 """Revisions as files: whole, current by one switch, and put right when somebody changes them."""
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 def test_a_revision_is_put_and_made_current(checkout: Checkout, tmp_path: Path) -> None:
     assert checkout.current() == ""
-    assert checkout.put(ONE, BLOBS) == []
+    assert checkout.put(ONE, BLOBS) == ["a.yaml", "below/b.yaml"]
     assert checkout.switch(ONE)
     assert not checkout.switch(ONE)
     assert checkout.current() == ONE
@@ -45,7 +46,7 @@ def test_the_switch_is_one_rename(checkout: Checkout, tmp_path: Path) -> None:
     assert files(tmp_path / "current") == {"a.yaml": b"a\n", "below/b.yaml": b"b\n"}
     checkout.switch(TWO)
     assert files(tmp_path / "current") == {"a.yaml": b"a\n"}
-    checkout.keep_only(frozenset({TWO}))
+    checkout.keep_only(TWO)
     assert [path.name for path in (tmp_path / "revisions").iterdir()] == [TWO]
 
 
@@ -118,10 +119,37 @@ def test_a_change_is_put_right_and_told(
 
 def test_what_stood_there_is_kept(checkout: Checkout, tmp_path: Path) -> None:
     checkout.put(ONE, BLOBS)
-    for text in ("first\n", "second\n"):
-        (tmp_path / "revisions" / ONE / "a.yaml").write_text(text)
-        checkout.put(ONE, BLOBS)
-    assert files(tmp_path / "replaced") == {"a.yaml": b"second\n"}
+    file = tmp_path / "revisions" / ONE / "a.yaml"
+    file.write_text("first\n")
+    checkout.put(ONE, BLOBS)
+    file.unlink()
+    file.mkdir()
+    (file / "inner").write_text("second\n")
+    checkout.put(ONE, BLOBS)
+    assert files(tmp_path / "replaced") == {"1/a.yaml": b"first\n", "2/a.yaml/inner": b"second\n"}
+    for number in range(20):
+        file.write_text(f"{number}\n")
+        assert checkout.put(ONE, BLOBS) == ["a.yaml"]
+    assert set(files(tmp_path / "replaced")) == {f"{number}/a.yaml" for number in range(13, 23)}
+
+
+def test_a_folder_that_somebody_removed_is_told(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.put(ONE, BLOBS)
+    shutil.rmtree(tmp_path / "revisions" / ONE)
+    assert checkout.put(ONE, BLOBS) == ["a.yaml", "below/b.yaml"]
+    assert checkout.put(ONE, BLOBS) == []
+
+
+def test_what_is_no_revision_is_kept_too(checkout: Checkout, tmp_path: Path) -> None:
+    for commit in (ONE, TWO):
+        checkout.put(commit, BLOBS)
+    (tmp_path / "revisions" / f".{TWO}").mkdir()
+    (tmp_path / "revisions" / "mine").mkdir()
+    (tmp_path / "revisions" / "mine" / "x").write_text("mine\n")
+    (tmp_path / "revisions" / "note").write_text("mine\n")
+    checkout.keep_only(ONE)
+    assert [path.name for path in (tmp_path / "revisions").iterdir()] == [ONE]
+    assert files(tmp_path / "replaced") == {"1/mine/x": b"mine\n", "1/note": b"mine\n"}
 
 
 def test_a_current_that_is_a_folder_gives_way(checkout: Checkout, tmp_path: Path) -> None:
@@ -130,7 +158,7 @@ def test_a_current_that_is_a_folder_gives_way(checkout: Checkout, tmp_path: Path
     (tmp_path / "current" / "mine.yaml").write_text("mine\n")
     assert checkout.switch(ONE)
     assert checkout.current() == ONE
-    assert (tmp_path / "replaced" / "current" / "mine.yaml").read_text() == "mine\n"
+    assert (tmp_path / "replaced" / "1" / "current" / "mine.yaml").read_text() == "mine\n"
 
 
 def test_names_that_are_no_text(checkout: Checkout, tmp_path: Path) -> None:

@@ -59,6 +59,10 @@ class House:
     def poke(self) -> None:
         self.pokes += 1
 
+    def accept(self, source: Source) -> None:
+        """As the next pass does."""
+        self.documents = {one.name: one for one in source.look.documents}
+
     def told(self) -> list[str]:
         return [event.reason for event in self.events]
 
@@ -75,15 +79,14 @@ def house() -> House:
     return House()
 
 
-def source_of(house: House, tmp_path: Path, url: str, interval: float = 0.05, timeout: float = 30.0) -> Source:
-    followed = Repository(Remote(url, "refs/heads/main", timeout=timeout), "", interval)
+def source_of(house: House, tmp_path: Path, url: str, path: str = "") -> Source:
+    followed = Repository(Remote(url, "refs/heads/main", timeout=30.0), path, interval=0.05)
     return Source(tmp_path / "git", followed, house, check_spec)
 
 
 @pytest.fixture
 def source(house: House, tmp_path: Path, remote: BareRemote) -> Iterator[Source]:
     made = source_of(house, tmp_path, remote.url)
-    made.open()
     yield made
     made.close()
 
@@ -101,24 +104,42 @@ async def test_the_first_look_puts_the_revision_in_force(source: Source, house: 
     assert (house.told(), house.pokes) == (["RevisionApplied"], 1)
 
 
-async def test_the_next_controller_stands_on_the_same_revision(
+async def test_the_next_controller_stands_on_what_was_accepted(
     source: Source, house: House, tmp_path: Path, remote: BareRemote
 ) -> None:
     await source.sync()
+    house.accept(source)
     remote.commit({"a.yaml": manifest("a", ctx=9)})
     remote.folder.rename(tmp_path / "away")
+    shutil.rmtree(tmp_path / "git")
     again = source_of(house, tmp_path, remote.url)
-    again.open()
     assert [one.spec.ctx for one in again.look.documents] == [None, None]
-    assert again.look.failed == ""
+    assert (await again.sync()).reason == "RepositoryMissing"
+    assert [one.spec.ctx for one in again.look.documents] == [None, None]
+    again.close()
+
+
+async def test_a_predecessor_killed_before_it_acted_is_caught_up_with(
+    source: Source, house: House, tmp_path: Path, remote: BareRemote
+) -> None:
+    await source.sync()
+    house.accept(source)
+    remote.commit({"a.yaml": manifest("a", ctx=9)})
+    await source.sync()  # remembered, but killed before its documents were accepted
+    remote.folder.rename(tmp_path / "away")
+    again = source_of(house, tmp_path, remote.url)
+    assert [one.spec.ctx for one in again.look.documents] == [None, None]
+    await again.sync()
+    assert [one.spec.ctx for one in again.look.documents] == [9, None]
     again.close()
 
 
 async def test_files_on_disk_decide_nothing(source: Source, house: House, tmp_path: Path, remote: BareRemote) -> None:
     await source.sync()
+    house.accept(source)
     (tmp_path / "git" / "current" / "a.yaml").write_text(manifest("a", ctx=9))
     again = source_of(house, tmp_path, remote.url)
-    again.open()
+    await again.sync()
     assert [one.spec.ctx for one in again.look.documents] == [None, None]
     await again.restore()
     assert (tmp_path / "git" / "current" / "a.yaml").read_text() == manifest("a")
@@ -129,25 +150,37 @@ async def test_files_on_disk_decide_nothing(source: Source, house: House, tmp_pa
     again.close()
 
 
-async def test_a_lost_cache_holds_what_was_accepted(
+async def test_a_switch_that_was_not_finished_is_no_tampering(
     source: Source, house: House, tmp_path: Path, remote: BareRemote
 ) -> None:
     await source.sync()
-    house.documents = {one.name: one for one in source.look.documents}
-    shutil.rmtree(tmp_path / "git" / "cache.git")
-    remote.folder.rename(tmp_path / "away")
+    before = (tmp_path / "git" / "current").readlink()
+    remote.commit({"a.yaml": manifest("a", ctx=9)})
+    await source.sync()
+    (tmp_path / "git" / "current").unlink()
+    (tmp_path / "git" / "current").symlink_to(before)
     again = source_of(house, tmp_path, remote.url)
-    again.open()
-    assert "stays in force" in again.look.failed
-    assert "\n" not in again.look.failed
+    await again.sync()
+    await again.restore()
+    assert (tmp_path / "git" / "current").readlink().name == remote.head()
+    assert "SyncedFilesRestored" not in house.told()
+    again.close()
+
+
+async def test_a_lost_cache_is_made_anew(source: Source, house: House, tmp_path: Path, remote: BareRemote) -> None:
+    await source.sync()
+    house.accept(source)
+    shutil.rmtree(tmp_path / "git" / "cache.git")
+    house.suspended = True
+    await source.suspend()
+    remote.commit({"a.yaml": manifest("a", ctx=9)})
+    again = source_of(house, tmp_path, remote.url)
     record = await again.sync()
-    assert record.reason == "RepositoryMissing"
-    assert "stays in force" in again.look.failed
-    (tmp_path / "away").rename(remote.folder)
-    record = await again.sync()
-    assert (record.reason, again.look.failed) == ("", "")
-    assert [one.name for one in again.look.documents] == ["a", "b"]
-    assert house.told() == ["RevisionApplied", "RepositoryMissing", "SourceRecovered"]
+    assert record.pending
+    assert [one.spec.ctx for one in again.look.documents] == [None, None]
+    house.suspended = False
+    await again.resume()
+    assert [one.spec.ctx for one in again.look.documents] == [9, None]
     again.close()
 
 
@@ -168,7 +201,7 @@ async def test_a_bad_revision_is_judged_anew_when_its_reason_is_gone(
     source: Source, house: House, remote: BareRemote
 ) -> None:
     await source.sync()
-    house.documents = {one.name: one for one in source.look.documents}
+    house.accept(source)
     house.beside = Seen((local("c"),))
     remote.commit({"c.yaml": manifest("c")})
     record = await source.sync()
@@ -181,17 +214,54 @@ async def test_a_bad_revision_is_judged_anew_when_its_reason_is_gone(
     assert len(source.look.documents) == 3
 
 
-async def test_a_state_that_cannot_be_written_does_not_end_the_following(
-    source: Source, house: House, remote: BareRemote
+async def test_a_refused_revision_is_judged_anew_without_the_remote(
+    source: Source, house: House, tmp_path: Path, remote: BareRemote
+) -> None:
+    await source.sync()
+    house.accept(source)
+    house.beside = Seen((local("c"),))
+    remote.commit({"c.yaml": manifest("c")})
+    await source.sync()
+    remote.folder.rename(tmp_path / "away")
+    await source.reconsider()
+    assert len(source.look.documents) == 2
+    house.beside = Seen()
+    await source.reconsider()
+    assert len(source.look.documents) == 3
+    record = house.record()
+    assert record
+    assert (record.pending, record.reason) == (None, "")
+
+
+async def test_a_state_that_cannot_be_written_puts_nothing_in_force_and_does_not_end_the_following(
+    source: Source, house: House, remote: BareRemote, caplog: pytest.LogCaptureFixture
 ) -> None:
     house.full = True
     following = asyncio.create_task(source.run())
-    await until(lambda: source.look.documents)
+    await until(lambda: "the state cannot be written" in caplog.text)
+    assert source.look.documents == ()
     remote.commit({"a.yaml": manifest("a", ctx=9)})
     house.full = False
     await until(lambda: house.known and house.known.applied and house.known.applied.commit == remote.head())
-    assert [one.spec.ctx for one in source.look.documents] == [9, None]
+    await until(lambda: [one.spec.ctx for one in source.look.documents] == [9, None])
     following.cancel()
+
+
+async def test_a_suspension_during_a_look_holds_what_it_finds(
+    source: Source, house: House, remote: BareRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await source.sync()
+    remote.commit({"a.yaml": manifest("a", ctx=9)})
+    look = Cache.look
+
+    def suspended_meanwhile(cache: Cache) -> str:
+        house.suspended = True
+        return look(cache)
+
+    monkeypatch.setattr(Cache, "look", suspended_meanwhile)
+    record = await source.sync()
+    assert (record.suspended, record.pending and record.pending.commit) == (True, remote.head())
+    assert source.look.documents[0].spec.ctx is None
 
 
 async def test_files_that_cannot_be_written_hold_nothing_up(
@@ -208,32 +278,54 @@ async def test_files_that_cannot_be_written_hold_nothing_up(
 async def test_suspended_it_only_looks(source: Source, house: House, remote: BareRemote) -> None:
     await source.sync()
     house.suspended = True
-    await source.suspend(suspended=True)
+    await source.suspend()
     remote.commit({"a.yaml": manifest("a", ctx=9)})
     record = await source.sync()
     assert (record.suspended, record.pending and record.pending.commit) == (True, remote.head())
     assert source.look.documents[0].spec.ctx is None
     house.suspended = False
-    record = await source.suspend(suspended=False)
+    record = await source.resume()
+    assert house.told()[-2:] == ["SourceResumed", "RevisionApplied"]
     assert (record.suspended, record.pending) == (False, None)
     assert source.look.documents[0].spec.ctx == 9
 
 
-async def test_another_address_in_the_settings_keeps_the_revision_until_it_is_read(
+async def test_another_address_in_the_settings_keeps_what_was_accepted_until_it_is_read(
     source: Source, house: House, tmp_path: Path
 ) -> None:
     await source.sync()
+    house.accept(source)
     other = BareRemote(tmp_path / "other.git")
     again = source_of(house, tmp_path, other.url)
-    again.open()
+    assert (await again.sync()).reason == "RefMissing"
     assert house.known
     assert house.known.url == other.url
-    assert len(again.look.documents) == 2
-    assert (await again.sync()).reason == "RefMissing"
-    assert len(again.look.documents) == 2
+    assert [one.name for one in again.look.documents] == ["a", "b"]
     other.commit({"z.yaml": manifest("z")})
     await again.sync()
     assert [one.name for one in again.look.documents] == ["z"]
+    assert "HistoryRewritten" not in house.told()
+    again.close()
+
+
+async def test_another_folder_in_the_settings_is_judged_as_something_new(
+    source: Source, house: House, tmp_path: Path, remote: BareRemote
+) -> None:
+    remote.commit({"sub/c.yaml": manifest("c"), "sub/d.yaml": "a: ["})
+    source.close()
+    first = source_of(house, tmp_path, remote.url, path="sub")
+    assert (await first.sync()).problems
+    remote.commit({"sub/d.yaml": None, "e.yaml": "a: ["})
+    await first.sync()
+    house.accept(first)
+    assert [one.name for one in first.look.documents] == ["c"]
+    first.close()
+    again = source_of(house, tmp_path, remote.url)
+    record = await again.sync()
+    assert "git:e.yaml" in record.problems[0]
+    assert [one.name for one in again.look.documents] == ["c"]
+    await again.restore()
+    assert "SyncedFilesRestored" not in house.told()
     again.close()
 
 
@@ -251,7 +343,6 @@ async def test_what_is_too_large_is_not_fetched_over_and_over(
     remote.commit({"big.bin": random.Random(1).randbytes(12_000_000)})
     followed = Repository(Remote(remote.url, "refs/heads/main", most_bytes=1_000_000), "", 1.0)
     source = Source(tmp_path / "git", followed, house, check_spec)
-    source.open()
     for _ in range(3):
         assert (await source.sync()).reason == "TooLarge"
     assert (len(fetched), house.told()) == (1, ["TooLarge"])
@@ -268,12 +359,11 @@ async def test_a_close_amid_a_look_that_hangs_waits_for_nothing(house: House, tm
     (remote.folder / "packed-refs").unlink(missing_ok=True)
     os.mkfifo(remote.folder / "packed-refs")
     source = source_of(house, tmp_path, remote.url)
-    source.open()
     looking = asyncio.create_task(source.sync())
     await asyncio.sleep(0.3)
     assert not looking.done()
     begun = time.monotonic()
     source.close()
     record = await asyncio.wait_for(looking, 5)
-    assert record.reason
+    assert (record.reason, house.told()) == ("", [])  # that says nothing about the remote
     assert time.monotonic() - begun < 5

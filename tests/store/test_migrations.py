@@ -1,13 +1,18 @@
 import re
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reconciler.store import read, writer
+from reconciler.store.database import Database
 from reconciler.store.migrations import migrations
 from reconciler.store.writer import NewerDatabaseError, Store
+from tests.store.older import make_older, migrations_in
 
 TABLES = {"meta", "documents", "servers", "instances", "events", "requests", "ports", "sources"}
 
@@ -71,6 +76,61 @@ def test_opening_again_changes_nothing(tmp_path: Path) -> None:
     second.close()
     assert dump(tmp_path) == before
     assert second.installation == first.installation
+
+
+def test_an_older_database_becomes_what_a_new_one_is(tmp_path: Path, database: sqlite3.Connection) -> None:
+    fresh = schema(database)
+    make_older(tmp_path)
+    assert schema(database) == before_git_source()
+    Store(tmp_path).close()
+    assert schema(database) == fresh
+    assert migrations_in(tmp_path) == ["first_tables", "git_source"]
+
+
+CRASHING = """
+import os, signal, sqlite3, sys
+from pathlib import Path
+from reconciler.store import writer
+
+connect, before = sqlite3.connect, sys.argv[2]
+
+def traced(*arguments, **options):
+    connection = connect(*arguments, **options)
+    connection.set_trace_callback(lambda sql: before in sql and os.kill(os.getpid(), signal.SIGKILL))
+    return connection
+
+sqlite3.connect = traced
+writer.Store(Path(sys.argv[1]))
+"""
+"""Opens a store, and is killed just before the statement that holds some words."""
+
+
+@pytest.mark.parametrize("killed_before", ["alter table", 'CREATE TABLE "sources"', "'git_source'", "COMMIT"])
+def test_a_crash_within_a_migration_leaves_the_older_database(
+    tmp_path: Path, database: sqlite3.Connection, killed_before: str
+) -> None:
+    make_older(tmp_path)
+    older, other = schema(database), [sys.executable, "-c", CRASHING, str(tmp_path), killed_before]
+    assert subprocess.run(other, check=False).returncode == -signal.SIGKILL
+    assert schema(database) == older
+    Store(tmp_path).close()
+    assert migrations_in(tmp_path) == ["first_tables", "git_source"]
+
+
+def schema(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """The columns of all tables."""
+    return {
+        name: [str(column[1:]) for column in connection.execute(f"pragma table_info({name})")]
+        for name in tables(connection)
+    }
+
+
+def before_git_source() -> dict[str, list[str]]:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrations.apply(Database(connection), stop_before="git_source")
+    found = schema(connection)
+    connection.close()
+    return found
 
 
 def test_two_installations_differ(tmp_path: Path) -> None:

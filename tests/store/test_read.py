@@ -11,9 +11,11 @@ import pytest
 from reconciler.core.history import StopReason
 from reconciler.core.model import Exit, Identity, Phase
 from reconciler.core.spec import API_VERSION, Restart
-from reconciler.store import items, liveness, read
+from reconciler.store import items, liveness, read, rows
 from reconciler.store.migrations import migrations
+from reconciler.store.writer import Store
 from tests.cli.filling import BOOT, START, Filling, eventually, identity_of, stamp, status
+from tests.store.older import make_older
 
 NOW = START + 100
 
@@ -331,6 +333,29 @@ def test_a_newer_database_is_refused(filling: Filling) -> None:
     writer.close()
     with pytest.raises(read.ReadError, match=r"written by a newer reconciler \(it has 'fallback_steps'\)"):
         read.open_readonly(filling.state)
+
+
+def test_a_database_of_an_older_version_answers_all_the_same(filling: Filling) -> None:
+    filling.ready("coder", ctx=4096)
+    filling.source()
+    with read.opened(filling.state) as db:
+        before = read.servers(db, now=NOW, controller=True)
+        assert len(read.sources(db)) == 1
+    make_older(filling.state)
+    with read.opened(filling.state) as db:
+        assert read.servers(db, now=NOW, controller=True) == before
+        assert read.sources(db) == []
+        assert rows.read_documents(db)["coder"].origin == "local"
+
+
+def test_a_database_that_is_brought_up_to_date_meanwhile_is_read_on(filling: Filling) -> None:
+    filling.ready("coder")
+    make_older(filling.state)
+    with read.opened(filling.state) as db:
+        before = read.servers(db, now=NOW, controller=True)
+        Store(filling.state).close()
+        assert read.servers(db, now=NOW, controller=True) == before
+        assert read.sources(db) == []
 
 
 @pytest.mark.parametrize(

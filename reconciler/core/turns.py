@@ -1,0 +1,55 @@
+"""Whose turn it is where only so many servers may run: a place is kept for who had it, and free again for who rests."""
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from reconciler.core.history import History, Requests, ServerRecord, Trigger
+from reconciler.core.model import Document, Phase
+
+POLICY_DENIED = "PolicyDenied"
+"""The gate's reason for what the policy refuses."""
+_RESTARTS = frozenset(
+    {Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.SPEC_CHANGED, Trigger.REQUESTED, Trigger.REBOOTED}
+)
+
+
+class Turn(IntEnum):
+    """How near a server is to a place; the nearest come first."""
+
+    RUNS = 0
+    """It has an instance, if only one that is stopping."""
+    RESTARTS = 1
+    """It ran and will again: it backs off, or waits until it may start."""
+    WAITS = 2
+    """It is to run, and has no place yet."""
+    RESTS = 3
+    """It has failed or completed. Should it be tried again, it comes last."""
+    STOPPED = 4
+    """It is stopped by request or suspended, and needs no place."""
+
+
+def turns(documents: Iterable[Document], history: History, requests: Requests) -> dict[str, Turn]:
+    """The turn of each server, by name."""
+    return {document.name: _turn(document, history, requests) for document in documents}
+
+
+def _turn(document: Document, history: History, requests: Requests) -> Turn:
+    name = document.name
+    if name in history.instances:
+        return Turn.RUNS
+    if document.spec.suspend or name in requests.stop:
+        return Turn.STOPPED
+    record = history.servers.get(name)
+    if record is None:
+        return Turn.WAITS
+    if record.failed is not None or record.completed:
+        return Turn.RESTS
+    return Turn.RESTARTS if record.next_trigger in _RESTARTS and not _was_refused(record) else Turn.WAITS
+
+
+def _was_refused(record: ServerRecord) -> bool:
+    """Who was told that there is no place has none to keep."""
+    status = record.status
+    if status is None or status.phase is not Phase.BLOCKED:
+        return False
+    return any(condition.reason == POLICY_DENIED for condition in status.conditions)

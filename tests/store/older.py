@@ -1,0 +1,25 @@
+"""A database as an older version left it."""
+
+import sqlite3
+from pathlib import Path
+
+FORGETTING = """
+    drop table sources;
+    alter table documents drop column origin;
+    delete from _sqlite_migrations where name = 'git_source';
+"""
+
+
+def make_older(state: Path) -> None:
+    """Take back the migration `git_source`: what is left is what versions before it wrote, and can read."""
+    connection = sqlite3.connect(state / "state.db")
+    connection.executescript(FORGETTING)
+    connection.close()
+
+
+def migrations_in(state: Path) -> list[str]:
+    """What the database has been through."""
+    connection = sqlite3.connect(state / "state.db")
+    found = connection.execute("select name from _sqlite_migrations order by rowid").fetchall()
+    connection.close()
+    return [name for (name,) in found]
