@@ -13,6 +13,7 @@ from sqlite_utils import Database
 
 from reconciler.cli.invocation import global_options
 from reconciler.cli.main import VERBS, cli
+from reconciler.core.durations import format_duration
 from reconciler.core.spec import LlamaServer
 from reconciler.manifests.expected import words
 from reconciler.manifests.schema import json_schema
@@ -62,12 +63,12 @@ def _rows(
     model: type[BaseModel], root: Mapping[str, Any], parent: Mapping[str, Any], path: tuple[str, ...]
 ) -> Iterator[Sequence[str]]:
     field = parent["properties"][path[-1]]
-    section = root["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else None
-    if section is not None:
+    if reference := _reference(field):
+        section = root["$defs"][reference.rpartition("/")[2]]
         for name in section["properties"]:
             yield from _rows(model, root, section, (*path, name))
         return
-    default = "required" if path[-1] in parent.get("required", ()) else _default(field.get("default"))
+    default = "required" if path[-1] in parent.get("required", ()) else _default(field)
     yield f"`{'.'.join(path)}`", _value(words(model, path, None)), default, field.get("description", "")
 
 
@@ -76,7 +77,16 @@ def _value(words: str) -> str:
     return words.partition(" such as ")[0].replace("'", "`")
 
 
-def _default(value: Any) -> str:
+def _reference(field: Mapping[str, Any]) -> str:
+    """The section that a field is, also one that may be missing; empty for a field that is none."""
+    choices = [choice for choice in field.get("anyOf", (field,)) if choice.get("type") != "null"]
+    return str(choices[0].get("$ref", "")) if len(choices) == 1 else ""
+
+
+def _default(field: Mapping[str, Any]) -> str:
+    value = field.get("default")
+    if isinstance(value, float) and field.get("type") == "string":
+        value = format_duration(value)
     if value in (None, "", []):
         return ""
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

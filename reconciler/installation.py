@@ -29,7 +29,7 @@ def find_state(cwd: Path, environ: Mapping[str, str], flag: str | None, config: 
 
     Raises NotFoundError when the folder has no database, or when nothing is named and none is found.
     """
-    named = _named_state(cwd, environ, flag, config)
+    named = named_state(cwd, environ, flag, config)
     if named is None:
         found = search_upward(cwd)
         if found is not None:
@@ -46,9 +46,7 @@ def search_upward(cwd: Path) -> Path | None:
     return next((folder / STATE for folder in (cwd, *cwd.parents) if (folder / STATE / DATABASE).is_file()), None)
 
 
-def _named_state(
-    cwd: Path, environ: Mapping[str, str], flag: str | None, config: str | None
-) -> tuple[Path, str] | None:
+def named_state(cwd: Path, environ: Mapping[str, str], flag: str | None, config: str | None) -> tuple[Path, str] | None:
     """The folder that somebody named, and where."""
     for value, origin in ((flag, "--state"), (environ.get("RECONCILER_STATE"), "RECONCILER_STATE")):
         if value:

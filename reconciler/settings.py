@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.core.git_settings import GitSource
 from reconciler.core.model import Limits
 from reconciler.core.rules import ANY, Policy
+from reconciler.core.source import GIT, LOCAL
 
 CONFIG = "reconciler.toml"
+NO_FILE = os.devnull
 
 
 class SettingsError(Exception):
@@ -86,6 +88,13 @@ class Settings(_Section):
     source: Source = Source()
     policy: Policy = Policy()
 
+    _file: str = PrivateAttr(NO_FILE)
+
+    @property
+    def file(self) -> str:
+        """The settings file that was read; `/dev/null`, which can be read again, when there was none."""
+        return self._file
+
     def limits(self) -> Limits:
         """What the planner needs of them."""
         return Limits(
@@ -106,7 +115,7 @@ ENVIRONMENT = {
 _FOLDERS = ("manifests", "state", "models")
 _FILES = tuple(("source.git.auth", name) for name in ("token_file", "ssh_key_file", "known_hosts_file"))
 
-_PLACES = tuple((f"policy.{origin}", name) for origin in ("local", "git") for name in ("binaries", "models", "secrets"))
+_PLACES = tuple((f"policy.{origin}", name) for origin in (LOCAL, GIT) for name in ("binaries", "models", "secrets"))
 
 
 def load_settings(
@@ -131,7 +140,9 @@ def load_settings(
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from None
     folders = {name: os.path.abspath(Path(getattr(settings, name)).expanduser()) for name in _FOLDERS}
-    return settings.model_copy(update=folders)
+    settings = settings.model_copy(update=folders)
+    settings._file = str(path.absolute()) if config or path.exists() else NO_FILE  # noqa: SLF001 - ours
+    return settings
 
 
 def _section(values: Any, section: str) -> Any:

@@ -73,41 +73,7 @@ class BadRequestError(Exception):
 
 def create_app(controller: Controller) -> Starlette:
     """The routes; see docs/reference/socket.md."""
-
-    async def healthz(_request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", **controller.describe()})
-
-    async def reconcile(_request: Request) -> JSONResponse:
-        return JSONResponse(await controller.reconcile())
-
-    async def requests(request: Request) -> JSONResponse:
-        body = await _body(request)
-        kind, servers = body.get("kind"), body.get("servers")
-        if (
-            not isinstance(kind, str)
-            or kind not in KINDS
-            or not isinstance(servers, list)
-            or not all(isinstance(name, str) for name in servers)
-        ):
-            raise BadRequestError(f"expected kind (one of {', '.join(sorted(KINDS))}) and servers (a list of names)")
-        return JSONResponse({"requests": await controller.request(kind, servers)})
-
-    async def preview(request: Request) -> JSONResponse:
-        body = await _body(request)
-        documents, against = body.get("documents", []), body.get("against")
-        if not isinstance(documents, list) or not all(_is_text_of_file(item) for item in documents):
-            raise BadRequestError("expected documents: a list of {file, text}")
-        if against is not None and not (isinstance(against, str) and against):
-            raise BadRequestError("expected against: a branch, tag or commit")
-        return JSONResponse(await controller.preview(documents, against))
-
-    routes: list[_Route] = [
-        ("/healthz", healthz, "GET"),
-        ("/reconcile", reconcile, "POST"),
-        ("/requests", requests, "POST"),
-        ("/preview", preview, "POST"),
-        *_source_routes(controller),
-    ]
+    routes = (*_server_routes(controller), *_source_routes(controller))
     return Starlette(
         routes=[Route(path, endpoint, methods=[method]) for path, endpoint, method in routes],
         exception_handlers={
@@ -119,6 +85,29 @@ def create_app(controller: Controller) -> Starlette:
             Exception: _failed,
         },
     )
+
+
+def _server_routes(controller: Controller) -> list[_Route]:
+    """What is asked of the controller and of servers."""
+
+    async def healthz(_request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok", **controller.describe()})
+
+    async def reconcile(_request: Request) -> JSONResponse:
+        return JSONResponse(await controller.reconcile())
+
+    async def requests(request: Request) -> JSONResponse:
+        return JSONResponse({"requests": await controller.request(*_asked(await _body(request)))})
+
+    async def preview(request: Request) -> JSONResponse:
+        return JSONResponse(await controller.preview(*_previewed(await _body(request))))
+
+    return [
+        ("/healthz", healthz, "GET"),
+        ("/reconcile", reconcile, "POST"),
+        ("/requests", requests, "POST"),
+        ("/preview", preview, "POST"),
+    ]
 
 
 def _source_routes(controller: Controller) -> list[_Route]:
@@ -153,6 +142,25 @@ async def _body(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequestError("expected a JSON object")
     return body
+
+
+def _asked(body: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """What is asked for, and of which servers."""
+    kind, servers = body.get("kind"), body.get("servers")
+    is_known = isinstance(kind, str) and kind in KINDS
+    if is_known and isinstance(servers, list) and all(isinstance(name, str) for name in servers):
+        return str(kind), servers
+    raise BadRequestError(f"expected kind (one of {', '.join(sorted(KINDS))}) and servers (a list of names)")
+
+
+def _previewed(body: Mapping[str, Any]) -> tuple[list[dict[str, str]], str | None]:
+    """The documents to compare with, and the revision that counts as the one in force."""
+    documents, against = body.get("documents", []), body.get("against")
+    if not isinstance(documents, list) or not all(_is_text_of_file(item) for item in documents):
+        raise BadRequestError("expected documents: a list of {file, text}")
+    if against is not None and not (isinstance(against, str) and against):
+        raise BadRequestError("expected against: a branch, tag or commit")
+    return documents, against
 
 
 def _is_text_of_file(item: object) -> bool:

@@ -25,7 +25,7 @@ def refusal_line(refusal: Refusal) -> str:
     """A server that would be blocked."""
     document = refusal.document
     title = f"{document.name}: refused by the policy"
-    return command("error", refusal.message, title, document.file, document.line)
+    return command("error", refusal.message, title, document.file, refusal.line, refusal.column)
 
 
 def change_lines(changes: Sequence[Mapping[str, Any]], documents: Mapping[str, Document]) -> list[str]:

@@ -22,8 +22,11 @@ from reconciler.cli.follow import conclude, follow, snapshot
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, Judge, as_declared, begun, briefly
 from reconciler.cli.output import plural, print_problems
+from reconciler.cli.sources import followed, held, is_from_git
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
+from reconciler.core.accept import comes_from_git
+from reconciler.core.model import Document, Problem
 from reconciler.core.spec import dump_spec
 from reconciler.installation import is_controller_running
 from reconciler.manifests import edit
@@ -89,26 +92,40 @@ def apply(
 
 def _check(settings: "Settings", given: Sequence[Source], names: Sequence[str]) -> _Task:
     """Check everything before anything is touched. Raises Failure."""
-    folder = Path(settings.manifests)
-    if not folder.is_dir() and not given:
-        message = f"the manifests folder {folder} does not exist"
-        raise Failure(
-            message, "make it, name another with --manifests, or: reconciler apply -f FILE", exit_code=BAD_INPUT
-        )
-    present = read_files(folder, shown_folder(settings.manifests)) if folder.is_dir() else []
-    checked = check_together(given, present)
-    if checked.problems:
-        print_problems([str(problem) for problem in checked.problems])
-        count = plural(len(checked.problems), "error")
-        raise Failure(
-            f"{count} in the manifests; nothing was changed", "correct them, and apply again", exit_code=BAD_INPUT
-        )
     state = Path(settings.state)
+    git = followed(state, settings)
     before = snapshot(state, None, controller=is_controller_running(state))
+    checked = check_together(given, _present(settings, needed=not given and not git))
+    ours = {document.name: document for source in given for document in source.parse().documents}
+    problems = [*checked.problems, *(_of_git(ours, before, git) if git else ())]
+    if problems:
+        print_problems([str(problem) for problem in problems])
+        message = f"{plural(len(problems), 'error')} in the manifests; nothing was changed"
+        raise Failure(message, "correct them, and apply again", exit_code=BAD_INPUT)
     declared = [document.name for document in checked.documents]
     refuse_unknown(names, [*declared, *before], exit_code=BAD_INPUT)
-    ours = {document.name for source in given for document in source.parse().documents}
     return _Task(settings, given, checked, names or sorted(ours), before)
+
+
+def _present(settings: "Settings", *, needed: bool) -> Sequence[Source]:
+    """What is in the manifests folder. Raises Failure."""
+    folder = Path(settings.manifests)
+    if folder.is_dir():
+        return read_files(folder, shown_folder(settings.manifests))
+    if needed:
+        message = f"the manifests folder {folder} does not exist"
+        hint = "make it, name another with --manifests, or: reconciler apply -f FILE"
+        raise Failure(message, hint, exit_code=BAD_INPUT)
+    return []
+
+
+def _of_git(ours: Mapping[str, Document], before: Mapping[str, Item], git: str) -> Sequence[Problem]:
+    """The given documents whose servers come from that repository, and are not held after their removal there."""
+    return [
+        comes_from_git(document, str(before[name]["metadata"]["source"]["file"]), git)
+        for name, document in ours.items()
+        if name in before and is_from_git(before[name]) and not held(before[name])
+    ]
 
 
 def _write(task: _Task) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 120.0
 """Seconds for an answer: a pass may start a hundred servers."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds until somebody takes the call."""
 BEGIN_TIMEOUT = 10.0
 """Seconds for a controller that holds the lock to open its socket, or to end."""
 LOOK = 0.1
@@ -35,7 +37,7 @@ class Controller:
         self.is_here = is_here
         # Plain HTTP on a socket that only its owner can open; to load the certificates would take longer than the rest.
         transport = httpx.HTTPTransport(uds=str(socket_path(state)), verify=False)
-        timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=5.0)
+        timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT)
         self._client = httpx.Client(transport=transport, base_url="http://controller", timeout=timeout, trust_env=False)
 
     def close(self) -> None:
@@ -53,22 +55,24 @@ class Controller:
     def preview(self, documents: Sequence[Mapping[str, str]], against: str | None = None) -> Mapping[str, Any]:
         """What it would do with these documents in the folder, and with this revision of the Git source in force."""
         revision = {} if against is None else {"against": against}
-        return self._post("/preview", {"documents": list(documents), **revision})
+        return self._post("/preview", {"documents": list(documents), **revision}, looks=against is not None)
 
     def sync(self) -> Mapping[str, Any]:
         """Have it ask the source's remote now; the source after that, its errors in it."""
-        source: Mapping[str, Any] = self._post("/sync", {})["source"]
+        source: Mapping[str, Any] = self._post("/sync", {}, looks=True)["source"]
         return source
 
     def suspend_source(self, name: str, *, suspended: bool) -> Mapping[str, Any]:
         """Ask that a source rests, or goes on; the source after that."""
         verb = "suspend" if suspended else "resume"
-        source: Mapping[str, Any] = self._post(f"/sources/{quote(name)}/{verb}", {})["source"]
+        source: Mapping[str, Any] = self._post(f"/sources/{quote(name)}/{verb}", {}, looks=True)["source"]
         return source
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _post(self, path: str, body: Mapping[str, Any], *, looks: bool = False) -> Mapping[str, Any]:
+        """`looks`: at the remote of a source, for which git has time limits of its own."""
+        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT) if looks else httpx.USE_CLIENT_DEFAULT
         try:
-            answer = self._client.post(path, json=body)
+            answer = self._client.post(path, json=body, timeout=timeout)
             data = answer.json()
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__

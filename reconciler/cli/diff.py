@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler.cli.documents import Source, read_sources
-from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble
+from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, say_error
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.output import plural, print_json, print_problems, show
 from reconciler.cli.sources import refuse_without_source
@@ -35,7 +35,7 @@ _COLOURS = {"+": 32, "~": 33, "-": 31, "!": 31}
 def diff(invocation: Invocation, paths: tuple[str, ...], against: str | None, output: str | None) -> int:
     """Show, for each server, what apply would do and why, field by field.
 
-    Exit code: 0 nothing would change, 1 something would, 2 the manifests have errors.
+    Exit code: 0 nothing would change, 1 something would, 2 the manifests, or those of REV, have errors.
     """
     answer = preview(invocation.existing_or_new(), read_sources(paths), against)
     if output:
@@ -89,7 +89,9 @@ def print_preview(answer: Mapping[str, Any]) -> None:
     problems += [answer["folderProblem"]] if answer["folderProblem"] else []
     print_problems(problems)
     if problems:
-        click.echo(f"error: {plural(len(problems), 'error')} in the manifests", err=True)
+        count = plural(len(problems), "error")
+        refused = clean(answer.get("refused") or "")
+        say_error(f"{refused}: {count}" if refused else f"{count} in the manifests")
     counts = Counter(change["action"] for change in answer["changes"])
     if changes:
         order = [action for action in (*SIGNS, "unchanged") if counts[action]]

@@ -14,7 +14,9 @@ from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
 from reconciler.manifests.edit import document_texts
 from reconciler.manifests.folder import find
+from reconciler.manifests.nodes import compose, locate
 from reconciler.manifests.parse import Parsed, parse
+from reconciler.manifests.text import split
 
 STDIN = "<stdin>"
 
@@ -37,6 +39,14 @@ class Source:
         """The text of one of its documents."""
         texts = dict(document_texts(self.content.decode()))
         return texts[document.line]
+
+    def place(self, document: Document, path: Sequence[str]) -> tuple[int, int]:
+        """Line and column of a field of one of its documents; of the document itself without a path."""
+        for chunk in split(self.content.decode()) if path else ():
+            if chunk.content_line == document.line and (root := compose(chunk.text)):
+                line, column = locate(root, path, at_key=True)
+                return chunk.line + line, column + 1
+        return document.line, 1
 
 
 def check_spec(spec: ServerSpec) -> Sequence[tuple[tuple[str | int, ...], str]]:

@@ -68,7 +68,7 @@ def get(
         with read.opened(state) as db:
             _refuse_unknown(db, resource, names)
             told = _warn(db, state) if resource == "servers" else ""
-            listing = _listing(_Question(resource, state, names or None, output, limit, told))
+            listing = _LISTINGS[resource](_Question(resource, state, names or None, output, limit, told))
             if watch:
                 from reconciler.cli.watch import watch_list  # noqa: PLC0415 - only -w needs it
 
@@ -112,46 +112,63 @@ class _Question:
     told: str
     """What the warnings say of all servers."""
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether a table may be as broad as it likes."""
+        return self.output == "wide"
 
-def _listing(asked: _Question) -> Listing:
-    names, wide = asked.names, asked.output == "wide"
-    most = asked.limit or (None if asked.output in ("json", "yaml", "name") else TABLE_LIMIT)
-    if asked.resource == "events":
-        return Listing(
-            "EventList",
-            lambda db: read.events(db, names, limit=most),
-            lambda: history_table(EVENT_HEADERS, wide=wide),
-            lambda item: event_row(item, time.time()),
-            lambda item: f"event/{item['server']}/{item['reason']}",
-            empty="nothing has happened yet",
-        )
-    if asked.resource == "restarts":
-        return Listing(
-            "RestartList",
-            lambda db: read.restarts(db, names, limit=most),
-            lambda: history_table(RESTART_HEADERS, wide=wide),
-            lambda item: restart_row(item, time.time()),
-            lambda item: f"restart/{item['server']}/{item['uid']}",
-            empty="nothing was started yet",
-        )
-    if asked.resource == "sources":
-        return Listing(
-            "SourceList",
-            lambda db: named_sources(db, names),
-            lambda: source_table(wide=wide),
-            lambda item: source_row(item, time.time(), wide=wide),
-            lambda item: f"source/{item['metadata']['name']}",
-            empty=NO_SOURCES,
-        )
+    @property
+    def most(self) -> int | None:
+        """Rows of history; None: all."""
+        return self.limit or (None if self.output in ("json", "yaml", "name") else TABLE_LIMIT)
+
+
+def _servers(asked: _Question) -> Listing:
     return Listing(
         "LlamaServerList",
-        lambda db: read.servers(db, names, now=time.time(), controller=is_controller_running(asked.state)),
-        lambda: server_table(wide=wide),
-        lambda item: server_row(item, time.time(), wide=wide, told=asked.told),
+        lambda db: read.servers(db, asked.names, now=time.time(), controller=is_controller_running(asked.state)),
+        lambda: server_table(wide=asked.is_wide),
+        lambda item: server_row(item, time.time(), wide=asked.is_wide, told=asked.told),
         lambda item: f"server/{item['metadata']['name']}",
         summary,
         "no servers are declared; write a manifest into the manifests folder, or run: reconciler apply -f FILE",
     )
+
+
+def _events(asked: _Question) -> Listing:
+    return Listing(
+        "EventList",
+        lambda db: read.events(db, asked.names, limit=asked.most),
+        lambda: history_table(EVENT_HEADERS, wide=asked.is_wide),
+        lambda item: event_row(item, time.time()),
+        lambda item: f"event/{item['server']}/{item['reason']}",
+        empty="nothing has happened yet",
+    )
+
+
+def _restarts(asked: _Question) -> Listing:
+    return Listing(
+        "RestartList",
+        lambda db: read.restarts(db, asked.names, limit=asked.most),
+        lambda: history_table(RESTART_HEADERS, wide=asked.is_wide),
+        lambda item: restart_row(item, time.time()),
+        lambda item: f"restart/{item['server']}/{item['uid']}",
+        empty="nothing was started yet",
+    )
+
+
+def _sources(asked: _Question) -> Listing:
+    return Listing(
+        "SourceList",
+        lambda db: named_sources(db, asked.names),
+        lambda: source_table(wide=asked.is_wide),
+        lambda item: source_row(item, time.time(), wide=asked.is_wide),
+        lambda item: f"source/{item['metadata']['name']}",
+        empty=NO_SOURCES,
+    )
+
+
+_LISTINGS = {"servers": _servers, "events": _events, "restarts": _restarts, "sources": _sources}
 
 
 def _refuse_unknown(db: sqlite3.Connection, resource: str, names: Sequence[str]) -> None:

@@ -43,14 +43,11 @@ class Invocation:
 
         The working folder may be another project's, whose manifests must not be put in force here.
         """
-        config, above = self.config, state.parent / installation.CONFIG
-        if config is None and not Path(installation.CONFIG).exists() and above.exists():
-            config = str(above)
+        recorded = _recorded(state)
         flags = {"state": str(state), "manifests": self.manifests, "models": self.models}
-        settings = self._load(config, flags)
+        settings = self._load(self.config or self._settings_file(state, recorded), flags)
         if state == Path.cwd() / installation.STATE:
             return settings
-        recorded = _recorded(state)
         own = {
             name: recorded.get(name) or str(state.parent / name)
             for name, variable in _VARIABLES.items()
@@ -59,6 +56,27 @@ class Invocation:
             and getattr(settings, name) == str(Path.cwd() / name)
         }
         return settings.model_copy(update=own)
+
+    def _settings_file(self, state: Path, recorded: Mapping[str, Any]) -> str | None:
+        """Where an installation's settings are: where its last controller had them, unless this folder is its own.
+
+        Another project's must not decide here what may run, or which repository is followed.
+        """
+        here = Path(installation.CONFIG).exists()
+        if here and self._is_at_home(state):
+            return None
+        last, above = recorded.get("settings"), state.parent / installation.CONFIG
+        if last and Path(last).exists():
+            return str(last)
+        return str(above) if above.exists() and not here else None
+
+    def _is_at_home(self, state: Path) -> bool:
+        """Whether the working folder's settings are this installation's."""
+        try:
+            named = installation.named_state(Path.cwd(), {}, None, None)
+        except installation.NotFoundError:
+            return False
+        return state == (named[0] if named else Path.cwd() / installation.STATE)
 
     def existing_or_new(self) -> "Settings":
         """The settings of the installation meant; where there is none, of the one that would be made here."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean
+from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, did_you_mean
 from reconciler.cli.history import age
 from reconciler.cli.servers import NOTHING, condition, unix
 from reconciler.cli.tables import Table
@@ -95,6 +95,25 @@ def refuse_without_source(state: Path, settings: Callable[[], "Settings"]) -> No
         return
     remedy = "set url under [source.git] in reconciler.toml, or name the settings with --config"
     raise Failure(f"no such source: {GIT}: none is configured", remedy, exit_code=BAD_INPUT)
+
+
+def is_from_git(item: Item | None) -> bool:
+    """Whether a server's document comes from a Git source."""
+    return item is not None and (item["metadata"].get("source") or {}).get("origin") == GIT
+
+
+def held(item: Item) -> str:
+    """Why a server whose document is gone stays in force; empty for others."""
+    found = condition(item, "Reconciled")
+    return str(found["message"] or found["reason"]) if found["reason"] == "PruneHeld" else ""
+
+
+def followed(state: Path, settings: "Settings") -> str:
+    """The Git repository that manifests come from, in words; empty when none is followed. Raises Failure."""
+    if not is_controller_running(state):
+        return settings.source.git.where if settings.source.git else ""
+    with database_trouble(state), read.opened(state) as db:
+        return next((f"{item['spec']['url']}, {item['spec']['ref']}" for item in read.sources(db)), "")
 
 
 def _short(revision: Item | None) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli.documents import Source, check_together
 from reconciler.cli.failure import BAD_INPUT, Failure
+from reconciler.core.clean import escaped
 from reconciler.core.model import Document, Problem
 from reconciler.core.preview import Change, compare
 from reconciler.core.source import GIT, Revision
@@ -20,18 +21,20 @@ LINK = "a symbolic link leads here, and from Git none is followed: put the file 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A document that the policy for Git refuses."""
+    """One thing in a document that the policy for Git refuses."""
 
     document: Document
     rule: str
     message: str
+    line: int
+    column: int
 
     def __str__(self) -> str:
-        return f"{self.document.file}:{self.document.line}:1: {self.document.name}: {self.message}"
+        return f"{self.document.file}:{self.line}:{self.column}: {self.document.name}: {self.message}"
 
     def data(self) -> dict[str, Any]:
         """As JSON has it."""
-        place = {"file": self.document.file, "line": self.document.line, "server": self.document.name}
+        place = {"file": self.document.file, "line": self.line, "column": self.column, "server": self.document.name}
         return {**place, "rule": self.rule, "message": self.message, "text": str(self)}
 
 
@@ -42,6 +45,8 @@ class Base:
     revision: Revision
     documents: Mapping[str, Document]
     problems: tuple[Problem, ...]
+    where: str = ""
+    """How it was found, behind its name; empty when it was named itself."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +81,23 @@ def examine(sources: Sequence[Source], settings: "Settings | None", base: Base |
     if settings is None:
         return found
     problems = (*links(sources), *checked.problems)
-    return replace(found, problems=problems, refusals=tuple(refusals(checked.documents, settings, base)))
+    told = refusals(checked.documents, sources, settings, base)
+    return replace(found, problems=problems, refusals=tuple(told))
 
 
-def refusals(documents: Sequence[Document], settings: "Settings", base: Base | None) -> list[Refusal]:
+def refusals(
+    documents: Sequence[Document], sources: Sequence[Source], settings: "Settings", base: Base | None
+) -> list[Refusal]:
     """What the policy says of documents as if they came from Git. Servers of the base are the first to find room."""
-    from reconciler.controller.policy import denials  # noqa: PLC0415 - only --strict needs it
+    from reconciler.controller import policy  # noqa: PLC0415 - only --strict needs it
 
     running = frozenset(base.documents if base else ())
-    found = denials([replace(document, origin=GIT) for document in documents], settings, running)
+    found = policy.refusals([replace(document, origin=GIT) for document in documents], settings, running)
+    files = {source.file: source for source in sources}
     return [
-        Refusal(document, found[document.name].rule, found[document.name].message)
+        Refusal(document, denial.rule, denial.message, *files[document.file].place(document, denial.path))
         for document in documents
-        if document.name in found
+        for denial in found.get(document.name, ())
     ]
 
 
@@ -98,24 +107,32 @@ def links(sources: Sequence[Source]) -> list[Problem]:
 
 
 def base_of(folder: Path, rev: str) -> Base:
-    """What a folder declares at another revision of the repository that holds it. Raises Failure."""
-    from reconciler.gitops.clone import local_tree, root_of  # noqa: PLC0415 - only --against needs it
+    """What a folder declares at another revision of the repository that holds it. Raises Failure.
+
+    Where the branch that is checked out began before that, it is the revision at which it was left: what others have
+    done since is not this branch's doing.
+    """
+    from reconciler.gitops.clone import fork_of, local_tree, root_of  # noqa: PLC0415 - only --against needs it
     from reconciler.gitops.git import GitError  # noqa: PLC0415
 
     try:
         root = root_of(folder)
         relative = folder.resolve().relative_to(root.resolve()).as_posix()
-        revision, tree = local_tree(root, rev, "" if relative == "." else relative)
+        fork = fork_of(root, rev)
+        revision, tree = local_tree(root, fork or rev, "" if relative == "." else relative)
     except GitError as error:
         raise Failure(str(error), exit_code=BAD_INPUT) from None
     checked = check_together((), [Source(_shown(revision, blob.path), blob.content) for blob in tree.blobs])
     documents = {document.name: document for document in checked.documents}
-    return Base(revision, documents, (*tree.problems, *checked.problems))
+    where = f", where this branch left {rev}" if fork else ""
+    return Base(revision, documents, (*tree.problems, *checked.problems), where)
 
 
 def changes(base: Base, documents: Sequence[Document], refused: Sequence[Refusal]) -> list[dict[str, Any]]:
     """What would happen to each server, with what would keep it from starting in `blocked`."""
-    blocked = {refusal.document.name: refusal.message for refusal in refused}
+    blocked: dict[str, str] = {}
+    for refusal in refused:
+        blocked.setdefault(refusal.document.name, refusal.message)
     after = {document.name: document for document in documents}
     found = compare(base.documents, after, lambda spec: engine_of(spec).fingerprint(spec))
     return [
@@ -128,5 +145,4 @@ def _starts(change: Change) -> bool:
 
 
 def _shown(revision: Revision, path: str) -> str:
-    name = f"{revision.short}:{path}"
-    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+    return escaped(f"{revision.short}:{path}")

@@ -11,7 +11,7 @@ from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.follow import snapshot
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.sources import refuse_without_source
-from reconciler.cli.sync import leave, revision_known, tell
+from reconciler.cli.sync import leave, removals_held, revision_known, tell
 from reconciler.core.source import GIT
 from reconciler.installation import is_controller_running
 
@@ -47,21 +47,23 @@ def suspend(invocation: Invocation, resource: str, name: str) -> None:
     """
     settings = _settings("suspend", invocation, resource)
     with open_controller(Path(settings.state), lambda: settings, "suspend") as controller:
-        tell(controller.suspend_source(_plain(name), suspended=True), "")
+        tell(controller.suspend_source(_plain(name), suspended=True), "", {})
 
 
 @_verb("Follow a source again that was suspended.")
 def resume(invocation: Invocation, resource: str, name: str) -> int:
     """Follow the remote again, and ask it at once. NAME is git where it is left out.
 
-    Exit code: 0 what the remote has is in force, 1 not, 2 it has errors.
+    Exit code: 0 what the remote has is in force, 1 not, or servers that it removes are held by the prune guard, 2 it
+    has errors.
     """
     settings = _settings("resume", invocation, resource)
     state = Path(settings.state)
     before = snapshot(state, None, controller=is_controller_running(state))
     known = revision_known(state)
     with open_controller(state, lambda: settings, "resume") as controller:
-        code = tell(controller.suspend_source(_plain(name), suspended=False), known)
+        source = controller.suspend_source(_plain(name), suspended=False)
+        code = tell(source, known, removals_held(state))
         if controller.is_here:
             leave(controller, before)
     return code

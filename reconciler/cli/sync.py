@@ -13,10 +13,9 @@ from reconciler.cli.follow import conclude, follow, snapshot
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, as_declared, begun
 from reconciler.cli.output import plural, print_problems
-from reconciler.cli.sources import refuse_without_source, words
+from reconciler.cli.sources import held, is_from_git, refuse_without_source, words
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, may_wait
-from reconciler.core.source import GIT
 from reconciler.installation import is_controller_running
 from reconciler.store import read
 
@@ -30,7 +29,8 @@ def sync(invocation: Invocation, timeout: float | None) -> int:
     With --wait the servers that it declares are followed until they are as it says. Without a running controller this
     command does a controller's work, and leaves the servers running.
 
-    Exit code: 0 what the remote has is in force (with --wait: and its servers are as declared), 1 not, 2 it has errors.
+    Exit code: 0 what the remote has is in force (with --wait: and its servers are as declared), 1 not, or servers that
+    it removes are held by the prune guard, 2 it has errors.
     """
     settings = invocation.existing_or_new()
     state = Path(settings.state)
@@ -39,9 +39,10 @@ def sync(invocation: Invocation, timeout: float | None) -> int:
     known = revision_known(state)
     with open_controller(state, lambda: settings, "sync") as controller:
         source = controller.sync()
-        code = tell(source, known)
-        if code == 0 and timeout is not None:
-            code = _follow(controller, before, timeout)
+        stay = removals_held(state)
+        code = tell(source, known, stay)
+        if is_in_force(source) and timeout is not None:
+            code = _follow(controller, before, stay, timeout) or code
         if controller.is_here:
             leave(controller, before)
     return code
@@ -59,20 +60,35 @@ def _with_revision(db: sqlite3.Connection) -> list[Mapping[str, Any]]:
     return [item for item in read.sources(db) if item["status"]["revision"]]
 
 
-def tell(source: Mapping[str, Any], known: str) -> int:
+def removals_held(state: Path) -> Mapping[str, str]:
+    """Servers whose documents the revision in force has no more, but which stay: by name, why."""
+    found = snapshot(state, None, controller=True)
+    return {name: why for name, item in found.items() if is_from_git(item) and (why := held(item))}
+
+
+def is_in_force(source: Mapping[str, Any]) -> bool:
+    """Whether what the remote has is in force."""
+    status = source["status"]
+    return bool(status["revision"]) and not (status["pending"] or status["lastError"])
+
+
+def tell(source: Mapping[str, Any], known: str, stay: Mapping[str, str]) -> int:
     """One line of what came of a look at the remote, its reasons on stderr. Returns the exit code.
 
-    `known` is the commit that was in force before.
+    `known` is the commit that was in force before, `stay` are the removals that are held.
     """
     name, status = source["metadata"]["name"], source["status"]
-    click.echo(clean(f"{name}: {_outcome(name, status, known)}"))
+    but = f"; still in force: {', '.join(stay)}" if stay and is_in_force(source) else ""
+    click.echo(clean(f"{name}: {_outcome(name, status, known)}{but}"))
     print_problems(status["problems"])
+    for why in sorted(set(stay.values())):
+        click.echo(f"held: {clean(why)}", err=True)
     if status["lastError"]:
         say_error(clean(status["lastError"]))
     if status["problems"]:
         click.echo("hint: correct them and push; the next good revision is taken up by itself", err=True)
         return BAD_INPUT
-    return 0 if status["revision"] and not (status["pending"] or status["lastError"]) else FAILED
+    return 0 if is_in_force(source) and not stay else FAILED
 
 
 def _outcome(name: str, status: Mapping[str, Any], known: str) -> str:
@@ -88,21 +104,18 @@ def _outcome(name: str, status: Mapping[str, Any], known: str) -> str:
     return f"applied {revision}" if status["revision"]["commit"] != known else f"{revision} is already in force"
 
 
-def _follow(controller: Controller, before: Mapping[str, Item], timeout: float) -> int:
-    """Wait for the servers that the source declares, or declared."""
+def _follow(controller: Controller, before: Mapping[str, Item], stay: Mapping[str, str], timeout: float) -> int:
+    """Wait for the servers that the source declares, or declared; those that `stay` do so."""
     controller.reconcile()
-    names = _declared({**before, **snapshot(controller.state, None, controller=True)}, before)
+    declared = _declared({**before, **snapshot(controller.state, None, controller=True)}, before)
+    names = [name for name in declared if name not in stay]
     followed = follow(controller.state, names, as_declared({}), timeout=timeout, known=list(before))
     return conclude(names, before, followed)
 
 
 def _declared(now: Mapping[str, Item], before: Mapping[str, Item]) -> list[str]:
     """Servers whose documents come from the source now, or did before."""
-    return sorted(name for name, item in now.items() if _is_from_git(item) or _is_from_git(before.get(name)))
-
-
-def _is_from_git(item: Item | None) -> bool:
-    return item is not None and (item["metadata"].get("source") or {}).get("origin") == GIT
+    return sorted(name for name, item in now.items() if is_from_git(item) or is_from_git(before.get(name)))
 
 
 def leave(controller: Controller, before: Mapping[str, Item]) -> None:

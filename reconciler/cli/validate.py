@@ -43,6 +43,8 @@ def validate(invocation: Invocation, paths: tuple[str, ...], strict: bool, again
     Exit code: 0 all is well, 2 there are errors.
     """
     sources = read_sources(paths) if paths else _folder(invocation)
+    if against == "":
+        raise Failure("--against names no revision", "name a branch, tag or commit", exit_code=BAD_INPUT)
     base = None if against is None else base_of(_only_folder(invocation, paths), against)
     found = examine(sources, invocation.existing_or_new() if strict else None, base)
     {"text": _print_text, "github": _print_github, "json": _print_json}[output](found)
@@ -70,7 +72,7 @@ def _print_text(found: Findings) -> None:
     changes = found.changes()
     if found.base is not None and changes is not None:
         print_problems([f"warning: {problem}" for problem in _told(found.base)])
-        show(clean(f"against {found.base.revision}:"))
+        show(clean(f"against {found.base.revision}{found.base.where}:"))
         print_preview({"changes": changes, "problems": [], "folderProblem": ""})
     if found.errors:
         click.echo(f"error: {_counts(found)}", err=True)

@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.controller.launching import Launcher
 from reconciler.controller.loop import Loop
 from reconciler.controller.manifests import Manifests, in_force_of_git
-from reconciler.controller.preview import SETTLE, Before, check_spec, preview_texts, problems_data, shown
+from reconciler.controller.preview import SETTLE, Before, check_spec, preview_texts, problems_data, refused, shown
 from reconciler.controller.syncing import Syncing
 from reconciler.core.model import Document
 from reconciler.core.source import GIT
@@ -32,6 +32,8 @@ from reconciler.store.writer import Store
 MIB = 1024 * 1024
 GARBAGE = 50_000
 """New objects between two collections of the youngest (Python's own: 700)."""
+SETTLED = 2
+"""Ticks after which most of what lives as long as the controller is there."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class Daemon:
         self.loop = Loop(self._store, runtime, self._manifests, self._launcher, settings)
         self._syncing = Syncing(settings, self._store, self._manifests, self.loop)
         self._runtime = runtime
+        self._ticks = 0
 
     def _accepted(self) -> Mapping[str, Document]:
         return self._store.documents
@@ -111,8 +114,12 @@ class Daemon:
 
     def _tick(self) -> None:
         """The periodic look; it also keeps logs and history within their bounds."""
-        # What lives as long as we do need not be walked by each collection: that would be milliseconds in a restart.
-        gc.freeze()
+        self._ticks += 1
+        if self._ticks <= SETTLED:
+            # What lives as long as we do need not be walked by each collection: that would be milliseconds in a
+            # restart. Later on there would be garbage in what is frozen, which would then stay for ever.
+            gc.collect()
+            gc.freeze()
         self._runtime.trim_logs()
         with suppress(sqlite3.Error):
             self._store.trim(instances=self._settings.history.instances, events=self._settings.history.events)
@@ -137,6 +144,7 @@ class Daemon:
             "version": program_version(),
             "manifests": self._settings.manifests,
             "models": self._settings.models,
+            "settings": self._settings.file,
         }
         with self._store.transaction():
             self._store.set_meta("controller", json.dumps(about))
@@ -199,8 +207,11 @@ class Daemon:
                 from reconciler.api.app import BadRevisionError  # noqa: PLC0415 - see serve
 
                 raise BadRevisionError(revision)
+            if revision.problems:
+                return refused(against, revision.problems)
             look = in_force_of_git(look, revision)
-        state = Before(self._store.documents, self._store.history(), self._store.requests())
+        git = self._settings.source.git
+        state = Before(self._store.documents, self._store.history(), self._store.requests(), git.where if git else "")
         return preview_texts(state, look, texts, self._launcher, self.loop.now())
 
     async def sync(self) -> dict[str, Any]:

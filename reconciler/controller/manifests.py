@@ -79,8 +79,6 @@ def joined(local: Look, other: Look) -> Look:
 
 
 def in_force_of_git(look: Look, revision: Look) -> Look:
-    """What would be seen with another revision of the Git source in force; with its errors alone if it has any."""
-    if revision.problems:
-        return replace(look, problems=look.problems + revision.problems)
+    """What would be seen with another revision of the Git source in force."""
     documents = tuple(document for document in look.documents if document.origin == LOCAL)
     return joined(replace(look, documents=documents), revision)

@@ -8,6 +8,7 @@ from reconciler.controller.prober import Prober, Target
 from reconciler.core.history import History, Instance, Requests
 from reconciler.core.model import Desired, GateFacts, Health, Now, Observed, Process, Wanted
 from reconciler.core.spec import ServerSpec
+from reconciler.core.turns import turns
 from reconciler.engines import engine_of
 from reconciler.runtimes.local import LocalRuntime
 
@@ -33,7 +34,7 @@ class Observer:
         due = [
             wanted for name, wanted in desired.servers.items() if _may_start(wanted, name, processes, history, requests)
         ]
-        gates = self._gates(due, desired, history, now) if due else {}
+        gates = self._gates(due, desired, history, requests, now) if due else {}
         ports = {wanted.spec.port for wanted in due} | {
             history.ports.get(wanted.document.name, "auto") for wanted in due
         }
@@ -62,9 +63,11 @@ class Observer:
         diagnosis, evidence = engine_of(wanted.spec).diagnose(process.exit, process.log_tail, was_ready=was_ready)
         return replace(process, diagnosis=diagnosis, evidence=evidence)
 
-    def _gates(self, due: Sequence[Wanted], desired: Desired, history: History, now: Now) -> dict[str, GateFacts]:
+    def _gates(
+        self, due: Sequence[Wanted], desired: Desired, history: History, requests: Requests, now: Now
+    ) -> dict[str, GateFacts]:
         documents = [wanted.document for wanted in desired.servers.values()]
-        crowded = self._launcher.crowded(documents, frozenset(history.instances))
+        crowded = self._launcher.crowded(documents, turns(documents, history, requests))
         names = (wanted.document.name for wanted in due)
         return {
             name: self._launcher.look(wanted.document, now, crowded.get(name))

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from reconciler.core.gate import part_paths
 from reconciler.core.model import Document
-from reconciler.core.policy import FOLDERS, PATHS, Denial, Places, Reach, judge, over_limit, reaches
+from reconciler.core.policy import FOLDERS, PATHS, Denial, Places, Reach, judge, over_limit, reaches, together
 from reconciler.core.rules import ANY, Rules
 from reconciler.core.source import GIT, LOCAL
 from reconciler.core.turns import Turn
@@ -14,18 +15,33 @@ from reconciler.discovery import find_llama_server
 from reconciler.engines import engine_of
 from reconciler.settings import Settings
 
+MOST_TOLD = 100
+"""Refusals that are told of one document."""
+
 
 def denials(
     documents: Sequence[Document], settings: Settings, running: frozenset[str] = frozenset()
 ) -> dict[str, Denial]:
     """The documents that the policy refuses, by name; those that run are the first to count for `max_servers`."""
+    found = refusals(documents, settings, running)
+    return {name: first for name, every in found.items() if (first := together(every))}
+
+
+def refusals(
+    documents: Sequence[Document], settings: Settings, running: frozenset[str] = frozenset()
+) -> dict[str, list[Denial]]:
+    """The same with all that is refused of each; that there are too many servers comes last."""
     first = {name: Turn.RUNS for name in running}
-    found = crowded(documents, settings, {**first, **{one.name: Turn.STOPPED for one in documents if one.spec.suspend}})
+    first |= {one.name: Turn.STOPPED for one in documents if one.spec.suspend}
+    crowding = crowded(documents, settings, first)
     in_use = settings.llama_server or next(iter(find_llama_server(os.environ) or ()), "")
+    every: dict[str, list[Denial]] = {}
     for document in documents:
-        if denied := denial(document, settings, in_use):
-            found[document.name] = denied
-    return found
+        told = list(islice(_denied(document, settings, in_use), MOST_TOLD))
+        told += [crowding[document.name]] if document.name in crowding else []
+        if told:
+            every[document.name] = told
+    return every
 
 
 def crowded(documents: Sequence[Document], settings: Settings, turns: Mapping[str, Turn]) -> dict[str, Denial]:
@@ -39,6 +55,10 @@ def denial(document: Document, settings: Settings, llama_server: str) -> Denial 
 
     `llama_server` is the one in use, which any document may name; empty where there is none.
     """
+    return together(_denied(document, settings, llama_server))
+
+
+def _denied(document: Document, settings: Settings, llama_server: str) -> Iterator[Denial]:
     rules, origin = settings.policy.of(document.origin), document.origin
     places = _places(rules, settings.models, origin, llama_server)
     spec = document.spec

@@ -40,11 +40,13 @@ class Before:
     documents: Mapping[str, Document]
     history: History
     requests: Requests
+    git: str = ""
+    """Where the documents of Git come from, in words."""
 
 
 def preview_texts(before: Before, look: Look, texts: Texts, launcher: Launcher, now: Now) -> dict[str, Any]:
     """The preview as JSON-ready data; each of `texts` has `file` (as shown) and `text`."""
-    seen = with_texts(Seen(look.documents, look.problems, look.failed, look.empty), texts)
+    seen = with_texts(Seen(look.documents, look.problems, look.failed, look.empty), texts, before.git)
     changes, acceptance = preview(before.documents, seen, before.history, before.requests, _fingerprint)
     documents = tuple(acceptance.documents.values())
     crowded = launcher.crowded(documents, turns(documents, before.history, before.requests))
@@ -56,6 +58,7 @@ def preview_texts(before: Before, look: Look, texts: Texts, launcher: Launcher, 
         "changes": [_change_data(change, acceptance.documents.get(change.server), gate) for change in changes],
         "problems": problems_data(acceptance),
         "folderProblem": acceptance.folder_problem,
+        "refused": "",
     }
 
 
@@ -72,6 +75,7 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
     root, until = Path(settings.manifests), time.monotonic() + SETTLE
     manifests = Manifests(root, Folder(root, check_spec, shown(settings.manifests)), lambda: before.documents)
     if settings.source.git is not None:
+        before = replace(before, git=settings.source.git.where)
         of_git = tuple(document for document in before.documents.values() if document.origin == GIT)
         manifests.follow(_Accepted(Look(documents=of_git)), lambda: None)
     while (look := manifests.look(time.monotonic())).wake_at is not None and time.monotonic() < until:
@@ -86,22 +90,32 @@ class _Accepted:
     look: Look
 
 
-def with_texts(seen: Seen, texts: Texts) -> Seen:
-    """What would be seen with these documents in place of those of the same name."""
+def with_texts(seen: Seen, texts: Texts, git: str) -> Seen:
+    """What would be seen with these documents in place of those of the same name; `git`: see overlay."""
     documents: dict[str, Document] = {}
     problems: list[Problem] = []
     for item in texts:
         parsed = parse(item["text"], item["file"], check_spec)
         documents.update({document.name: document for document in parsed.documents})
         problems.extend(parsed.problems)
-    found = overlay(seen, documents)
+    found = overlay(seen, documents, git)
     return replace(found, problems=(*found.problems, *problems))
+
+
+def refused(rev: str, problems: Sequence[Problem]) -> dict[str, Any]:
+    """The preview of a revision of the Git source that would be refused: it would change nothing."""
+    told = f"{rev} would be refused, and nothing of it applied"
+    return {"changes": [], "problems": _as_data(problems), "folderProblem": "", "refused": told}
 
 
 def problems_data(acceptance: Acceptance) -> list[dict[str, Any]]:
     """All problems, each with its text."""
     found = [problem for problems in acceptance.problems.values() for problem in problems]
-    return [{**asdict(problem), "text": str(problem)} for problem in (*found, *acceptance.general)]
+    return _as_data((*found, *acceptance.general))
+
+
+def _as_data(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    return [{**asdict(problem), "text": str(problem)} for problem in problems]
 
 
 def _change_data(change: Change, document: Document | None, gate: Callable[[Document], GateFacts]) -> dict[str, Any]:

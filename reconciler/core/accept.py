@@ -1,11 +1,12 @@
 """Which documents are in force: the newest valid ones, else the last accepted ones. Bad input removes nothing."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from reconciler.core.clashes import without_port_clashes
 from reconciler.core.model import Document, Problem
-from reconciler.core.ports import hosts_overlap
+from reconciler.core.source import GIT, LOCAL, PREFIX
 
 PRUNE_DELAY = 2.0
 """Seconds for which a document must be missing before it counts as gone: files vanish for moments during a rename."""
@@ -13,6 +14,8 @@ RENAME_WINDOW = 5.0
 """A document that appeared so many seconds before or after another went missing may be its new name."""
 GUARDED_SIZE = 4
 """From this many wanted servers on, losing more than half of them at once is held."""
+NAMED = 3
+"""Most places of a name's other documents that a problem names."""
 CONFIRM = "if this is meant, confirm it with: reconciler apply --prune"
 
 
@@ -63,7 +66,7 @@ def accept(
 ) -> Acceptance:
     """Judge one look at the manifests. `now` is monotonic; `confirmed` are names whose removal a person confirmed."""
     candidates, problems = _by_name(seen)
-    effective = _without_port_clashes(accepted, candidates, problems)
+    effective = without_port_clashes(accepted, candidates, problems)
     changed = tuple(_generations(accepted, effective))
     in_force = {**accepted, **{document.name: document for document in changed}}
     absent = [name for name in accepted if name not in candidates and name not in problems]
@@ -121,67 +124,16 @@ def _by_name(seen: Seen) -> tuple[dict[str, Document], dict[str, list[Problem]]]
     }, problems
 
 
-def _duplicate(document: Document, documents: Iterable[Document]) -> Problem:
-    others = ", ".join(f"{other.file}:{other.line}" for other in documents if other is not document)
+def _duplicate(document: Document, documents: Sequence[Document]) -> Problem:
+    few = [other for other in documents[: NAMED + 1] if other is not document][:NAMED]
+    others = ", ".join(f"{other.file}:{other.line}" for other in few)
+    others += f" and {len(documents) - 1 - len(few)} more places" if len(documents) - 1 > len(few) else ""
     message = f"the name '{document.name}' is declared at {others} too; names must be unique over all manifests"
     return _problem(document, "metadata.name", message, (document.line, 1))
 
 
 def _problem(document: Document, place: str, message: str, position: tuple[int, int]) -> Problem:
     return Problem(document.file, message, *position, field=place, server=document.name, kind=document.kind)
-
-
-def _without_port_clashes(
-    accepted: Mapping[str, Document], candidates: Mapping[str, Document], problems: dict[str, list[Problem]]
-) -> dict[str, Document]:
-    """What would be in force; a candidate that clashes gives way to its last accepted form, round by round."""
-    effective = {**{name: accepted[name] for name in accepted if name in problems}, **candidates}
-    while clashes := _clashes(effective):
-        for one, other in clashes:
-            for document, rival in ((one, other), (other, one)):
-                found = _port_problem(document, rival)
-                if found not in problems[document.name]:
-                    problems[document.name].append(found)
-        yielding = {
-            document.name
-            for pair in clashes
-            for document in pair
-            if not _is_unchanged(document, accepted.get(document.name))
-        }
-        if not yielding:
-            break
-        for name in yielding:
-            if name in accepted:
-                effective[name] = accepted[name]
-            else:
-                del effective[name]
-    return effective
-
-
-def _is_unchanged(document: Document, before: Document | None) -> bool:
-    return before is not None and document.says_the_same(before)
-
-
-def _clashes(documents: Mapping[str, Document]) -> list[tuple[Document, Document]]:
-    by_port: dict[int, list[Document]] = defaultdict(list)
-    for document in documents.values():
-        if isinstance(document.spec.port, int) and not document.spec.suspend:
-            by_port[document.spec.port].append(document)
-    return [
-        (one, other)
-        for sharing in by_port.values()
-        for index, one in enumerate(sharing)
-        for other in sharing[index + 1 :]
-        if hosts_overlap(one.spec.host, other.spec.host)
-    ]
-
-
-def _port_problem(document: Document, rival: Document) -> Problem:
-    message = (
-        f"server '{rival.name}' ({rival.file}:{rival.line}) wants port {rival.spec.port} too; "
-        "give one of them another port, or port: auto"
-    )
-    return _problem(document, "spec.port", message, document.port_line)
 
 
 def _generations(accepted: Mapping[str, Document], effective: Mapping[str, Document]) -> Iterable[Document]:
@@ -220,17 +172,26 @@ def _unsure(
     general: tuple[Problem, ...],
     folder_problem: str,
 ) -> dict[str, str]:
-    """Missing documents that this look says nothing about, with the reason: they stay in force."""
-    if folder_problem:
-        return dict.fromkeys(missing, folder_problem)
-    if general:
-        return dict.fromkeys(missing, f"not removed while a manifest cannot be read: {general[0]}")
+    """Missing documents that this look says nothing about, with the reason: they stay in force.
+
+    What cannot be read of the manifests folder may have declared what was declared there, and nothing of Git's.
+    """
     broken = {problem.file for found in problems.values() for problem in found}
-    return {
-        name: f"not removed while its file has an error: {in_force[name].file}"
-        for name in missing
-        if in_force[name].file in broken
-    }
+    unreadable = {_origin(problem): problem for problem in reversed(general)}
+    unsure = {}
+    for name in missing:
+        document = in_force[name]
+        if folder_problem and (document.origin == LOCAL or folder_problem.endswith(CONFIRM)):
+            unsure[name] = folder_problem
+        elif document.origin in unreadable:
+            unsure[name] = f"not removed while a manifest cannot be read: {unreadable[document.origin]}"
+        elif document.file in broken:
+            unsure[name] = f"not removed while its file has an error: {document.file}"
+    return unsure
+
+
+def _origin(problem: Problem) -> str:
+    return GIT if problem.file.startswith(PREFIX) else LOCAL
 
 
 def _guarded(
@@ -252,8 +213,21 @@ def _guarded(
     return dict.fromkeys(missing, why)
 
 
-def overlay(seen: Seen, documents: Mapping[str, Document]) -> Seen:
-    """What would be seen with these documents in place of, or beside, those of the same name."""
-    kept = tuple(document for document in seen.documents if document.name not in documents)
-    problems = tuple(problem for problem in seen.problems if problem.server not in documents)
-    return replace(seen, documents=(*kept, *documents.values()), problems=problems)
+def overlay(seen: Seen, documents: Mapping[str, Document], git: str = "") -> Seen:
+    """What would be seen with these documents in place of, or beside, those of the same name.
+
+    What comes from Git can only be changed there: `git` is that place in words.
+    """
+    theirs = {one.name: one.file for one in seen.documents if one.origin == GIT and one.name in documents}
+    given = {name: document for name, document in documents.items() if name not in theirs}
+    kept = tuple(document for document in seen.documents if document.name not in given)
+    problems = tuple(problem for problem in seen.problems if problem.server not in given)
+    refused = tuple(comes_from_git(documents[name], file, git) for name, file in theirs.items())
+    return replace(seen, documents=(*kept, *given.values()), problems=(*problems, *refused))
+
+
+def comes_from_git(document: Document, file: str, git: str) -> Problem:
+    """What is wrong with a document whose server is declared in that file of a Git repository."""
+    where = f" in {git}" if git else ""
+    message = f"server '{document.name}' comes from Git; change it there: {file}{where}"
+    return _problem(document, "metadata.name", message, (document.line, 1))

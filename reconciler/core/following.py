@@ -10,6 +10,8 @@ from reconciler.core.source import Revision, SourceRecord, event_object
 
 SHOWN = 5
 """Problems or files that an event names."""
+REMEMBERED = 50
+"""Commits of which it is remembered that people were told their errors."""
 
 Outcome = tuple[SourceRecord, list[Event]]
 Problems = Sequence[Problem]
@@ -46,14 +48,16 @@ def waiting(record: SourceRecord, found: Revision) -> Outcome:
 
 
 def rejected(record: SourceRecord, found: Revision, problems: Problems) -> Outcome:
-    """A revision with errors is not applied, not even in part. Told once for each revision and its errors."""
+    """A revision with errors is not applied, not even in part. Each commit is told once, however it comes back."""
     texts = tuple(clean(str(problem)) for problem in problems)
     stays = f"{record.applied.short} stays in force" if record.applied else "nothing is in force yet"
     more = f" (and {len(texts) - SHOWN} more)" if len(texts) > SHOWN else ""
     told = f"{found} is not applied, not even in part; {stays}: {'; '.join(texts[:SHOWN])}{more}"
-    events = [_event(record, "RevisionRejected", told, warning=True)]
-    same = (record.pending, record.problems) == (found, texts)
-    return replace(record, pending=found, problems=texts), [] if same else events
+    record = replace(record, pending=found, problems=texts)
+    if found.commit in record.told:
+        return record, []
+    known = (*record.told, found.commit)[-REMEMBERED:]
+    return replace(record, told=known), [_event(record, "RevisionRejected", told, warning=True)]
 
 
 def applied(record: SourceRecord, found: Revision, wall: float, *, follows: bool) -> Outcome:

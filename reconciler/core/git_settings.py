@@ -13,7 +13,11 @@ class _Section(BaseModel):
 
 
 class GitAuth(_Section):
-    """`[source.git.auth]`: what a remote asks for. The files are read by git and ssh alone, at each use."""
+    """`[source.git.auth]`: what a remote asks for.
+
+    Git and ssh read the files themselves, at each use. The controller looks before whether they can, and looks for the
+    token in what git says, to take it out; it keeps and hands on nothing of them.
+    """
 
     token_file: str = ""
     """File that holds an access token or password for `https`, and nothing else."""
@@ -39,7 +43,7 @@ class GitSource(_Section):
     interval: Annotated[Duration, Field(ge=1)] = 60.0
     """Time between two looks at the remote."""
     timeout: Annotated[Duration, Field(gt=0)] = 120.0
-    """Time that one look may take."""
+    """Time that one git command may take. A look takes two of them, one that brings a new revision about a dozen."""
     max_mib: Annotated[int, Field(ge=1)] = 64
     """Size in MiB that one fetch, and all manifests of a revision, may have."""
     auth: GitAuth = GitAuth()
@@ -70,3 +74,8 @@ class GitSource(_Section):
     def ref(self) -> str:
         """The full name that is followed."""
         return f"refs/tags/{self.tag}" if self.tag else f"refs/heads/{self.branch or 'main'}"
+
+    @property
+    def where(self) -> str:
+        """The address and what is followed, in words."""
+        return f"{self.url}, tag {self.tag}" if self.tag else f"{self.url}, branch {self.branch or 'main'}"

@@ -1,15 +1,15 @@
 """The decision: what to do now, and when to look again. Pure, total and deterministic."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reconciler.core.actions import Plan, Start
 from reconciler.core.history import History, Instance, Requests, ServerRecord, Trigger
 from reconciler.core.lifecycle import finish, settle
+from reconciler.core.load_slots import LoadSlots
 from reconciler.core.model import Desired, HealthState, Now, Observed, Phase, Wanted
-from reconciler.core.ports import choose_port, hosts_overlap
+from reconciler.core.port_claims import Holder, Ports
 from reconciler.core.server import NOT_LOOKED, UNASKED, Server
-from reconciler.core.spec import DEFAULT_HOST
+from reconciler.core.source import GIT
 from reconciler.core.status import show_status
 from reconciler.core.stopping import begin_stop
 
@@ -109,81 +109,17 @@ def _server(name: str, desired: Desired, observed: Observed, history: History, r
 # ---------------------------------------------------------------- what servers share: ports and load slots
 
 
-@dataclass(frozen=True, slots=True)
-class _Holder:
-    """Somebody on a port."""
-
-    server: str
-    """Ours; empty for a stranger."""
-    told: str
-
-
-class _Ports:
-    """Who holds which port, by the listening sockets and by the open instances that may not listen yet."""
-
-    def __init__(self, servers: Iterable[Server], observed: Observed, desired: Desired, history: History) -> None:
-        current: dict[str, Instance | None] = {**history.instances, **{s.name: s.instance for s in servers}}
-        self._instances = {name: instance for name, instance in current.items() if instance is not None}
-        self._servers = {instance.uid: name for name, instance in self._instances.items()}
-        self._listeners = observed.listeners
-        self._assigned = dict(history.ports)
-        self._limits = desired.limits
-        self._explicit = {wanted.spec.port for wanted in desired.servers.values() if isinstance(wanted.spec.port, int)}
-        self._starting: dict[str, tuple[str, int]] = {}
-
-    def holders(self, name: str, host: str, port: int) -> Iterator[_Holder]:
-        """Those other than the server itself who would collide with it."""
-        for listener in self._listeners:
-            owner = self._servers.get(listener.uid, "")
-            if listener.port == port and owner != name and hosts_overlap(host, listener.address):
-                program = f"pid {listener.pid} {listener.program}".strip() if listener.pid else "another program"
-                yield _Holder(owner, f"server '{owner}'" if owner else program)
-        for owner, instance in self._instances.items():
-            if instance.port == port and owner != name and hosts_overlap(host, _host(instance)):
-                yield _Holder(owner, f"server '{owner}'")
-        for owner, (its_host, its_port) in self._starting.items():
-            if its_port == port and hosts_overlap(host, its_host):
-                yield _Holder(owner, f"server '{owner}'")
-
-    def choose(self, server: Server) -> int | None:
-        """The server's own port, or the next free one for `auto`; None when the range is full."""
-        assert server.wanted
-        wish = server.wanted.spec.port
-        if isinstance(wish, int):
-            return wish
-        kept = self._assigned.get(server.name)
-        if kept is not None and kept not in self._explicit and not self._is_held(server, kept):
-            return kept
-        others = (port for name, port in self._assigned.items() if name != server.name)
-        taken = {*self._explicit, *others, *(listener.port for listener in self._listeners)}
-        return choose_port(self._limits, taken)
-
-    def _is_held(self, server: Server, port: int) -> bool:
-        assert server.wanted
-        return any(self.holders(server.name, server.wanted.spec.host, port))
-
-    def assign(self, server: Server, port: int) -> None:
-        """Within this plan, the port is the server's."""
-        assert server.wanted
-        self._assigned[server.name] = port
-        self._starting[server.name] = (server.wanted.spec.host, port)
-
-
-def _host(instance: Instance) -> str:
-    return str(instance.spec.get("host", DEFAULT_HOST))
-
-
 def _share(servers: list[Server], desired: Desired, observed: Observed, history: History, now: Now) -> None:
     claims = [server for server in servers if server.claim and server.in_scope]
     if not claims:
         return
-    ports = _Ports(servers, observed, desired, history)
+    ports = Ports(servers, observed, desired, history)
     leaving = {s.name for s in servers if s.instance and s.instance.stopping}
     _replace([s for s in claims if s.claim == "replace"], ports, leaving)
     _start([s for s in claims if s.claim == "start"], servers, ports, leaving, desired, now)
 
 
-def _replace(claims: list[Server], ports: _Ports, leaving: set[str]) -> None:
+def _replace(claims: list[Server], ports: Ports, leaving: set[str]) -> None:
     """Stop what changed, but only where the successor could start. `leaving` grows by those that go."""
     movers = {server.name: server for server in claims if not server.gate.reason}
     while stuck := [s for s in movers.values() if _obstacle(s, ports, leaving, movers)]:
@@ -201,14 +137,14 @@ def _replace(claims: list[Server], ports: _Ports, leaving: set[str]) -> None:
             server.wake(min(gate.retry_at or float("inf"), server.now.monotonic + GATE_LOOK))
 
 
-def _obstacle(server: Server, ports: _Ports, leaving: set[str], movers: dict[str, Server]) -> str:
+def _obstacle(server: Server, ports: Ports, leaving: set[str], movers: dict[str, Server]) -> str:
     """Who would keep the successor from its port; those who leave it themselves do not count."""
     assert server.wanted
     port = server.wanted.spec.port
     if not isinstance(port, int):
         return ""
     for holder in ports.holders(server.name, server.wanted.spec.host, port):
-        if holder.server not in leaving and not _moves_away(movers.get(holder.server), port):
+        if holder.keeps or not (holder.server in leaving or _moves_away(movers.get(holder.server), port)):
             return holder.told
     return ""
 
@@ -218,39 +154,33 @@ def _moves_away(mover: Server | None, port: int) -> bool:
 
 
 def _start(
-    claims: list[Server], servers: list[Server], ports: _Ports, leaving: set[str], desired: Desired, now: Now
+    claims: list[Server], servers: list[Server], ports: Ports, leaving: set[str], desired: Desired, now: Now
 ) -> None:
-    """Start what may start: restarts of servers that were Ready go first, as many as there are load slots."""
-    limit = desired.limits.loads
-    loading = [since for s in servers if (since := _loading_since(s)) is not None]
-    stalled_at = [since + desired.limits.loader_stall for since in loading]
-    busy, started = sum(at > now.monotonic for at in stalled_at), 0
-    for server in sorted(claims, key=lambda s: (not s.record.was_ready, s.name)):
+    """Start what may start: local ones, then restarts of servers that were Ready; as many as there are load slots."""
+    slots, started = LoadSlots(servers, desired, now), 0
+    for server in sorted(claims, key=lambda s: (_is_from_git(s), not s.record.was_ready, s.name)):
         port = _gate(server, ports, leaving)
         if port is None:
             continue
-        if limit and busy >= limit:
-            server.show(Phase.PENDING, "WaitingForSlot", f"{busy} servers are loading, and {limit} may at once")
-            server.wake(min((at for at in stalled_at if at > now.monotonic), default=now.monotonic + GATE_LOOK))
+        if why := slots.why_not(server):
+            server.show(Phase.PENDING, "WaitingForSlot", why)
+            server.wake(slots.free_at or now.monotonic + GATE_LOOK)
             continue
         if started >= STARTS_PER_PASS:
             server.show(Phase.PENDING, "WaitingForTurn", "others are being started first")
             server.wake(now.monotonic)
             continue
-        busy, started = busy + 1, started + 1
+        slots.take(server)
+        started += 1
         ports.assign(server, port)
         _begin_start(server, port)
 
 
-def _loading_since(server: Server) -> float | None:
-    """Monotonic time of an instance's last progress while it loads; None when it does not load."""
-    instance, process = server.instance, server.process
-    if instance is None or instance.stopping or process is None or process.health.verified:
-        return None
-    return max(instance.intent.monotonic, process.health.last_progress or 0.0)
+def _is_from_git(server: Server) -> bool:
+    return server.wanted is not None and server.wanted.document.origin == GIT
 
 
-def _gate(server: Server, ports: _Ports, leaving: set[str]) -> int | None:
+def _gate(server: Server, ports: Ports, leaving: set[str]) -> int | None:
     """The port to start on, or None with the reason shown."""
     assert server.wanted
     look_at = min(server.gate.retry_at or float("inf"), server.now.monotonic + GATE_LOOK)
@@ -269,15 +199,18 @@ def _gate(server: Server, ports: _Ports, leaving: set[str]) -> int | None:
     if holder is None:
         return port
     server.wake(look_at)
-    if holder.server in leaving:
+    if holder.server in leaving and not holder.keeps:
         server.show(Phase.PENDING, "WaitingForPort", f"port {port} is still held by {holder.told}, which is stopping")
     else:
-        way_out = (
-            f"if its port is auto, move it with: reconciler restart {holder.server}" if holder.server else "free it"
-        )
-        message = f"port {port} is held by {holder.told}; declare another port, or {way_out}"
-        server.show(Phase.BLOCKED, "PortInUse", message)
+        server.show(Phase.BLOCKED, "PortInUse", f"port {port} is held by {holder.told}; {_way_out(holder)}")
     return None
+
+
+def _way_out(holder: Holder) -> str:
+    if holder.keeps:
+        return "it is a local server, which keeps its port; declare another one"
+    move = f"if its port is auto, move it with: reconciler restart {holder.server}" if holder.server else "free it"
+    return f"declare another port, or {move}"
 
 
 def _begin_start(server: Server, port: int) -> None:

@@ -4,7 +4,8 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from reconciler.core.clean import escaped
 from reconciler.core.loaders import loads_code
@@ -29,6 +30,8 @@ _WRITTEN = 1000
 """Most characters of a setting that is shown as it must be written."""
 _SHOWN = 120
 """Most characters of a manifest's text in a message."""
+_COUNTED = 50
+"""Refusals of one document that are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Denial:
     """The setting that refuses it, such as `policy.git.flags`."""
     message: str
     """The rule, what is refused, and which setting would allow it."""
+    path: tuple[str, ...] = ()
+    """The place in the manifest, such as `("spec", "port")`; empty where it is not a field that is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +86,24 @@ def reaches(spec: ServerSpec) -> Iterator[Reach]:
                 yield Reach("secrets", f"spec.env.{name}", path)
 
 
-def judge(found: Iterable[Reach], rules: Rules, places: Places, origin: str) -> Denial | None:
-    """The first refusal. All paths are absolute and without symbolic links; `places` has those of the rules."""
+def judge(found: Iterable[Reach], rules: Rules, places: Places, origin: str) -> Iterator[Denial]:
+    """The refusals. All paths are absolute and without symbolic links; `places` has those of the rules."""
+    after = rules
     for reach in found:
         why = _why_path(reach, places) if reach.setting in PATHS else _why(reach, rules)
         if why:
             rule = f"policy.{origin}.{reach.setting}"
-            return Denial(rule, f"{rule}: {reach.subject} {why}{_remedy(reach, rules, origin)}")
-    return None
+            after = _with(reach, after, origin)
+            yield Denial(rule, f"{rule}: {reach.subject} {why}{_remedy(reach, after, origin)}", _path(reach.subject))
+
+
+def together(found: Iterable[Denial]) -> Denial | None:
+    """The first of some refusals, which says how many more there are."""
+    told = list(islice(found, _COUNTED + 1))
+    if len(told) < 2:
+        return told[0] if told else None
+    more = f"(and {'at least ' if len(told) > _COUNTED else ''}{len(told) - 1} more)"
+    return replace(told[0], message=f"{told[0].message} {more}")
 
 
 def over_limit(
@@ -204,8 +219,18 @@ def _is_port_allowed(port: str, ports: Sequence[str]) -> bool:
 # ---------------------------------------------------------------- what would allow it
 
 
+def _with(reach: Reach, rules: Rules, origin: str) -> Rules:
+    """Rules with the setting written so that it allows this too, where adding to a list does."""
+    listed = getattr(rules, reach.setting)
+    if not isinstance(listed, tuple) or _remedy_in_manifest(reach, rules, origin):
+        return rules
+    # The folder that would have to be allowed; `/` itself for what lies in it.
+    value = reach.value.rpartition("/")[0] or "/" if reach.setting in FOLDERS else reach.value
+    return rules if value in listed else rules.model_copy(update={reach.setting: (*listed, value)})
+
+
 def _remedy(reach: Reach, rules: Rules, origin: str) -> str:
-    """What to do about a refusal, to be put behind it."""
+    """What to do about a refusal, to be put behind it; `rules`: those that would allow it."""
     if way_out := _remedy_in_manifest(reach, rules, origin):
         return f"; {way_out}"
     match reach.setting:
@@ -214,10 +239,8 @@ def _remedy(reach: Reach, rules: Rules, origin: str) -> str:
         case "max_ctx" | "max_parallel" as setting:
             return f"; write a smaller one, or {_write(origin, setting, int(reach.value or 0))}"
         case setting:
-            # The folder that would have to be allowed; `/` itself for what lies in it.
-            value = reach.value.rpartition("/")[0] or "/" if setting in FOLDERS else reach.value
             instead = "put it into the models folder, or" if setting == "models" else "to allow it,"
-            return f"; {instead} {_write(origin, setting, [*getattr(rules, setting), value])}"
+            return f"; {instead} {_write(origin, setting, getattr(rules, setting))}"
 
 
 def _remedy_in_manifest(reach: Reach, rules: Rules, origin: str) -> str:
@@ -231,6 +254,12 @@ def _remedy_in_manifest(reach: Reach, rules: Rules, origin: str) -> str:
         if reach.setting == setting and _matches(names, getattr(rules, denied)):
             return f"take it out, or take its name out of {denied} under [policy.{origin}] in reconciler.toml"
     return ""
+
+
+def _path(subject: str) -> tuple[str, ...]:
+    """Where in a manifest it stands."""
+    name = re.fullmatch("flag `(.*)`", subject, re.DOTALL)
+    return ("spec", "flags", name[1]) if name else tuple(subject.split(".", 2))
 
 
 def _write(origin: str, setting: str, value: object) -> str:

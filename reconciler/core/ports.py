@@ -5,24 +5,27 @@ from collections.abc import Iterable
 
 from reconciler.core.model import Limits
 
-_ANY = "any"
-_LOOPBACK_NAMES = {"": frozenset({_ANY}), "localhost": frozenset({"127.0.0.1", "::1"})}
+ANY_ADDRESS = "any"
+_LOOPBACK_NAMES = {"": frozenset({ANY_ADDRESS}), "localhost": frozenset({"127.0.0.1", "::1"})}
 
 
 def hosts_overlap(one: str, other: str) -> bool:
     """Whether two servers on one port of these addresses would collide."""
-    ours, theirs = _addresses(one), _addresses(other)
-    return _ANY in ours or _ANY in theirs or bool(ours & theirs)
+    ours, theirs = addresses(one), addresses(other)
+    return ANY_ADDRESS in ours or ANY_ADDRESS in theirs or bool(ours & theirs)
 
 
-def _addresses(host: str) -> frozenset[str]:
-    """An address can be written in many ways (`::1`, `0:0:0:0:0:0:0:1`), and an IPv4 one as IPv6."""
+def addresses(host: str) -> frozenset[str]:
+    """Where a server of this host listens, `ANY_ADDRESS` for everywhere.
+
+    An address can be written in many ways (`::1`, `0:0:0:0:0:0:0:1`), and an IPv4 one as IPv6.
+    """
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return _LOOPBACK_NAMES.get(host.lower(), frozenset({host.lower()}))
     mapped = getattr(address, "ipv4_mapped", None) or address
-    return frozenset({_ANY if mapped.is_unspecified else str(mapped)})
+    return frozenset({ANY_ADDRESS if mapped.is_unspecified else str(mapped)})
 
 
 def choose_port(limits: Limits, taken: Iterable[int]) -> int | None:

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from reconciler.core.loaders import loads_code
+from reconciler.core.source import LOCAL
 
 ANY = "*"
 """In a list: everything."""
@@ -115,7 +116,7 @@ class Policy(BaseModel):
 
     def of(self, origin: str) -> Rules:
         """The rules for documents of an origin; the stricter ones for an origin that nobody knows."""
-        return self.local if origin == "local" else self.git
+        return self.local if origin == LOCAL else self.git
 
 
 def port_range(text: str) -> tuple[int, int] | None:

@@ -6,6 +6,8 @@ GIT = "git"
 """Name of the one source there can be, and `Document.origin` of what comes from it."""
 LOCAL = "local"
 """`Document.origin` of what the manifests folder declares."""
+PREFIX = f"{GIT}:"
+"""What the name of a file in the repository begins with where people are shown it."""
 SHORT = 8
 """Hexadecimal digits of a commit that people are shown."""
 
@@ -55,6 +57,8 @@ class SourceRecord:
     """What the remote has, where that is not in force: it is refused, or the source is suspended."""
     problems: tuple[str, ...] = ()
     """Why the pending revision is refused, each with its place."""
+    told: tuple[str, ...] = ()
+    """The commits that people were told the errors of, the newest last."""
     checked_at: float | None = None
     """Unix time of the last look at the remote that went well."""
     reason: str = ""
@@ -67,8 +71,4 @@ class SourceRecord:
 
     def is_applied(self, commit: str) -> bool:
         """Whether that commit, from the repository and folder that are followed now, is in force."""
-        return (
-            self.applied is not None
-            and self.applied.commit == commit
-            and self.applied_from == (self.url, self.path)
-        )
+        return self.applied is not None and self.applied.commit == commit and self.applied_from == (self.url, self.path)

@@ -11,7 +11,7 @@ from reconciler.core.git_url import is_ref_name
 from reconciler.core.source import Revision
 from reconciler.gitops import storage
 from reconciler.gitops.access import access, read_token
-from reconciler.gitops.complaint import clean, refusal, too_large
+from reconciler.gitops.complaint import refusal, shortened, too_large
 from reconciler.gitops.git import Ended, Git, GitError, Remote
 from reconciler.gitops.objects import Objects, is_commit
 from reconciler.gitops.tree import Blob, Tree
@@ -130,7 +130,7 @@ class Cache:
         for name in names:
             if commit := found.get(f"{name}^{{}}") or found.get(name):
                 return name, commit
-        what = f"{self._remote.url} has no revision {clean(rev, 80)!r}"
+        what = f"{self._remote.url} has no revision {shortened(rev, 80)!r}"
         advice = "name a branch, a tag, or a commit by all its digits"
         raise GitError("RevisionMissing", f"{what}: {advice}")
 
@@ -140,7 +140,7 @@ class Cache:
         said = self._ask_remote(None, "ls-remote", "--quiet", f"--{name}", "--", self._remote.url)
         refs = [line.partition(f"\trefs/{name}/")[2] for line in said.decode("utf-8", "replace").splitlines()]
         others = ", ".join([ref for ref in refs if ref and not ref.endswith("^{}")][:5])
-        there = f"it has {clean(others)}" if others else f"it has no {kind} at all"
+        there = f"it has {shortened(others)}" if others else f"it has no {kind} at all"
         ours = self._remote.ref.removeprefix(f"refs/{name}/")
         advice = f"push it (git push {self._remote.url} {ours}), or set {kind} under [source.git] in reconciler.toml"
         return f"{self._remote.url} has no {kind} {ours!r}, {there}: {advice}"

@@ -39,8 +39,14 @@ class Checkout:
         return self._folder / REPLACED
 
     def make(self) -> None:
-        """Create the folders."""
-        self._revisions.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Create the folders. A link in the place of one would lead what is written and removed elsewhere: it goes."""
+        self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self._folder, self.replaced, self._revisions):
+            if folder.is_symlink():
+                folder.unlink()
+            elif folder.exists() and not folder.is_dir():
+                folder.rename(folder.with_name(f"{folder.name}.was"))
+            folder.mkdir(mode=0o700, exist_ok=True)
 
     def current(self) -> str:
         """The commit whose folder is current; empty when none is."""

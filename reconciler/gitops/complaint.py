@@ -79,7 +79,7 @@ _EMPTY_WORDS = re.compile(
 _VERDICTS = ("fatal:", "error:", "remote:")
 
 
-def clean(text: str, longest: int = _LONGEST) -> str:
+def shortened(text: str, longest: int = _LONGEST) -> str:
     """One line without control characters, of bounded length."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
@@ -117,7 +117,7 @@ def last_words(complaint: str, secret: str = "") -> str:
     telling = [line for line in lines if not _EMPTY_WORDS.search(line)] or lines
     verdicts = [line for line in telling if line.lower().startswith(_VERDICTS)]
     said = next((line for line in verdicts if line.lower().startswith("fatal:")), (verdicts or telling or [""])[-1])
-    return clean(re.sub(r"^(fatal|error|remote): *", "", said, flags=re.IGNORECASE)).rstrip(".:")
+    return shortened(re.sub(r"^(fatal|error|remote): *", "", said, flags=re.IGNORECASE)).rstrip(".:")
 
 
 def _general(ended: Ended, slow: str) -> GitError | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reconciler.core.model import Problem
 from reconciler.core.source import Revision
-from reconciler.gitops.complaint import breakage, clean
+from reconciler.gitops.complaint import breakage, shortened
 from reconciler.gitops.git import Ended, Git, GitError
 from reconciler.gitops.tree import Entry, Tree, files, listed, manifests, shown
 from reconciler.manifests.parse import LARGEST, TOO_LARGE
@@ -81,7 +81,7 @@ class Objects:
         text = _decode(message, fields.get(b"encoding", b"utf-8"))
         subject = next((line for line in text.splitlines() if line.strip()), "")
         stamp = re.search(rb"> (\d{1,12})( \S*)?$", fields.get(b"committer", b""))
-        return Revision(commit, clean(subject, 200), min(float(stamp[1]), _END_OF_TIME) if stamp else 0.0)
+        return Revision(commit, shortened(subject, 200), min(float(stamp[1]), _END_OF_TIME) if stamp else 0.0)
 
     def tree(self, commit: str, folder: str) -> Tree:
         """All manifests below a folder of a commit."""
@@ -101,7 +101,7 @@ class Objects:
     def no_commit(self, rev: str) -> GitError:
         """A name that means nothing."""
         return GitError(
-            "RevisionMissing", f"{self.name} has no revision {clean(rev, 80)!r}: name a branch, tag or commit"
+            "RevisionMissing", f"{self.name} has no revision {shortened(rev, 80)!r}: name a branch, tag or commit"
         )
 
     def _root(self, commit: str, folder: str) -> str | Problem:

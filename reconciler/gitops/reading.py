@@ -1,17 +1,27 @@
 """What a revision declares, and whether it may be put in force: as a whole, or not at all."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.accept import Memory, Seen, accept
 from reconciler.core.clean import escaped
 from reconciler.core.model import Document, Problem
-from reconciler.core.source import GIT, Revision
+from reconciler.core.source import GIT, PREFIX, Revision
 from reconciler.gitops.cache import Blob, Cache
+from reconciler.gitops.git import GitError
 from reconciler.manifests.parse import Check, Parsed, parse
 
-PREFIX = f"{GIT}:"
-"""What the name of a file in the repository begins with where people are shown it."""
+MOST_DOCUMENTS = 2000
+"""Documents that a revision may hold: each is judged at every look."""
+LONGEST = 20.0
+"""Seconds of computing that reading a revision may take; the next look goes on from there."""
+LONGEST_FILE = 5.0
+"""Seconds of computing that reading a file may take: what takes longer was made to."""
+_UNREAD = (
+    "reading the revision takes longer than {:g} s: the next look goes on with {}; fewer manifests are read faster"
+)
+_SLOW = "reading it takes longer than {:g} s: split it, or write it more simply"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +43,45 @@ class Reader:
     """The one in the repository that holds the manifests."""
     check: Check
     _parsed: dict[tuple[str, bytes], Parsed] = field(default_factory=dict)
+    _stopped: bool = False
+
+    def stop(self) -> None:
+        """End what is read; each further reading raises GitError."""
+        self._stopped = True
 
     def read(self, commit: str) -> Declared:
         """A revision that the cache holds. Raises GitError."""
         tree = self.cache.tree(commit, self.folder)
         parsed = {}
+        late = time.thread_time() + LONGEST
         for blob in tree.blobs:
             key = (blob.path, blob.content)
-            parsed[key] = self._parsed.get(key) or self._parse(blob)
-        self._parsed = {**self._parsed, **parsed} if len(self._parsed) < 2 * len(parsed) else parsed
+            parsed[key] = self._parsed[key] = self._parsed.get(key) or self._parse(blob, late)
+        self._parsed = self._parsed if len(self._parsed) < 3 * len(parsed) else parsed
         problems = [replace(problem, file=f"{PREFIX}{problem.file}") for problem in tree.problems]
         problems += [problem for one in parsed.values() for problem in one.problems]
         documents = tuple(document for one in parsed.values() for document in one.documents)
+        if len(documents) > MOST_DOCUMENTS:
+            message = f"{len(documents)} documents, and a revision may hold {MOST_DOCUMENTS}; name a folder with fewer"
+            problems, documents = [Problem(shown_file(self.folder, ""), message), *problems], ()
         return Declared(self.cache.revision(commit), tree.blobs, documents, tuple(problems))
 
-    def _parse(self, blob: Blob) -> Parsed:
-        found = parse(blob.content, shown_file(self.folder, blob.path), self.check)
+    def _parse(self, blob: Blob, late: float) -> Parsed:
+        """What a file says. Raises GitError at the thread's time up to which all files are to be read."""
+        file, most = shown_file(self.folder, blob.path), time.thread_time() + LONGEST_FILE
+
+        def go_on() -> None:
+            if self._stopped:
+                raise GitError("Stopped", "the controller is ending: the next one looks again")
+            if time.thread_time() > min(late, most):
+                raise TimeoutError
+
+        try:
+            found = parse(blob.content, file, self.check, go_on)
+        except TimeoutError:
+            if most < late:
+                return Parsed(problems=(Problem(file, _SLOW.format(LONGEST_FILE)),))
+            raise GitError("ReadingSlow", _UNREAD.format(LONGEST, file)) from None
         return replace(found, documents=tuple(replace(document, origin=GIT) for document in found.documents))
 
 

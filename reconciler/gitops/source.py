@@ -102,6 +102,10 @@ class Source:
         async with self._lock:
             try:
                 return await self._sync()
+            except GitError:
+                if not self._closed:
+                    raise
+                return self._record()
             finally:
                 self.synced.set()
 
@@ -216,7 +220,7 @@ class Source:
                 if mended:
                     kept = str(self._worker.checkout.replaced)
                     self._remember(following.restored(self._record(), mended, kept))
-            except (OSError, sqlite3.Error) as error:
+            except (GitError, OSError, sqlite3.Error) as error:
                 log.warning("the files of revision %s cannot be put right: %s", in_force.revision.short, error)
 
     def close(self) -> None:

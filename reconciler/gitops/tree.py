@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from reconciler.core.clean import escaped
 from reconciler.core.model import Problem
 
 LONGEST_NAME = 255
@@ -83,8 +84,7 @@ def files(entries: Sequence[Entry], contents: dict[str, bytes], folder: str) -> 
 def shown(folder: str, path: str = "") -> str:
     """A path in the repository on one line, whatever it holds."""
     name = "/".join(filter(None, (folder, path))) or "."
-    name = name if len(name) <= 2 * LONGEST_PATH else f"{name[: 2 * LONGEST_PATH]}..."
-    return name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+    return escaped(name if len(name) <= 2 * LONGEST_PATH else f"{name[: 2 * LONGEST_PATH]}...")
 
 
 def _fault(entry: Entry, parts: Sequence[str]) -> str:

@@ -38,24 +38,40 @@ class Worker:
     def __init__(self, folder: Path, remote: Remote, path: str, check: Check) -> None:
         """`folder` holds the cache and the revisions, `path` is the manifests' folder in the repository."""
         self.checkout = Checkout(folder)
-        self._cache = Cache(folder / CACHE, remote, os.environ)
+        self._folder = folder / CACHE
+        self._cache = Cache(self._folder, remote, os.environ)
         self._reader = Reader(self._cache, path, check)
         self._too_large: _TooLarge | None = None
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="git")
 
     async def run(self, work: Callable[[], _Result]) -> _Result:
-        """Do a piece of work in the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        """Do a piece of work in the thread. Raises GitError, beside what the work raises, once it is closed."""
+        ended = GitError("Stopped", "the controller is ending; ask again when one runs")
+        if self._closed:
+            raise ended
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and not (task and task.cancelling()):  # the work had not begun
+                raise ended from None
+            raise
 
     def close(self) -> None:
         """End what git does."""
+        self._closed = True
         self._cache.stop()
+        self._reader.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     # -- the cache
 
     def newest(self, known: Declared | None) -> Declared:
         """What the remote has now; `known` is given back when that is it. Raises GitError."""
+        self.checkout.make()
+        if self._folder.is_symlink():
+            self._folder.unlink()  # it would lead what is written and removed elsewhere
         commit = self._cache.look()
         if not self._cache.holds(commit):
             self._fetch(commit)

@@ -39,14 +39,17 @@ class Parsed:
     problems: tuple[Problem, ...] = ()
 
 
-def parse(text: str | bytes, file: str, check: Check) -> Parsed:
-    """The valid documents of a file, and the errors of all others. `file` is its name as people type it."""
+def parse(text: str | bytes, file: str, check: Check, go_on: Callable[[], None] = lambda: None) -> Parsed:
+    """The valid documents of a file, and the errors of all others. `file` is its name as people type it.
+
+    `go_on` is called before each document, and what it raises is let through: it may end the reading.
+    """
     read = _decode(text, file)
     if isinstance(read, Problem):
         return Parsed(problems=(read,))
     documents: list[Document] = []
     problems: list[Problem] = []
-    for result in _read_all(read, file, check):
+    for result in _read_all(read, file, check, go_on):
         if isinstance(result, Document):
             documents.append(result)
         else:
@@ -78,10 +81,13 @@ def _decode(text: str | bytes, file: str) -> str | Problem:
     return text
 
 
-def _read_all(text: str, file: str, check: Check) -> Iterator[Document | Problem]:
+def _read_all(
+    text: str, file: str, check: Check, go_on: Callable[[], None]
+) -> Iterator[Document | Problem]:
     refused: Problem | None = None
     count = 0
     for chunk in split(text):
+        go_on()
         directive = _directive(chunk, file)
         if not chunk.content_line:
             if refused:

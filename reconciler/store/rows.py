@@ -10,9 +10,8 @@ from reconciler.core.history import History, Instance, ServerRecord
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
 from reconciler.core.spec import ServerSpec
-from reconciler.store.read import origin_column
+from reconciler.store.read import DATABASE, open_readonly, origin_column
 
-DATABASE = "state.db"
 REQUEST_KINDS = ("stop", "restart", "prune", "suspendSource")
 """What can be asked for and is kept until it is done or taken back; the last one's object is a source."""
 INSTANCE = TypeAdapter(Instance)
@@ -68,8 +67,5 @@ def read_requests(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
 
 
 def open_snapshot(folder: Path) -> sqlite3.Connection | None:
-    """The database of a state folder, read-only; None when there is none. Raises sqlite3.Error."""
-    path = folder / DATABASE
-    if not path.exists():
-        return None
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5.0)
+    """The database of a state folder, read-only; None when there is none. Raises ReadError."""
+    return open_readonly(folder) if (folder / DATABASE).exists() else None

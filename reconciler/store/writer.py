@@ -16,8 +16,8 @@ from reconciler.core.source import SourceRecord
 from reconciler.core.spec import dump_spec
 from reconciler.store.database import Database
 from reconciler.store.migrations import migrations
+from reconciler.store.read import DATABASE
 from reconciler.store.rows import (
-    DATABASE,
     INSTANCE,
     RECORD,
     SOURCE,

@@ -46,6 +46,26 @@ def test_its_settings_file_lies_beside_it(filling: Filling, root: Path) -> None:
     assert (settings.manifests, settings.loads) == (str(root / "mine"), 7)
 
 
+def test_another_projects_settings_do_not_decide_about_it(filling: Filling, root: Path, elsewhere: Path) -> None:
+    """Neither which repository is followed, nor what the policy allows."""
+    (elsewhere / "reconciler.toml").write_text('[source.git]\nurl = "file:///theirs"\n[policy.git]\nhf = true\n')
+    own = root / "own.toml"
+    own.write_text('[source.git]\nurl = "file:///ours"\n')
+    filling.meta("controller", json.dumps({"pid": 1, "settings": str(own)}))
+    settings = Invocation(state=str(filling.state)).settings_of(filling.state)
+    assert settings.source.git
+    assert (settings.source.git.url, settings.policy.git.hf) == ("file:///ours", False)
+    assert settings.file == str(own)
+    filling.meta("controller", json.dumps({"pid": 1, "settings": os.devnull}))
+    assert Invocation(state=str(filling.state)).settings_of(filling.state).source.git is None
+
+
+def test_the_settings_of_the_folder_that_means_it_count(filling: Filling, root: Path, elsewhere: Path) -> None:
+    (elsewhere / "reconciler.toml").write_text(f'state = "{filling.state}"\nloads = 7\n')
+    filling.meta("controller", json.dumps({"pid": 1, "settings": os.devnull}))
+    assert Invocation().settings_of(filling.state).loads == 7
+
+
 def test_a_project_of_its_own_is_not_the_installation_above(filling: Filling, elsewhere: Path) -> None:
     assert Invocation().existing_or_new().state == str(elsewhere / "state")
 

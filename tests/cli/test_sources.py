@@ -1,4 +1,5 @@
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
@@ -302,6 +303,68 @@ def test_a_server_that_may_not_be_so_fails_the_waiting(
     assert "chat  Blocked: policy.git.flags" in out
 
 
+@pytest.mark.parametrize(("verb", "path"), [(("sync",), "/sync"), (("resume", "source"), "/sources/git/resume")])
+def test_a_removal_that_is_held_is_told(
+    filling: Filling, controller: FakeController, call: Call, verb: tuple[str, ...], path: str
+) -> None:
+    record = filling.source()
+    why = "held by the prune guard; if this is meant, confirm it with: reconciler apply --prune"
+    stays = (Condition("Reconciled", status=False, reason="PruneHeld", message=why, since=START),)
+    for name, origin in (("a", "git"), ("b", "git"), ("mine", "local")):
+        filling.document(name, origin=origin)
+        filling.record(name, Status(Phase.READY, why, stays))
+    controller.on(path, answers(replace(record, applied=Revision(NEXT))))
+    called = call(*verb)
+    assert called == (1, "git: applied 99887766; still in force: a, b\n", f"held: {why}\n")
+    controller.on(path, answers(replace(record, **AWAY)))
+    called = call(*verb)
+    assert called.out == "git: 1a2b3c4d (more context) stays in force\n"
+    assert called.err == f"held: {why}\nerror: {AWAY['error']}\n"
+
+
+def test_the_others_are_waited_for_while_a_removal_is_held(
+    filling: Filling, controller: FakeController, call: Call
+) -> None:
+    record = filling.source()
+    stays = (Condition("Reconciled", status=False, reason="PruneHeld", message="why", since=START),)
+    filling.document("stays", origin="git")
+    filling.record("stays", Status(Phase.READY, "why", stays))
+    filling.ready("same", origin="git")
+    code, out, err = synced(filling, controller, call, record, "--wait")
+    assert (code, err) == (1, "held: why\n")
+    assert out.splitlines()[-1] == "0 started, 0 changed, 1 unchanged, 0 stopped, 0 failed"
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "answer"),
+    [
+        (("sync",), "/sync", None),
+        (("resume", "source"), "/sources/git/resume", None),
+        (("suspend", "source"), "/sources/git/suspend", None),
+        (("diff", "--against", "v1"), "/preview", {"changes": [], "problems": [], "folderProblem": ""}),
+    ],
+    ids=lambda part: str(part),
+)
+def test_a_look_at_the_remote_may_take_as_long_as_git_may(
+    filling: Filling,
+    controller: FakeController,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: tuple[str, ...],
+    path: str,
+    answer: Any,
+) -> None:
+    record = filling.source()
+
+    def slowly(body: Any) -> Answer:
+        time.sleep(0.3)
+        return (200, answer) if answer else answers(record)(body)
+
+    monkeypatch.setattr("reconciler.cli.controller.ANSWER_TIMEOUT", 0.1)
+    controller.on(path, slowly)
+    assert call(*verb).code == 0
+
+
 def test_an_error_of_the_controller_is_told(filling: Filling, controller: FakeController, call: Call) -> None:
     controller.on("/sync", lambda _body: (404, {"error": "no such source: git: none is configured"}))
     called = call("sync")
@@ -372,6 +435,24 @@ def test_only_sources_can_be_suspended(filling: Filling, controller: FakeControl
 def test_a_revision_is_previewed(filling: Filling, controller: FakeController, call: Call) -> None:
     assert call("diff", "--against", "v1").code == 0
     assert controller.asked == [("/preview", {"documents": [], "against": "v1"})]
+
+
+def test_a_revision_that_would_be_refused_changes_nothing(
+    filling: Filling, controller: FakeController, call: Call
+) -> None:
+    answer = {
+        "changes": [],
+        "problems": [{"text": text} for text in PROBLEMS],
+        "folderProblem": "",
+        "refused": "v1\x1b[2J would be refused, and nothing of it applied",
+    }
+    controller.on("/preview", lambda _body: (200, answer))
+    code, out, err = call("diff", "--against", "v1")
+    assert (code, out) == (2, "")
+    assert err == (
+        f"{PROBLEMS[0]}\n{PROBLEMS[1]}\nerror: v1\ufffd[2J would be refused, and nothing of it applied: 2 errors\n"
+    )
+    assert json.loads(call("diff", "--against", "v1", "-o", "json").out) == answer
 
 
 def test_a_revision_that_is_not_there_is_told(filling: Filling, controller: FakeController, call: Call) -> None:

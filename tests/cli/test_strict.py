@@ -55,9 +55,37 @@ def test_what_a_machine_would_refuse_is_refused(servers: Path, call: Call) -> No
     code, out, err = call("validate", "--strict", "fleet/servers")
     first, last = err.splitlines()
     assert (code, out) == (2, "")
-    assert first.startswith("fleet/servers/bad.yaml:2:1: bad: policy.git.flags: ")
+    assert first.startswith("fleet/servers/bad.yaml:5:34: bad: policy.git.flags: ")
     assert "[policy.git] in reconciler.toml" in first
     assert last == "error: 1 error in 4 manifests"
+
+
+DENIED = """\
+---
+# another one
+apiVersion: llama.reconciler/v1alpha1
+kind: LlamaServer
+metadata: {name: bad}
+spec:
+  model: tiny.gguf
+  port: 80
+  flags:
+    slot-save-path: /tmp
+    path: /
+"""
+
+
+def test_every_refusal_is_told_with_its_place(servers: Path, call: Call, root: Path) -> None:
+    (servers / "bad.yaml").write_text(f"# first\n{manifest('ok')}{DENIED}")
+    (root / "reconciler.toml").write_text("[policy.git]\nmax_servers = 1\n")
+    *told, last = call("validate", "--strict", "fleet/servers/bad.yaml").err.splitlines()
+    assert [re.findall(r"bad\.yaml:(.*?): policy\.git\.(\w+): ", line) for line in told] == [
+        [("2:1: ok", "max_servers")],
+        [("15:5: bad", "flags")],
+        [("16:5: bad", "flags")],
+        [("13:3: bad", "ports")],
+    ]
+    assert last == "error: 4 errors in 1 manifest"
 
 
 def test_the_settings_decide(servers: Path, call: Call, root: Path) -> None:
@@ -128,6 +156,20 @@ def test_nothing_changes_in_a_clone_as_committed(servers: Path, call: Call) -> N
     assert lines[1:] == ["no changes: 3 servers as declared", "3 manifests, 3 servers: ok"]
 
 
+def test_the_work_of_others_is_not_blamed_on_a_branch(changed: Path, call: Call, root: Path) -> None:
+    git(root, "checkout", "--quiet", "-b", "change")
+    git(root, "commit", "--quiet", "--all", "--message", "mine")
+    git(root, "checkout", "--quiet", "main")
+    (changed / "others.yaml").write_text(manifest("others"))
+    git(root, "add", "fleet/servers/others.yaml")
+    git(root, "commit", "--quiet", "--message", "theirs")
+    git(root, "checkout", "--quiet", "change")
+    first, *rest = call("validate", "--against", "main", "fleet").out.splitlines()
+    assert re.fullmatch(r"against [0-9a-f]{8} \(three, all good\), where this branch left main:", first)
+    assert not any("others" in line for line in rest)
+    assert call("validate", "--against", "", "fleet").err.startswith("error: --against names no revision")
+
+
 def test_what_the_policy_refuses_is_blocked(changed: Path, call: Call) -> None:
     (changed / "new.yaml").write_text(manifest("new", WRITES))
     code, out, _ = call("validate", "--strict", "--against", "main", "fleet")
@@ -185,7 +227,7 @@ def test_github_shows_it_beside_the_lines(changed: Path, call: Call) -> None:
     refusal, stop, restart, start, last = out.splitlines()
     assert (code, err) == (2, "")
     assert refusal.startswith(
-        "::error file=fleet/servers/new.yaml,line=1,title=new%3A refused by the policy::policy.git.flags: "
+        "::error file=fleet/servers/new.yaml,line=4,col=34,title=new%3A refused by the policy::policy.git.flags: "
     )
     assert stop == "::notice title=stop old::its document is gone"
     assert restart == "::notice file=fleet/servers/changed.yaml,line=1,title=restart changed::ctx changed"
@@ -234,7 +276,7 @@ def test_all_of_it_for_programs(changed: Path, call: Call, root: Path) -> None:
     assert (code, err) == (2, "")
     assert found["against"] == {"commit": git(root, "rev-parse", "main"), "subject": "three, all good", "problems": []}
     (refusal,) = found["refusals"]
-    assert (refusal["server"], refusal["rule"], refusal["line"]) == ("new", "policy.git.flags", 1)
+    assert (refusal["server"], refusal["rule"], refusal["line"]) == ("new", "policy.git.flags", 4)
     told = {change["server"]: (change["action"], bool(change["blocked"])) for change in found["changes"]}
     assert told == {
         "changed": ("restart", False),

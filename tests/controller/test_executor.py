@@ -103,7 +103,7 @@ class House:
         assert connection is not None
         found = connection.execute("select server, message from events where reason = ?", [reason]).fetchall()
         connection.close()
-        return found
+        return [(server, text) for server, text in found]
 
 
 @pytest.fixture

@@ -88,12 +88,6 @@ def test_a_change_of_the_folder_is_told_and_nothing_else(manifests: Manifests, t
     assert len(told) == count + 1
 
 
-def test_a_revision_with_errors_shows_them_alone() -> None:
-    look = Look(documents=(document("a", GIT), document("b", LOCAL)))
-    seen = in_force_of_git(look, Look(problems=(Problem("git:c.yaml", "bad"),)))
-    assert (seen.documents, [str(one) for one in seen.problems]) == (look.documents, ["git:c.yaml: bad"])
-
-
 def test_another_revision_takes_the_place_of_what_git_says() -> None:
     look = Look(documents=(document("a", GIT), document("b", LOCAL)))
     seen = in_force_of_git(look, Look(documents=(replace(document("c", GIT)),)))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.controller.launching import Launcher, LaunchError
-from reconciler.controller.policy import denials
+from reconciler.controller.policy import denials, refusals
 from reconciler.core.model import Now
 from reconciler.core.source import LOCAL
 from reconciler.core.turns import Turn
@@ -126,6 +126,30 @@ def test_a_name_that_promises_many_parts_costs_one_look(launcher: Launcher, monk
     gate = launcher.look(document(model="x-00001-of-99999.gguf"), NOW)
     assert gate.reason == "ModelPartMissing"
     assert len(looked) < 5
+
+
+def test_all_that_is_denied_of_a_document_is_told(launcher: Launcher, root: Path) -> None:
+    one = document(flags={"path": "/", "tools": "all", "lora": "/etc/a,/etc/b,/opt/c"}, port=1, env={"HOME": "x"})
+    gate = launcher.look(one, NOW)
+    assert gate.message.startswith("policy.git.flags: flag `path` serves files of this machine; to allow it, write ")
+    assert gate.message.endswith(" (and 6 more)")
+    found = refusals([one], settings_of(root))["chat"]
+    assert [(one.rule.rpartition(".")[2], one.path) for one in found] == [
+        ("flags", ("spec", "flags", "path")),
+        ("flags", ("spec", "flags", "tools")),
+        *[("models", ("spec", "flags", "lora"))] * 3,
+        ("ports", ("spec", "port")),
+        ("env", ("spec", "env", "HOME")),
+    ]
+    written = [one.message.partition("write ")[2].partition(" under")[0] for one in found]
+    # Who follows them one after the other has all of it in the end.
+    assert written[:2] == ['flags = ["path"]', 'flags = ["path", "tools"]']
+    assert written[2:5] == ['models = ["/etc"]', 'models = ["/etc"]', 'models = ["/etc", "/opt"]']
+    assert written[5:] == ['ports = ["8001-8999", "1"]', 'env = ["HOME"]']
+
+
+def test_one_denial_is_told_alone(launcher: Launcher) -> None:
+    assert launcher.look(document(port=1), NOW).message.endswith("and run the controller again")
 
 
 def test_a_hostile_path_is_told_on_one_line(root: Path) -> None:

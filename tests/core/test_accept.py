@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.accept import CONFIRM, Acceptance, Memory, Seen, accept, overlay
+from reconciler.core.accept import CONFIRM, PRUNE_DELAY, Acceptance, Memory, Seen, accept, overlay
 from reconciler.core.model import Document, Problem
+from reconciler.core.source import GIT
 from tests.core.worlds import document_of
 
 
@@ -424,6 +425,21 @@ def test_an_overlay_takes_the_place_of_what_has_its_name() -> None:
     assert (seen.problems, seen.failed) == ((other, UNNAMED), "failed")
 
 
+@pytest.mark.parametrize(("git", "where"), [("", ""), ("URL, branch main", " in URL, branch main")])
+def test_an_overlay_does_not_take_the_place_of_what_comes_from_git(git: str, where: str) -> None:
+    theirs = replace(A, origin=GIT, file="git:home/a.yaml")
+    seen = overlay(Seen((theirs, B)), {"a": document_of("a", file="new.yaml"), "b": document_of("b", ctx=512)}, git)
+    assert [(one.name, one.file, one.spec.ctx) for one in seen.documents] == [
+        ("a", "git:home/a.yaml", None),
+        ("b", "b.yaml", 512),
+    ]
+    (problem,) = seen.problems
+    assert (problem.file, problem.server, problem.field) == ("new.yaml", "a", "metadata.name")
+    assert problem.message == f"server 'a' comes from Git; change it there: git:home/a.yaml{where}"
+    accepted = accept({"a": theirs, "b": B}, seen, Memory(), 0.0)
+    assert (accepted.documents["a"], list(accepted.problems)) == (theirs, ["a"])
+
+
 # ---------------------------------------------------------------- always
 
 LOOKS = st.lists(
@@ -455,3 +471,26 @@ def test_whatever_is_seen(looks: list[tuple[float, list[Document], set[Problem],
         ever_missing = ever_missing or bool(folder.memory.missing or found.held)
         assert ever_missing or len(ports) == len(set(ports))
         assert found.wake_at is None or found.wake_at > folder.now
+
+
+# ---------------------------------------------------------------- two origins
+
+
+@pytest.mark.parametrize(
+    ("trouble", "held"),
+    [
+        ({"problems": (UNNAMED,)}, {"here"}),
+        ({"problems": (replace(UNNAMED, file="git:junk.yaml"),)}, {"there"}),
+        ({"failed": "the folder is missing"}, {"here"}),
+        ({}, set()),
+    ],
+)
+def test_what_cannot_be_read_holds_what_comes_from_there(trouble: dict[str, Any], held: set[str]) -> None:
+    """A broken file on the machine must not keep a revision's removals from being done, nor the other way round."""
+    here, there = document_of("here"), replace(document_of("there"), origin=GIT, file="git:there.yaml")
+    rest = [replace(document_of(f"g{number}"), origin=GIT) for number in range(3)] + several(3)
+    folder = folder_with(here, there, *rest)
+    folder.look_later(1, *rest, **trouble)
+    found = folder.look_later(PRUNE_DELAY, *rest, **trouble)
+    assert set(found.held) == held
+    assert set(found.removed) == {"here", "there"} - held

@@ -41,14 +41,26 @@ def test_an_end_of_the_trouble_is_told() -> None:
     assert reasons(following.reached(up[0], 260.0)) == []
 
 
-def test_a_bad_revision_is_told_once_and_again_when_its_errors_change() -> None:
+def test_a_bad_revision_is_told_once() -> None:
     record, events = following.rejected(RECORD, NEW, [PROBLEM])
     assert "bbbbbbbb (second) is not applied, not even in part; aaaaaaaa stays in force" in events[0].message
     assert "git:a.yaml:3:5: spec.ctx: expected a number" in events[0].message
     assert (record.pending, record.problems, record.applied) == (NEW, (str(PROBLEM),), OLD)
-    assert reasons(following.rejected(record, NEW, [PROBLEM])) == []
-    assert reasons(following.rejected(record, NEW, [replace(PROBLEM, line=4)])) == ["RevisionRejected"]
+    again = following.rejected(record, NEW, [replace(PROBLEM, line=4)])
+    assert (reasons(again), again[0].problems) == ([], (str(replace(PROBLEM, line=4)),))
     assert reasons(following.rejected(record, replace(NEW, commit="c" * 40), [PROBLEM])) == ["RevisionRejected"]
+
+
+def test_a_bad_revision_that_comes_back_is_not_told_again() -> None:
+    """After a suspension, or after the branch was set back and forth."""
+    record, _ = following.rejected(RECORD, NEW, [PROBLEM])
+    rested, _ = following.waiting(replace(record, suspended=True), NEW)
+    assert reasons(following.rejected(rested, NEW, [PROBLEM])) == []
+    good, _ = following.applied(record, replace(OLD, commit="d" * 40), 1.0, follows=True)
+    assert reasons(following.rejected(good, NEW, [PROBLEM])) == []
+    for number in range(200):
+        record, _ = following.rejected(record, Revision(f"{number:040}"), [PROBLEM])
+    assert len(record.told) == following.REMEMBERED
 
 
 def test_many_problems_are_counted_and_all_remembered() -> None:

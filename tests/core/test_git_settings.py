@@ -112,3 +112,10 @@ def test_settings_are_refused(given: dict[str, object], told: str) -> None:
 @pytest.mark.parametrize("path", ["/home/", "home", "home/"])
 def test_slashes_around_the_folder_do_not_matter(path: str) -> None:
     assert GitSource.model_validate({"url": "file:///x", "path": path}).path == "home"
+
+
+@pytest.mark.parametrize(
+    ("more", "where"), [({}, "branch main"), ({"branch": "live"}, "branch live"), ({"tag": "v1"}, "tag v1")]
+)
+def test_where_it_comes_from_is_told_in_words(more: dict[str, str], where: str) -> None:
+    assert GitSource(url="file:///x", **more).where == f"file:///x, {where}"

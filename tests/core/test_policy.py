@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from reconciler.core.loaders import loads_code
-from reconciler.core.policy import Reach, is_inside, judge, shown
+from reconciler.core.policy import Reach, is_inside, judge, shown, together
 from reconciler.core.rules import LocalRules, Policy, Rules, port_range
 from reconciler.core.source import GIT, LOCAL
 from reconciler.core.spec import ServerSpec
@@ -68,22 +68,19 @@ def test_inside(path: str, folders: list[str], inside: bool) -> None:
 
 
 def test_a_path_at_the_root_is_told_with_its_folder() -> None:
-    denied = judge([Reach("models", "spec.model", "/x.gguf")], Rules(), NOWHERE, GIT)
-    assert denied is not None
+    (denied,) = judge([Reach("models", "spec.model", "/x.gguf")], Rules(), NOWHERE, GIT)
     assert 'write models = ["/"] under' in denied.message
 
 
 def test_what_would_make_a_long_setting_is_not_written_out() -> None:
-    denied = judge([Reach("env", "spec.env.X", "X" * 2000)], Rules(), NOWHERE, GIT)
-    assert denied is not None
+    (denied,) = judge([Reach("env", "spec.env.X", "X" * 2000)], Rules(), NOWHERE, GIT)
     assert "add it to env under [policy.git] in reconciler.toml" in denied.message
     assert len(denied.message) < 300
 
 
 @pytest.mark.parametrize("name", ["a\u202eb", "a\x9bb", 'a"b', "a\\b", "größe", "\U0001f600", "a\tb"])
 def test_the_setting_to_write_is_toml_on_one_printable_line(name: str) -> None:
-    denied = judge([Reach("env", "spec.env", name)], Rules(env=("OLD",)), NOWHERE, GIT)
-    assert denied is not None
+    (denied,) = judge([Reach("env", "spec.env", name)], Rules(env=("OLD",)), NOWHERE, GIT)
     assert denied.message.isprintable()
     found = re.search(r"write (env = \[.*\]) under", denied.message)
     assert found
@@ -98,8 +95,22 @@ def test_text_is_shown_on_one_short_line() -> None:
 def test_only_a_star_is_special_in_patterns() -> None:
     rules = Rules(flags=("a.c", "[x]", "p?q", "*-z"))
     for name, allowed in (("a.c", True), ("abc", False), ("x", False), ("pxq", False), ("a-z", True), ("a-zz", False)):
-        denied = judge([Reach("flags", "flag", name, "reaches far")], rules, NOWHERE, GIT)
-        assert (denied is None) is allowed, name
+        denied = list(judge([Reach("flags", "flag", name, "reaches far")], rules, NOWHERE, GIT))
+        assert (not denied) is allowed, name
+
+
+def test_what_no_setting_allows_is_in_no_remedy_of_others() -> None:
+    names = ("LD_PRELOAD", "DENIED", "FOO")
+    found = judge([Reach("env", f"spec.env.{name}", name) for name in names], Rules(deny_env=("D*",)), NOWHERE, GIT)
+    assert 'write env = ["FOO"] under' in [one.message for one in found][2]
+
+
+def test_refusals_without_end_are_counted_so_far() -> None:
+    found = judge([Reach("env", "spec.env.X", f"X{number}") for number in range(60)], Rules(), NOWHERE, GIT)
+    first = together(found)
+    assert first is not None
+    assert first.message.endswith(" (and at least 50 more)")
+    assert together(()) is None
 
 
 # ---------------------------------------------------------------- settings

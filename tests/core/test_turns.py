@@ -30,9 +30,7 @@ class Limited(World):
         self.ran.add(frozenset(process.server for process in self.processes if process.alive))
         documents = tuple(self.documents.values())
         history = History(self.records, self.instances, self.ports)
-        denied = over_limit(
-            documents, LocalRules(max_servers=self.most), LOCAL, turns(documents, history, requests)
-        )
+        denied = over_limit(documents, LocalRules(max_servers=self.most), LOCAL, turns(documents, history, requests))
         shut = {name: GateFacts(POLICY_DENIED, denial.message) for name, denial in denied.items()}
         return replace(found, gates={name: shut.get(name, facts) for name, facts in found.gates.items()})
 
@@ -45,7 +43,7 @@ class Limited(World):
 def with_b_in_place(**fields: Any) -> Limited:
     """`b` runs, and `a`, which comes before it by name, waits for a place."""
     world = Limited()
-    world.on_spawn = lambda process: setattr(process, "ready_at", process.ready_at and 0.0)
+    world.on_spawn = lambda process: setattr(process, "ready_at", world.now.monotonic + 1.0)
     world.declare("b", **fields)
     world.settle()
     ready(world, "b")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from reconciler.core.git_settings import GitAuth, GitSource
 from tests.docs.pages import ROOT
 
 
@@ -13,6 +14,16 @@ def test_the_documents_are_current() -> None:
         [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"run `make docs`\n{done.stdout}{done.stderr}"
+
+
+def test_every_setting_of_a_source_is_listed() -> None:
+    """A section that may be missing altogether is one all the same."""
+    page = (ROOT / "docs" / "settings.md").read_text()
+    rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("| `source.git.")}
+    auth = [f"auth.{name}" for name in GitAuth.model_fields]
+    assert list(rows) == [f"`source.git.{name}`" for name in (*GitSource.model_fields, *auth) if name != "auth"]
+    assert "| required |" in rows["`source.git.url`"]
+    assert "| a duration | `1m` |" in rows["`source.git.interval`"]
 
 
 def test_a_page_out_of_date_is_told(tmp_path: Path) -> None:

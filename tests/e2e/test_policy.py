@@ -1,6 +1,8 @@
 """What the settings allow is what runs: refused with the rule and the way out, and running once that was followed."""
 
+import os
 import re
+import signal
 
 import pytest
 
@@ -87,6 +89,23 @@ def test_no_more_servers_than_allowed_and_those_that_run_stay(installation: Inst
     installation.cli("restart", "mid")
     installation.wait_for("mid again", lambda: set(installation.pids()) == {"mid"} and installation.pids() != pids)
     installation.wait_ready("mid")
+
+
+def test_a_place_is_kept_over_a_crash_and_left_by_who_is_stopped(installation: Installation) -> None:
+    allow(installation, "max_servers = 1")
+    installation.declare("b")
+    installation.start()
+    pids = installation.wait_ready("b")
+    installation.declare("a")
+    installation.wait_phase("a", "Blocked")
+    os.kill(pids["b"], signal.SIGKILL)
+    installation.wait_for("b again", lambda: installation.pids().keys() == {"b"} and installation.pids() != pids)
+    installation.wait_ready("b")
+    assert installation.query("select distinct server from instances") == [("b",)]
+    installation.cli("stop", "b")
+    installation.wait_ready("a")
+    installation.cli("start", "b", "--timeout", "3s", code=1)
+    assert (installation.phases()["b"], set(installation.pids())) == ("Blocked", {"a"})
 
 
 def test_a_model_linked_out_of_the_folder_is_found_by_following_it(installation: Installation) -> None:

@@ -1,6 +1,7 @@
 """The verbs for a Git source, with a controller and as one themselves."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,10 @@ def test_a_revision_that_is_refused_or_held_moves_nothing(installation: Installa
     assert f"1 error; {good[:8]} (two servers) stays in force" in told
     assert "git:two.yaml:" in told
     assert installation.pids() == before
+    told = installation.cli("diff", "--against", "main", code=2)
+    assert told.startswith("git:two.yaml:")
+    assert told.endswith("error: main would be refused, and nothing of it applied: 1 error\n")
+    assert "one" not in told
 
     assert "git: suspended: " in installation.cli("suspend", "source")
     mended = remote.commit({"two.yaml": document("two")}, "mended")
@@ -57,6 +62,39 @@ def test_a_revision_that_is_refused_or_held_moves_nothing(installation: Installa
     assert f"git: applied {mended[:8]} (mended)" in installation.cli("resume", "source")
     after = installation.pids()
     assert {name for name in after if after[name] != before.get(name)} == {"one"}
+
+
+def test_what_comes_from_git_is_changed_there_alone(installation: Installation, remote: BareRemote) -> None:
+    installation.cli("sync", "--wait")
+    before, files = installation.pids(), sorted(installation.manifests.iterdir())
+    told = f"server 'one' comes from Git; change it there: git:one.yaml in {remote.url}, branch main"
+
+    def refused(stdin: str) -> None:
+        for verb in (("apply",), ("apply", "--dry-run"), ("diff",)):
+            assert told in installation.cli(*verb, "-f", "-", stdin=stdin, code=2)
+
+    refused(document("one", ctx=256))
+    installation.start()
+    installation.wait_for("the controller", installation.is_controlled)
+    refused(document("one", ctx=256) + "---\n" + document("new"))
+    assert (installation.pids(), sorted(installation.manifests.iterdir())) == (before, files)
+
+
+def test_all_servers_may_come_from_git(installation: Installation, remote: BareRemote) -> None:
+    shutil.rmtree(installation.manifests)
+    told = installation.cli("apply")
+    assert "2 started, 0 changed, 0 unchanged, 0 stopped, 0 failed" in told
+    assert set(installation.pids()) == {"one", "two"}
+    assert "0 started, 0 changed, 2 unchanged, 0 stopped, 0 failed" in installation.cli("apply", "--prune")
+    remote.commit({"one.yaml": None, "two.yaml": None}, "nothing")
+    told = installation.cli("sync", code=1)
+    assert "(nothing); still in force: one, two\n" in told
+    assert "held: " in told
+    assert "if this is meant, confirm it with: reconciler apply --prune" in told
+    assert set(installation.pids()) == {"one", "two"}
+    installation.cli("apply", "--prune")
+    assert installation.pids() == {}
+    assert "(nothing) is already in force" in installation.cli("sync")
 
 
 def test_a_remote_that_is_away_is_told(installation: Installation, remote: BareRemote) -> None:

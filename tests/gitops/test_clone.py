@@ -1,11 +1,13 @@
 """Reading revisions of somebody's own clone."""
 
+import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from reconciler.gitops.clone import local_tree, root_of
+from reconciler.gitops.clone import fork_of, local_tree, root_of
 from reconciler.gitops.git import GitError
 from tests.gitops.remotes import _ENVIRON, BareRemote
 
@@ -52,8 +54,38 @@ def test_a_name_of_nothing(clone: Path, rev: str) -> None:
     with pytest.raises(GitError) as refusal:
         local_tree(clone, rev, "ops")
     assert refusal.value.reason == "RevisionMissing"
-    assert f"git -C {clone} fetch origin" in str(refusal.value)
+    assert f"git -C {clone} fetch " in str(refusal.value)
     assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize("rev", ["origin/next", "next", "up/next", "HEAD~1"])
+def test_what_a_shallow_clone_lacks_is_there_once_fetched_as_told(remote: BareRemote, tmp_path: Path, rev: str) -> None:
+    remote.commit({"ops/a.yaml": "1\n"}, "First")
+    remote.commit({"ops/a.yaml": "2\n"}, "Second")
+    remote.git("branch", "next", "main")
+    clone = tmp_path / "a clone"
+    git(tmp_path, "clone", "--quiet", "--depth=1", remote.url, str(clone))
+    git(clone, "remote", "add", "up", remote.url)
+    with pytest.raises(GitError) as refusal:
+        local_tree(clone, rev, "ops")
+    told = re.search(r"\((git -C .*)\)", str(refusal.value))
+    assert told
+    git(clone, *shlex.split(told[1])[3:])
+    local_tree(clone, rev, "ops")
+
+
+def test_where_a_branch_was_left(clone: Path, remote: BareRemote) -> None:
+    left = git(clone, "rev-parse", "HEAD")
+    assert fork_of(clone, "origin/main") == ""
+    remote.commit({"ops/b.yaml": "others\n"}, "Others' work")
+    git(clone, "fetch", "--quiet")
+    git(clone, "commit", "--quiet", "--allow-empty", "--message", "own")
+    assert fork_of(clone, "origin/main") == left
+    git(clone, "checkout", "--quiet", "--orphan", "alone")
+    assert fork_of(clone, "origin/main") == ""
+    git(clone, "commit", "--quiet", "--message", "own")
+    assert fork_of(clone, "origin/main") == ""
+    assert fork_of(clone, "nope") == ""
 
 
 def test_outside_of_any(tmp_path: Path) -> None:

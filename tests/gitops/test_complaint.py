@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from reconciler.gitops.complaint import clean, last_words, refusal
+from reconciler.gitops.complaint import last_words, refusal, shortened
 from reconciler.gitops.git import Ended
 
 URL = "https://example.invalid/certificate/redirect.git"
@@ -66,8 +66,8 @@ def test_the_line_that_says_most_is_taken() -> None:
     assert last_words("remote: \x1b[31mred\x07\rover\n") == "[31mred"
     assert last_words("") == ""
     assert last_words("fatal: token is s3cret!", "s3cret") == "token is ***!"
-    assert clean("a\x00b\n\tc\u202e") == "a b c"
-    assert clean("x" * 400) == "x" * 299 + "…"
+    assert shortened("a\x00b\n\tc\u202e") == "a b c"
+    assert shortened("x" * 400) == "x" * 299 + "…"
 
 
 def test_ends_that_say_nothing() -> None:

@@ -65,6 +65,14 @@ def test_every_problem_has_its_place(remote: BareRemote, reader: Reader) -> None
     assert [(one.file, one.line) for one in found] == [("git:home/a.yaml", 7), ("git:home/b.yaml", 1)]
 
 
+def test_a_revision_of_too_many_documents_is_refused(remote: BareRemote, reader: Reader) -> None:
+    files = {f"home/{part}.yaml": "---\n".join(manifest(f"s{part}-{n}") for n in range(700)) for part in range(3)}
+    declared = read(reader, remote.commit(files))
+    assert [str(one) for one in refusals(declared, Seen(), {})] == [
+        "git:home/: 2100 documents, and a revision may hold 2000; name a folder with fewer"
+    ]
+
+
 def test_an_odd_name_stays_on_its_line(remote: BareRemote, reader: Reader) -> None:
     declared = read(reader, remote.commit({"home/a\n\x1b[31m.yaml": manifest("a")}))
     assert declared.documents[0].file == "git:home/a\\n\\x1b[31m.yaml"

@@ -224,10 +224,10 @@ async def test_a_refused_revision_is_judged_anew_without_the_remote(
     await source.sync()
     remote.folder.rename(tmp_path / "away")
     await source.reconsider()
-    assert len(source.look.documents) == 2
+    assert [one.name for one in source.look.documents] == ["a", "b"]
     house.beside = Seen()
     await source.reconsider()
-    assert len(source.look.documents) == 3
+    assert [one.name for one in source.look.documents] == ["a", "b", "c"]
     record = house.record()
     assert record
     assert (record.pending, record.reason) == (None, "")

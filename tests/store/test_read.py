@@ -333,6 +333,8 @@ def test_a_newer_database_is_refused(filling: Filling) -> None:
     writer.close()
     with pytest.raises(read.ReadError, match=r"written by a newer reconciler \(it has 'fallback_steps'\)"):
         read.open_readonly(filling.state)
+    with pytest.raises(read.ReadError, match="written by a newer reconciler"):
+        rows.open_snapshot(filling.state)
 
 
 def test_a_database_of_an_older_version_answers_all_the_same(filling: Filling) -> None:
