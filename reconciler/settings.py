@@ -1,6 +1,7 @@
 """Settings: `reconciler.toml` in the working folder or `--config`, over it the environment, over it flags."""
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -188,6 +189,9 @@ def _message(error: ErrorDetails) -> str:
     """Ours as they are, pydantic's in lower case."""
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")
+    if error["type"] == "tuple_type":
+        given = error["input"]
+        return f"expected a list, such as {json.dumps([given])}" if isinstance(given, str) else "expected a list"
     return error["msg"].lower()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from reconciler.cli.history import how_ended
 from reconciler.cli.servers import condition, unix
 from reconciler.core.durations import describe_duration, format_duration
+from reconciler.core.source import GIT
 
 IN_TROUBLE = frozenset({"Failed", "Blocked", "Invalid", "BackOff"})
 ON_ITS_WAY = frozenset({"Pending", "Blocked", "BackOff"})
@@ -83,7 +84,10 @@ def _remedy_unattended(item: Mapping[str, Any], last: Mapping[str, Any] | None) 
 
 def _place(item: Mapping[str, Any]) -> str:
     source = item["metadata"].get("source")
-    return f"{source['file']}:{source['line']}" if source else "its manifest"
+    if not source:
+        return "its manifest"
+    push = ", commit and push" if source["origin"] == GIT else ""
+    return f"{source['file']}:{source['line']}{push}"
 
 
 def _mend(item: Mapping[str, Any], last: Mapping[str, Any] | None) -> str:

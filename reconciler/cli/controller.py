@@ -85,12 +85,11 @@ class Controller:
         message = text or f"the controller answers {answer.status_code}"
         if answer.status_code == BAD_REQUEST:
             raise Failure(message, exit_code=BAD_INPUT)
-        raise Failure(message, self._hint(answer.status_code, data))
-
-    def _hint(self, status: int, data: Any) -> str:
-        if status != NOT_FOUND:
-            return _log_hint(self.state)
-        return "reconciler get servers" if isinstance(data, dict) and "unknown" in data else "reconciler get sources"
+        if answer.status_code != NOT_FOUND:
+            raise Failure(message, _log_hint(self.state))
+        if isinstance(data, dict) and "unknown" in data:
+            raise Failure(message, "reconciler get servers")
+        raise Failure(message, "reconciler get sources", exit_code=BAD_INPUT)
 
 
 def _log_hint(state: Path) -> str:

@@ -18,6 +18,7 @@ from reconciler.cli.servers import context_size, restart_count, running_spec
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean, paint
 from reconciler.core.durations import describe_duration
+from reconciler.core.source import GIT
 from reconciler.installation import is_controller_running
 from reconciler.store import read
 
@@ -48,12 +49,22 @@ class _Known:
         return self.item["status"]  # type: ignore[no-any-return]
 
 
+def _named(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    """There is one source only."""
+    if value is None and context.params.get("resource") not in ("source", "sources"):
+        raise click.MissingParameter(ctx=context, param=parameter, param_hint="'NAME'")
+    return value or GIT
+
+
 @click.command(cls=Verb, short_help="Show all that is known of a server or a source.")
 @click.argument("resource", metavar="server|source")
-@click.argument("name", type=SERVER_NAME)
+@click.argument("name", type=SERVER_NAME, required=False, callback=_named)
 @pass_invocation
 def describe(invocation: Invocation, resource: str, name: str) -> None:
-    """Show all that is known of a server or a source, and what can be done when it is in trouble."""
+    """Show all that is known of a server or a source, and what can be done when it is in trouble.
+
+    NAME is git for a source where it is left out.
+    """
     if resource in ("source", "sources"):
         from reconciler.cli.describe_source import source_lines  # noqa: PLC0415 - seldom needed
 

@@ -8,20 +8,32 @@ from typing import Any
 from reconciler.cli.describe import EVENTS, field_lines, section
 from reconciler.cli.failure import database_trouble
 from reconciler.cli.history import EVENT_HEADERS, age, event_row
-from reconciler.cli.servers import condition
-from reconciler.cli.sources import named_sources
+from reconciler.cli.servers import condition, paint_phase
+from reconciler.cli.sources import named_sources, warn_of_old_settings
 from reconciler.cli.tables import Table
-from reconciler.cli.terminal import clean, paint
+from reconciler.cli.terminal import clean
 from reconciler.core.source import Revision, event_object
 from reconciler.installation import is_controller_running
 from reconciler.store import read
 
 Item = Mapping[str, Any]
+_THEN = "in reconciler.toml and run the controller again"
+_REMEDIES = {
+    "RefMissing": f"push the branch or tag again, or set branch or tag under [source.git] {_THEN}",
+    "AuthenticationFailed": "see the files under [source.git.auth] in reconciler.toml: put a token or key there that "
+    "may read the repository; they are read at each look",
+    "HostKeyUnknown": "add the host's key to known_hosts_file (ssh-keyscan HOST), once compared with what it publishes",
+    "RepositoryMissing": f"see url under [source.git] in reconciler.toml; where it is wrong, set it {_THEN}",
+    "TooLarge": f"raise max_mib under [source.git] {_THEN}, or keep manifests in a repository of their own",
+    "GitMissing": "install git where the controller runs (apt install git)",
+}
+"""What can be done about a remote, by the reason for which a look went wrong; for others there is only time."""
 
 
 def source_lines(state: Path, name: str) -> list[str]:
     """All that is known of a source. Raises Failure."""
     now, controller = time.time(), is_controller_running(state)
+    warn_of_old_settings(state)
     with database_trouble(state), read.opened(state) as db:
         (item,) = named_sources(db, [name])
         own = item["metadata"]["name"]
@@ -32,7 +44,7 @@ def source_lines(state: Path, name: str) -> list[str]:
         *_head(item, now),
         *section("Problems of the pending revision", [clean(text) for text in item["status"]["problems"]]),
         *section("Conditions", _conditions(item)),
-        *section("Servers", [_server(one) for one in servers]),
+        *section("Servers", _servers(servers)),
         *section("Events", _events(events, now)),
         *field_lines(_advice(item, controller=controller)),
     ]
@@ -50,7 +62,7 @@ def _head(item: Item, now: float) -> Iterable[str]:
             ("Interval", spec["interval"]),
             ("In force", _revision(status["revision"], status["appliedAt"], now) or "no revision yet"),
             ("Pending", _revision(status["pending"], None, now)),
-            ("Last look", age(status["lastCheckedAt"], now) if status["lastCheckedAt"] else "none went well yet"),
+            ("Last good look", age(status["lastCheckedAt"], now) if status["lastCheckedAt"] else "none went well yet"),
             ("Last error", status["lastError"]),
             ("Since", age(status["errorSince"], now) if status["errorSince"] else ""),
         ]
@@ -71,9 +83,9 @@ def _conditions(item: Item) -> list[str]:
     return Table(("TYPE", "STATUS", "REASON", "MESSAGE"), width=None).lines(rows)
 
 
-def _server(item: Item) -> str:
-    phase, file = item["status"]["phase"], item["metadata"]["source"]["file"]
-    return f"{clean(item['metadata']['name'])}  {paint(phase, phase)}  {clean(file)}"
+def _servers(items: Sequence[Item]) -> list[str]:
+    rows = [[one["metadata"]["name"], one["status"]["phase"], one["metadata"]["source"]["file"]] for one in items]
+    return Table(("NAME", "PHASE", "FILE"), width=None).lines(rows, paint_phase) if rows else []
 
 
 def _events(events: Sequence[Item], now: float) -> list[str]:
@@ -87,7 +99,9 @@ def _advice(item: Item, *, controller: bool) -> list[tuple[str, str]]:
     if status["problems"]:
         told.append("correct the pending revision's errors and push; to ask at once: reconciler sync")
     if status["lastError"]:
-        told.append("to try the remote again at once: reconciler sync")
+        remedy = _REMEDIES.get(condition(item, "Ready")["reason"])
+        told += [remedy] if remedy else []
+        told.append(f"to {'see whether it helped' if remedy else 'try the remote again at once'}: reconciler sync")
     if status["suspended"]:
         told.append(f"follow it again: reconciler resume source {name}")
     if not controller:

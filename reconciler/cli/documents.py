@@ -30,6 +30,8 @@ class Source:
     content: bytes
     is_link: bool = False
     """Whether a symbolic link leads to it, below the folder that was named."""
+    path: str = ""
+    """Below that folder."""
 
     def parse(self) -> Parsed:
         """What it declares."""
@@ -71,7 +73,10 @@ def read_files(root: Path, named: str) -> list[Source]:
         raise Failure(f"{named}: no such file or folder", "name a manifest, or a folder of them", exit_code=BAD_INPUT)
     try:
         files = find(root)
-        return [Source(_shown(root, path, named), path.read_bytes(), _is_linked(root, path)) for path in files]
+        return [
+            Source(_shown(root, path, named), path.read_bytes(), _is_linked(root, path), _below(root, path))
+            for path in files
+        ]
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise Failure(message, f"look at it with: ls -la {shlex.quote(named)}", exit_code=BAD_INPUT) from None
@@ -81,6 +86,10 @@ def _shown(root: Path, path: Path, named: str) -> str:
     if path == root:
         return named
     return escaped(f"{named.rstrip('/')}/{path.relative_to(root).as_posix()}")
+
+
+def _below(root: Path, path: Path) -> str:
+    return path.name if path == root else path.relative_to(root).as_posix()
 
 
 def _is_linked(root: Path, path: Path) -> bool:

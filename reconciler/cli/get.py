@@ -14,7 +14,15 @@ from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, event_row, hi
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.output import format_option, list_of, print_json, print_yaml, show
 from reconciler.cli.servers import paint_phase, server_row, server_table, summary
-from reconciler.cli.sources import NO_SOURCES, named_sources, source_row, source_table
+from reconciler.cli.sources import (
+    NO_SOURCES,
+    has_notes,
+    named_sources,
+    notes,
+    source_row,
+    source_table,
+    warn_of_old_settings,
+)
 from reconciler.cli.sources import warnings as source_warnings
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean
@@ -67,6 +75,8 @@ def get(
     try:
         with read.opened(state) as db:
             _refuse_unknown(db, resource, names)
+            if resource == "sources":
+                warn_of_old_settings(state)
             told = _warn(db, state) if resource == "servers" else ""
             listing = _LISTINGS[resource](_Question(resource, state, names or None, output, limit, told))
             if watch:
@@ -97,7 +107,8 @@ def show_list(listing: Listing, items: Sequence[Any], output: str | None) -> Non
 def table_lines(listing: Listing, items: Sequence[Any]) -> list[str]:
     """The table with its last line."""
     lines = listing.table().lines([listing.row(item) for item in items], paint_phase)
-    return [*lines, listing.summary(items)] if listing.summary else lines
+    last = listing.summary(items) if listing.summary else ""
+    return [*lines, last] if last else lines
 
 
 @dataclass(frozen=True)
@@ -164,7 +175,8 @@ def _sources(asked: _Question) -> Listing:
         lambda: source_table(wide=asked.is_wide),
         lambda item: source_row(item, time.time(), wide=asked.is_wide),
         lambda item: f"source/{item['metadata']['name']}",
-        empty=NO_SOURCES,
+        (lambda items: notes(items, time.time())) if has_notes() and not asked.is_wide else None,
+        NO_SOURCES,
     )
 
 
@@ -176,8 +188,10 @@ def _refuse_unknown(db: sqlite3.Connection, resource: str, names: Sequence[str])
         named_sources(db, names)
     elif names:
         known = read.names(db)
-        # Servers that are gone have a history all the same.
-        refuse_unknown(names, known if resource == "servers" else {*known, *read.names_in_history(db)})
+        # Servers and sources that are gone have a history all the same.
+        present = known if resource == "servers" else {*known, *read.names_in_history(db)}
+        named_sources(db, [name for name in names if name.startswith("source/") and name not in present] or None)
+        refuse_unknown([name for name in names if not name.startswith("source/")], present)
 
 
 def _warn(db: sqlite3.Connection, state: Path) -> str:

@@ -2,14 +2,18 @@
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, did_you_mean
 from reconciler.cli.history import age
 from reconciler.cli.servers import NOTHING, condition, unix
 from reconciler.cli.tables import Table
-from reconciler.cli.terminal import width
+from reconciler.cli.terminal import clean, width
 from reconciler.core.durations import describe_duration
 from reconciler.core.source import GIT, Revision
 from reconciler.installation import is_controller_running
@@ -18,9 +22,9 @@ from reconciler.store import read
 if TYPE_CHECKING:
     from reconciler.settings import Settings
 
-HEADERS = ("NAME", "REVISION", "SUBJECT", "AGE", "CHECKED", "PENDING", "STATUS", "MESSAGE")
+HEADERS = ("NAME", "REVISION", "SUBJECT", "AGE", "LAST OK", "PENDING", "STATUS", "MESSAGE")
 WIDE = (*HEADERS[:-1], "URL", "REF", "PATH", "INTERVAL", "MESSAGE")
-_GIVES_WAY = (("MESSAGE", 20), ("SUBJECT", 12), ("MESSAGE", 0), ("SUBJECT", 0))
+_GIVES_WAY = (("SUBJECT", 0),)
 NO_SOURCES = "manifests come from the folder alone; for a Git repository, set url under [source.git] in reconciler.toml"
 
 Item = Mapping[str, Any]
@@ -38,10 +42,22 @@ def named_sources(db: sqlite3.Connection, names: Sequence[str] | None) -> list[A
 
 
 def source_table(*, wide: bool = False) -> Table:
-    """An empty table of sources; a wide one is never cut."""
+    """An empty table of sources; a wide one is never cut. On a terminal the messages stand below it (`notes`)."""
     if wide:
         return Table(WIDE, width=None)
-    return Table(HEADERS, width=width(), gives_way=_GIVES_WAY)
+    return Table(HEADERS[:-1] if has_notes() else HEADERS, width=width(), gives_way=_GIVES_WAY)
+
+
+def has_notes() -> bool:
+    """Whether messages stand below the table, and not in it: a terminal is narrow."""
+    return width() is not None
+
+
+def notes(items: Sequence[Item], now: float) -> str:
+    """What is wrong with each source, whole and broken at words; empty where there is nothing to say."""
+    told = [(item["metadata"]["name"], message(item, now)) for item in items]
+    texts = [wrap(clean(f"{name}: {text}"), width() or 80, subsequent_indent="  ") for name, text in told if text]
+    return "\n".join(line for lines in texts for line in lines)
 
 
 def source_row(item: Item, now: float, *, wide: bool = False) -> list[str]:
@@ -57,7 +73,7 @@ def source_row(item: Item, now: float, *, wide: bool = False) -> list[str]:
         _short(status["pending"]),
         condition(item, "Ready")["reason"],
         *(more if wide else ()),
-        message(item, now),
+        *((message(item, now),) if wide or not has_notes() else ()),
     ]
 
 
@@ -71,6 +87,8 @@ def message(item: Item, now: float) -> str:
         since = status["errorSince"]
         known = f"for {describe_duration(max(0.0, now - unix(since)))}: " if since else ""
         trouble.append(known + status["lastError"])
+    if status["suspended"] and not trouble:
+        trouble.append(f"go on with: reconciler resume source {item['metadata']['name']}")
     return "; ".join(trouble)
 
 
@@ -95,6 +113,20 @@ def refuse_without_source(state: Path, settings: Callable[[], "Settings"]) -> No
         return
     remedy = "set url under [source.git] in reconciler.toml, or name the settings with --config"
     raise Failure(f"no such source: {GIT}: none is configured", remedy, exit_code=BAD_INPUT)
+
+
+def warn_of_old_settings(state: Path) -> None:
+    """Say on stderr when the settings file says something else than what the running controller read at its start."""
+    if not is_controller_running(state):
+        return
+    with database_trouble(state), read.opened(state) as db:
+        facts = read.meta(db).get("controller", {})
+    file, began = facts.get("settings", ""), facts.get("startedAt", 0.0)
+    with suppress(OSError):
+        # With no file it was /dev/null, which changes all the time.
+        if file and Path(file).is_file() and Path(file).stat().st_mtime > began:
+            told = f"{file} has changed since the controller began: end it and run it again"
+            click.echo(f"warning: {clean(told)}", err=True)
 
 
 def is_from_git(item: Item | None) -> bool:

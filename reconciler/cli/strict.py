@@ -80,7 +80,7 @@ def examine(sources: Sequence[Source], settings: "Settings | None", base: Base |
     found = Findings(len(sources), checked.documents, checked.problems, base=base)
     if settings is None:
         return found
-    problems = (*links(sources), *checked.problems)
+    problems = (*unreadable(sources), *checked.problems)
     told = refusals(checked.documents, sources, settings, base)
     return replace(found, problems=problems, refusals=tuple(told))
 
@@ -101,9 +101,12 @@ def refusals(
     ]
 
 
-def links(sources: Sequence[Source]) -> list[Problem]:
+def unreadable(sources: Sequence[Source]) -> list[Problem]:
     """Files that a Git source would not read."""
-    return [Problem(source.file, LINK) for source in sources if source.is_link]
+    from reconciler.gitops.tree import length_fault  # noqa: PLC0415 - only --strict needs it
+
+    faults = ((source, LINK if source.is_link else length_fault(source.path)) for source in sources)
+    return [Problem(source.file, fault) for source, fault in faults if fault]
 
 
 def base_of(folder: Path, rev: str) -> Base:

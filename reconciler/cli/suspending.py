@@ -11,7 +11,8 @@ from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.follow import snapshot
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.sources import refuse_without_source
-from reconciler.cli.sync import leave, removals_held, revision_known, tell
+from reconciler.cli.sync import leave, outcome, removals_held, revision_known, tell
+from reconciler.cli.terminal import clean
 from reconciler.core.source import GIT
 from reconciler.installation import is_controller_running
 
@@ -47,7 +48,12 @@ def suspend(invocation: Invocation, resource: str, name: str) -> None:
     """
     settings = _settings("suspend", invocation, resource)
     with open_controller(Path(settings.state), lambda: settings, "suspend") as controller:
-        tell(controller.suspend_source(_plain(name), suspended=True), "", {})
+        source = controller.suspend_source(_plain(name), suspended=True)
+    own, status = source["metadata"]["name"], source["status"]
+    click.echo(clean(f"{own}: {outcome(own, status, '')}"))
+    for text in (*status["problems"], status["lastError"]):
+        if text:
+            click.echo(f"warning: {clean(text)}", err=True)
 
 
 @_verb("Follow a source again that was suspended.")
@@ -63,7 +69,7 @@ def resume(invocation: Invocation, resource: str, name: str) -> int:
     known = revision_known(state)
     with open_controller(state, lambda: settings, "resume") as controller:
         source = controller.suspend_source(_plain(name), suspended=False)
-        code = tell(source, known, removals_held(state))
+        code = tell(source, known, removals_held(state), "resumed: ")
         if controller.is_here:
             leave(controller, before)
     return code

@@ -13,7 +13,7 @@ from reconciler.cli.follow import conclude, follow, snapshot
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, as_declared, begun
 from reconciler.cli.output import plural, print_problems
-from reconciler.cli.sources import held, is_from_git, refuse_without_source, words
+from reconciler.cli.sources import held, is_from_git, refuse_without_source, warn_of_old_settings, words
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, may_wait
 from reconciler.installation import is_controller_running
@@ -35,6 +35,7 @@ def sync(invocation: Invocation, timeout: float | None) -> int:
     settings = invocation.existing_or_new()
     state = Path(settings.state)
     refuse_without_source(state, lambda: settings)
+    warn_of_old_settings(state)
     before = snapshot(state, None, controller=is_controller_running(state))
     known = revision_known(state)
     with open_controller(state, lambda: settings, "sync") as controller:
@@ -44,7 +45,7 @@ def sync(invocation: Invocation, timeout: float | None) -> int:
         if is_in_force(source) and timeout is not None:
             code = _follow(controller, before, stay, timeout) or code
         if controller.is_here:
-            leave(controller, before)
+            leave(controller, before, followed=is_in_force(source) and timeout is not None)
     return code
 
 
@@ -72,14 +73,14 @@ def is_in_force(source: Mapping[str, Any]) -> bool:
     return bool(status["revision"]) and not (status["pending"] or status["lastError"])
 
 
-def tell(source: Mapping[str, Any], known: str, stay: Mapping[str, str]) -> int:
+def tell(source: Mapping[str, Any], known: str, stay: Mapping[str, str], done: str = "") -> int:
     """One line of what came of a look at the remote, its reasons on stderr. Returns the exit code.
 
-    `known` is the commit that was in force before, `stay` are the removals that are held.
+    `known` is the commit that was in force before, `stay` are the removals that are held, `done` is what was asked for.
     """
     name, status = source["metadata"]["name"], source["status"]
     but = f"; still in force: {', '.join(stay)}" if stay and is_in_force(source) else ""
-    click.echo(clean(f"{name}: {_outcome(name, status, known)}{but}"))
+    click.echo(clean(f"{name}: {done}{outcome(name, status, known)}{but}"))
     print_problems(status["problems"])
     for why in sorted(set(stay.values())):
         click.echo(f"held: {clean(why)}", err=True)
@@ -91,7 +92,8 @@ def tell(source: Mapping[str, Any], known: str, stay: Mapping[str, str]) -> int:
     return 0 if is_in_force(source) and not stay else FAILED
 
 
-def _outcome(name: str, status: Mapping[str, Any], known: str) -> str:
+def outcome(name: str, status: Mapping[str, Any], known: str) -> str:
+    """What came of a look at the remote, in words."""
     revision = words(status["revision"])
     stands = f"{revision} stays in force" if status["revision"] else "nothing of it is in force"
     if status["suspended"]:
@@ -118,9 +120,10 @@ def _declared(now: Mapping[str, Item], before: Mapping[str, Item]) -> list[str]:
     return sorted(name for name, item in now.items() if is_from_git(item) or is_from_git(before.get(name)))
 
 
-def leave(controller: Controller, before: Mapping[str, Item]) -> None:
-    """End the controller of this command once all is begun."""
+def leave(controller: Controller, before: Mapping[str, Item], *, followed: bool = False) -> None:
+    """End the controller of this command once all is begun; `followed`: the source's servers were told of already."""
     controller.reconcile()
-    names = sorted({*before, *snapshot(controller.state, None, controller=True)})
+    every = {**before, **snapshot(controller.state, None, controller=True)}
+    names = sorted(every.keys() - set(_declared(every, before) if followed else ()))
     follow(controller.state, names, begun(as_declared({})), timeout=BEGIN_TIMEOUT, known=names)
     click.echo(UNATTENDED, err=True)

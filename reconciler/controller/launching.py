@@ -21,6 +21,12 @@ from reconciler.engines import ENGINES, engine_of
 from reconciler.runtimes.local import Launch
 from reconciler.settings import Settings
 
+VERDICT_KEPT = 1.0
+"""Seconds for which the policy's verdict on a document is kept: there may be many passes in a second."""
+MOST_CROWDED = 64
+"""Up to so many servers too many are judged for themselves as well."""
+MOST_VERDICTS = 256
+"""From this many on, those of earlier looks are forgotten."""
 NO_BINARY = (
     "no llama-server was found: set LLAMA_SERVER to its path, put it on PATH, "
     "or build it with: pip install 'reconciler[demo]'"
@@ -44,10 +50,14 @@ class Launcher:
         self._files = FileLooker()
         self._found = ""
         """The discovered binary, looked for again only when it is gone."""
+        self._are_many = False
+        """There are so many servers too many that it would cost too much to judge them for themselves."""
+        self._verdicts: dict[str, tuple[Document, float, Denial | None]] = {}
+        """By name: on which document, and until which monotonic time."""
 
     def look(self, document: Document, now: Now, crowded: Denial | None = None) -> GateFacts:
         """The gate's facts for a document; `crowded`: why there are too many servers already."""
-        denied = denial(document, self._settings, self._discovered()) or crowded
+        denied = crowded if crowded and self._are_many else self._denial(document, now) or crowded
         if denied is not None:
             return GateFacts(POLICY_DENIED, denied.message)
         spec = document.spec
@@ -61,6 +71,17 @@ class Launcher:
             binary = spec.binary or ""
         return judge(self._files.look(binary, now), self._look_at_parts(spec, now), trouble, now.monotonic)
 
+    def _denial(self, document: Document, now: Now) -> Denial | None:
+        """The policy's verdict, kept until the gate is looked at again: a launch asks anew."""
+        before = self._verdicts.get(document.name)
+        if before is not None and before[0] is document and now.monotonic < before[1]:
+            return before[2]
+        found = denial(document, self._settings, self._discovered())
+        if len(self._verdicts) >= MOST_VERDICTS:
+            self._verdicts = {name: one for name, one in self._verdicts.items() if now.monotonic < one[1]}
+        self._verdicts[document.name] = (document, now.monotonic + VERDICT_KEPT, found)
+        return found
+
     def _look_at_parts(self, spec: ServerSpec, now: Now) -> list[FileFacts]:
         """The model's files, but of many hardly more than the first that is missing: a name can promise 99,999."""
         model, found = self._model(spec), []
@@ -72,7 +93,9 @@ class Launcher:
 
     def crowded(self, documents: Sequence[Document], turns: Mapping[str, Turn]) -> Mapping[str, Denial]:
         """The documents beyond the policy's number of servers, by name."""
-        return crowded(documents, self._settings, turns)
+        found = crowded(documents, self._settings, turns)
+        self._are_many = len(found) > MOST_CROWDED
+        return found
 
     def launch(self, document: Document, port: int) -> Launch:
         """What to execute. Raises LaunchError when something changed since the gate was looked at."""

@@ -3,14 +3,15 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 from reconciler.core.gate import part_paths
 from reconciler.core.model import Document
-from reconciler.core.policy import FOLDERS, PATHS, Denial, Places, Reach, judge, over_limit, reaches, together
+from reconciler.core.policy import Denial, Places, judge, together
+from reconciler.core.reach import FOLDERS, PATHS, Reach, reaches
 from reconciler.core.rules import ANY, Rules
 from reconciler.core.source import GIT, LOCAL
-from reconciler.core.turns import Turn
+from reconciler.core.turns import Turn, over_limit
 from reconciler.discovery import find_llama_server
 from reconciler.engines import engine_of
 from reconciler.settings import Settings
@@ -31,7 +32,7 @@ def refusals(
     documents: Sequence[Document], settings: Settings, running: frozenset[str] = frozenset()
 ) -> dict[str, list[Denial]]:
     """The same with all that is refused of each; that there are too many servers comes last."""
-    first = {name: Turn.RUNS for name in running}
+    first = dict.fromkeys(running, Turn.RUNS)
     first |= {one.name: Turn.STOPPED for one in documents if one.spec.suspend}
     crowding = crowded(documents, settings, first)
     in_use = settings.llama_server or next(iter(find_llama_server(os.environ) or ()), "")
@@ -62,7 +63,7 @@ def _denied(document: Document, settings: Settings, llama_server: str) -> Iterat
     rules, origin = settings.policy.of(document.origin), document.origin
     places = _places(rules, settings.models, origin, llama_server)
     spec = document.spec
-    found = (*engine_of(spec).reach(spec), *reaches(spec))
+    found = chain(engine_of(spec).reach(spec), reaches(spec, engine_of(spec).inherits))
     resolved = (one for reach in found for one in _resolved(reach, places, settings.models))
     return judge(resolved, rules, places, origin)
 

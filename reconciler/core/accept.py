@@ -128,7 +128,10 @@ def _duplicate(document: Document, documents: Sequence[Document]) -> Problem:
     few = [other for other in documents[: NAMED + 1] if other is not document][:NAMED]
     others = ", ".join(f"{other.file}:{other.line}" for other in few)
     others += f" and {len(documents) - 1 - len(few)} more places" if len(documents) - 1 > len(few) else ""
-    message = f"the name '{document.name}' is declared at {others} too; names must be unique over all manifests"
+    remedy = "names must be unique over all manifests"
+    if len({other.origin for other in documents}) > 1:
+        remedy = "remove one of the two, the one in the manifests folder or the one in Git"
+    message = f"the name '{document.name}' is declared at {others} too; {remedy}"
     return _problem(document, "metadata.name", message, (document.line, 1))
 
 

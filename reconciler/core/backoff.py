@@ -2,6 +2,9 @@
 
 from reconciler.core.spec import Restart
 
+LEAST_FROM_GIT = 0.5
+"""Seconds before a restart of what comes from Git, whatever it declares: it must not keep the controller busy."""
+
 
 def backoff_delay(policy: Restart, n: int) -> float:
     """Seconds before restart `n` (from 1): `initial · factor^(n-1)`, at most `maxBackoff`; never overflows."""

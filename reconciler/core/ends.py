@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from reconciler.core.actions import SaveInstance
-from reconciler.core.backoff import backoff_delay, is_exhausted
+from reconciler.core.backoff import LEAST_FROM_GIT, backoff_delay, is_exhausted
 from reconciler.core.history import Instance, Stamp, StopReason, Trigger
 from reconciler.core.model import Exit, Process
 from reconciler.core.server import UNASKED, Server
@@ -83,7 +83,7 @@ def _count_failure(server: Server, ended: Instance, exit_: Exit, error: str, tri
         server.record,
         n=n,
         ended=Stamp.of(server.now),
-        delay=backoff_delay(policy, n),
+        delay=max(backoff_delay(policy, n), LEAST_FROM_GIT if server.is_from_git else 0.0),
         next_trigger=trigger,
         was_ready=ended.first_ready is not None,
         last_error=error,

@@ -12,6 +12,8 @@ SHOWN = 5
 """Problems or files that an event names."""
 REMEMBERED = 50
 """Commits of which it is remembered that people were told their errors."""
+KEPT = 100
+"""Problems of a revision that are remembered; the others are counted."""
 
 Outcome = tuple[SourceRecord, list[Event]]
 Problems = Sequence[Problem]
@@ -49,9 +51,11 @@ def waiting(record: SourceRecord, found: Revision) -> Outcome:
 
 def rejected(record: SourceRecord, found: Revision, problems: Problems) -> Outcome:
     """A revision with errors is not applied, not even in part. Each commit is told once, however it comes back."""
-    texts = tuple(clean(str(problem)) for problem in problems)
+    texts = tuple(clean(str(problem)) for problem in problems[:KEPT])
+    if len(problems) > KEPT:
+        texts += (f"and {len(problems) - KEPT} more problems",)
     stays = f"{record.applied.short} stays in force" if record.applied else "nothing is in force yet"
-    more = f" (and {len(texts) - SHOWN} more)" if len(texts) > SHOWN else ""
+    more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
     told = f"{found} is not applied, not even in part; {stays}: {'; '.join(texts[:SHOWN])}{more}"
     record = replace(record, pending=found, problems=texts)
     if found.commit in record.told:

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.clean import clean
@@ -30,13 +30,15 @@ class FileFacts:
     """Changes when the file does."""
 
 
-def part_paths(path: str) -> list[str]:
-    """All files of a split model (`…-00001-of-00003.gguf`), or the one."""
+def part_paths(path: str) -> Iterator[str]:
+    """All files of a split model (`…-00001-of-00003.gguf`), or the one; lazily, for a name can promise 99,999."""
     match = _PART.match(path)
     count = int(match["count"]) if match else 0
     if match is None or not 1 <= int(match["number"]) <= count:
-        return [path]
-    return [f"{match['stem']}-{number:05}-of-{match['count']}.gguf" for number in range(1, count + 1)]
+        yield path
+        return
+    for number in range(1, count + 1):
+        yield f"{match['stem']}-{number:05}-of-{match['count']}.gguf"
 
 
 def judge(binary: FileFacts, model: Sequence[FileFacts], trouble: tuple[str, str], now: float) -> GateFacts:

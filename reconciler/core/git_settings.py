@@ -57,6 +57,8 @@ class GitSource(_Section):
     @classmethod
     def _inside(cls, value: str) -> str:
         path = value.strip("/")
+        if path == ".":
+            raise ValueError("leave it out for the top of the repository")
         if any(part in ("", ".", "..", ".git") for part in path.split("/") if path):
             raise ValueError("expected a folder in the repository, such as `clusters/home`")
         return path

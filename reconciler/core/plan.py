@@ -9,7 +9,6 @@ from reconciler.core.load_slots import LoadSlots
 from reconciler.core.model import Desired, HealthState, Now, Observed, Phase, Wanted
 from reconciler.core.port_claims import Holder, Ports
 from reconciler.core.server import NOT_LOOKED, UNASKED, Server
-from reconciler.core.source import GIT
 from reconciler.core.status import show_status
 from reconciler.core.stopping import begin_stop
 
@@ -158,7 +157,7 @@ def _start(
 ) -> None:
     """Start what may start: local ones, then restarts of servers that were Ready; as many as there are load slots."""
     slots, started = LoadSlots(servers, desired, now), 0
-    for server in sorted(claims, key=lambda s: (_is_from_git(s), not s.record.was_ready, s.name)):
+    for server in sorted(claims, key=lambda s: (s.is_from_git, not s.record.was_ready, s.name)):
         port = _gate(server, ports, leaving)
         if port is None:
             continue
@@ -174,10 +173,6 @@ def _start(
         started += 1
         ports.assign(server, port)
         _begin_start(server, port)
-
-
-def _is_from_git(server: Server) -> bool:
-    return server.wanted is not None and server.wanted.document.origin == GIT
 
 
 def _gate(server: Server, ports: Ports, leaving: set[str]) -> int | None:

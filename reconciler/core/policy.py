@@ -5,14 +5,11 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from reconciler.core.clean import escaped
 from reconciler.core.loaders import loads_code
-from reconciler.core.model import Document
+from reconciler.core.reach import FOLDERS, PATHS, Reach
 from reconciler.core.rules import ANY, Rules, port_range
-from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
-from reconciler.core.turns import Turn
 
 HARMLESS_ENV = (
     *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
@@ -20,10 +17,6 @@ HARMLESS_ENV = (
     *("LANG", "LC_*"),
 )
 """Variables that choose devices, threads and language, and may always be set."""
-FOLDERS = frozenset({"models", "secrets"})
-"""Settings that list folders, in which a file must lie."""
-PATHS = FOLDERS | {"binaries"}
-"""Settings that list paths."""
 Places = Mapping[str, Sequence[str]]
 """The paths that these settings allow, as they lie on this machine."""
 _WRITTEN = 1000
@@ -46,46 +39,6 @@ class Denial:
     """The place in the manifest, such as `("spec", "port")`; empty where it is not a field that is refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """One thing of this machine that a spec would use, and the setting that decides about it."""
-
-    setting: str
-    """A field of the rules."""
-    subject: str
-    """What people are told about: `spec.port`, or a flag."""
-    value: str = ""
-    """What is held against the setting: a path, a name, an address, a number."""
-    why: str = ""
-    """What is wrong with it; empty for what is refused only when the rules name it."""
-    aliases: tuple[str, ...] = ()
-    """Other names of a flag."""
-
-
-def reaches(spec: ServerSpec) -> Iterator[Reach]:
-    """What the fields of a spec would use; flags are the engine's to know."""
-    if spec.binary is not None:
-        yield Reach("binaries", "spec.binary", spec.binary)
-    if isinstance(spec.model, HfModel):
-        yield Reach("hf", "spec.model")
-    else:
-        yield Reach("models", "spec.model", spec.model)
-    yield Reach("hosts", "spec.host", spec.host)
-    if spec.port != "auto":
-        yield Reach("ports", "spec.port", str(spec.port))
-    if spec.api_key_file is not None:
-        yield Reach("secrets", "spec.apiKeyFile", spec.api_key_file)
-    yield Reach("max_ctx", "spec.ctx", str(spec.ctx or ""))
-    yield Reach("max_parallel", "spec.parallel", str(spec.parallel or ""))
-    for name, value in spec.env.items():
-        yield Reach("env", f"spec.env.{name}", name)
-        match value:
-            case FromEnv(from_env=source):
-                yield Reach("from_env", f"spec.env.{name}", source)
-            case FromFile(from_file=path):
-                yield Reach("secrets", f"spec.env.{name}", path)
-
-
 def judge(found: Iterable[Reach], rules: Rules, places: Places, origin: str) -> Iterator[Denial]:
     """The refusals. All paths are absolute and without symbolic links; `places` has those of the rules."""
     after = rules
@@ -99,31 +52,12 @@ def judge(found: Iterable[Reach], rules: Rules, places: Places, origin: str) -> 
 
 def together(found: Iterable[Denial]) -> Denial | None:
     """The first of some refusals, which says how many more there are."""
-    told = list(islice(found, _COUNTED + 1))
-    if len(told) < 2:
-        return told[0] if told else None
-    more = f"(and {'at least ' if len(told) > _COUNTED else ''}{len(told) - 1} more)"
-    return replace(told[0], message=f"{told[0].message} {more}")
-
-
-def over_limit(
-    documents: Iterable[Document], rules: Rules, origin: str, turns: Mapping[str, Turn]
-) -> dict[str, Denial]:
-    """The servers beyond `max_servers`, by name: those that have a place keep it, then the order of names decides.
-
-    Whose turn is not given waits for one.
-    """
-    if not rules.max_servers:
-        return {}
-    found = {document.name: turns.get(document.name, Turn.WAITS) for document in documents if document.origin == origin}
-    names = [name for name, turn in found.items() if turn is not Turn.STOPPED]
-    ranked = sorted(names, key=lambda name: (found[name], name))
-    rule = f"policy.{origin}.max_servers"
-    message = (
-        f"{rule}: {len(names)} servers are to run, and {rules.max_servers} may; "
-        f"stop, suspend or remove one, or {_write(origin, 'max_servers', len(names))}"
-    )
-    return {name: Denial(rule, message) for name in ranked[rules.max_servers :]}
+    refusals = iter(found)
+    first = next(refusals, None)
+    more = sum(1 for _ in zip(refusals, range(_COUNTED), strict=False))
+    if first is None or not more:
+        return first
+    return replace(first, message=f"{first.message} (and {'at least ' if more == _COUNTED else ''}{more} more)")
 
 
 def is_inside(path: str, folders: Sequence[str]) -> bool:
@@ -235,19 +169,23 @@ def _remedy(reach: Reach, rules: Rules, origin: str) -> str:
         return f"; {way_out}"
     match reach.setting:
         case "hf":
-            return f"; put the file into the models folder and name it, or {_write(origin, 'hf', True)}"
+            return f"; put the file into the models folder and name it, or {to_write(origin, 'hf', True)}"
         case "max_ctx" | "max_parallel" as setting:
-            return f"; write a smaller one, or {_write(origin, setting, int(reach.value or 0))}"
+            instead = "write a smaller one" if reach.value else f"write {reach.subject}"
+            return f"; {instead}, or {to_write(origin, setting, int(reach.value or 0))}"
         case setting:
             instead = "put it into the models folder, or" if setting == "models" else "to allow it,"
-            return f"; {instead} {_write(origin, setting, getattr(rules, setting))}"
+            return f"; {instead} {to_write(origin, setting, getattr(rules, setting))}"
 
 
 def _remedy_in_manifest(reach: Reach, rules: Rules, origin: str) -> str:
     """What to do where adding to a setting does not help; empty where it does."""
     names = (reach.value, *reach.aliases)
     if reach.setting == "env" and loads_code(reach.value):
-        return "take it out, and set it where the controller is started, which hands on what its servers need"
+        if reach.inherited:
+            return "take it out; set it where the controller is started, which hands it on to its servers"
+        allowed = f"name that in spec.binary, and in binaries under [policy.{origin}] in reconciler.toml"
+        return f"take it out; a server that needs it is started by a program of this machine that sets it: {allowed}"
     if reach.setting == "flags" and not reach.value:
         return "write the flag under `flags` instead"
     for setting, denied in (("flags", "deny_flags"), ("env", "deny_env")):
@@ -262,7 +200,7 @@ def _path(subject: str) -> tuple[str, ...]:
     return ("spec", "flags", name[1]) if name else tuple(subject.split(".", 2))
 
 
-def _write(origin: str, setting: str, value: object) -> str:
+def to_write(origin: str, setting: str, value: object) -> str:
     """The setting as it must be written."""
     plain = json.dumps(value, ensure_ascii=False)
     text = "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in plain)

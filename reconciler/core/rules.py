@@ -56,10 +56,7 @@ class Rules(BaseModel):
     def _no_loaders(cls, names: Names) -> Names:
         for name in names:
             if name != ANY and loads_code(name.replace("*", "X")):
-                raise ValueError(
-                    f"{name} decides which code a server loads, and no manifest may set it; take it out, "
-                    "and set the variable where the controller is started"
-                )
+                raise ValueError(f"{name} decides which code a server loads, and no manifest may set it; take it out")
         return names
 
     @field_validator("hosts")

@@ -6,6 +6,7 @@ from typing import Literal
 from reconciler.core.actions import Action, Event, Kill, SaveInstance
 from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
 from reconciler.core.model import GateFacts, Now, Phase, Problem, Process, Wanted
+from reconciler.core.source import GIT
 
 NOT_LOOKED = GateFacts("NotLookedYet", "the gate was not looked at yet")
 NO_CONTROLLER = "no controller is running; start one with: reconciler run"
@@ -57,6 +58,11 @@ class Server:
         leaders = [process for process in self.processes if process.uid == self.instance.uid and process.leader]
         recorded = (process for process in leaders if process.identity == self.instance.identity)
         return next(recorded, leaders[0] if leaders else None)
+
+    @property
+    def is_from_git(self) -> bool:
+        """Whether a Git source declares it."""
+        return self.wanted is not None and self.wanted.document.origin == GIT
 
     def sweep(self, processes: list[Process]) -> None:
         """SIGKILL what must not run beside the instance, or at all."""

@@ -75,7 +75,7 @@ class StartupProbe(Strict):
     """How a start is watched until the server is Ready."""
 
     initial_period: Duration = 0.05
-    """First pause between looks; each further one is a quarter longer, up to `maxPeriod`."""
+    """First pause between looks, 50ms or longer; each further one is a quarter longer, up to `maxPeriod`."""
     max_period: Duration = 1.0
     """Longest pause between looks."""
     timeout: Duration = 5.0
@@ -88,7 +88,7 @@ class LivenessProbe(Strict):
     """How a Ready server is watched."""
 
     period: Duration = 5.0
-    """Pause between looks."""
+    """Pause between looks, 50ms or longer."""
     timeout: Duration = 15.0
     """Time one look may take."""
     failure_threshold: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -117,7 +117,7 @@ class Restart(Strict):
     policy: Literal["Always", "OnFailure", "Never"] = "Always"
     """`Always` restarts after exit 0 too."""
     initial_backoff: Duration = 0.5
-    """Delay before the first restart."""
+    """Delay before the first restart; what comes from Git waits 500ms at least."""
     factor: Annotated[float, Field(ge=1, le=100)] = 2.0
     """Each further delay is this many times the one before."""
     max_backoff: Duration = 10.0
@@ -127,7 +127,7 @@ class Restart(Strict):
     stability_window: Duration = 60.0
     """Time of Ready after which earlier failures are forgotten."""
     retry_failed_after: Duration = 300.0
-    """A Failed server is tried once more after this time; 0s: never."""
+    """A Failed server is tried once more after this time, 1s or longer; 0s: never."""
 
 
 class Stop(Strict):

@@ -1,10 +1,12 @@
 """Whose turn it is where only so many servers may run: a place is kept for who had it, and free again for who rests."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 from reconciler.core.history import History, Requests, ServerRecord, Trigger
 from reconciler.core.model import Document, Phase
+from reconciler.core.policy import Denial, to_write
+from reconciler.core.rules import Rules
 
 POLICY_DENIED = "PolicyDenied"
 """The gate's reason for what the policy refuses."""
@@ -53,3 +55,23 @@ def _was_refused(record: ServerRecord) -> bool:
     if status is None or status.phase is not Phase.BLOCKED:
         return False
     return any(condition.reason == POLICY_DENIED for condition in status.conditions)
+
+
+def over_limit(
+    documents: Iterable[Document], rules: Rules, origin: str, turns: Mapping[str, Turn]
+) -> dict[str, Denial]:
+    """The servers beyond `max_servers`, by name: those that have a place keep it, then the order of names decides.
+
+    Whose turn is not given waits for one.
+    """
+    if not rules.max_servers:
+        return {}
+    found = {document.name: turns.get(document.name, Turn.WAITS) for document in documents if document.origin == origin}
+    names = [name for name, turn in found.items() if turn is not Turn.STOPPED]
+    ranked = sorted(names, key=lambda name: (found[name], name))
+    rule = f"policy.{origin}.max_servers"
+    message = (
+        f"{rule}: {len(names)} servers are to run, and {rules.max_servers} may; "
+        f"stop, suspend or remove one, or {to_write(origin, 'max_servers', len(names))}"
+    )
+    return {name: Denial(rule, message) for name in ranked[rules.max_servers :]}

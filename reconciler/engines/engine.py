@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from reconciler.core.model import Effective, Exit, HealthState
-from reconciler.core.policy import Reach
+from reconciler.core.reach import Reach
 from reconciler.core.spec import ServerSpec
 
 

@@ -25,6 +25,7 @@ Resolve = Callable[[str, str], str]
 
 LONG_NAME = re.compile(r"[a-z][a-z0-9-]*")
 _PAIR = 2
+_NEEDS_TWO = "`{}` takes a list of two values"
 
 
 def check_flags(flags: Mapping[str, Value]) -> list[Refusal]:
@@ -88,6 +89,8 @@ def _refuse_negation(name: str, value: Value) -> str:
 def _check_value(name: str, value: Value) -> Iterator[Refusal]:
     if isinstance(value, tuple):
         yield from _check_list(name, value)
+    elif name in TWO_VALUES:
+        yield (), _NEEDS_TWO.format(name)
     elif not _is_finite(value):
         yield (), f"llama-server cannot read {value} as a number"
     elif value is False and name in BARE:
@@ -100,7 +103,7 @@ def _check_value(name: str, value: Value) -> Iterator[Refusal]:
 
 def _check_list(name: str, values: tuple[Scalar, ...]) -> Iterator[Refusal]:
     if name in TWO_VALUES and len(values) != _PAIR:
-        yield (), f"`{name}` takes a list of two values"
+        yield (), _NEEDS_TWO.format(name)
     if name in ("api-prefix", "verbosity", "log-verbosity"):
         yield (), f"`{name}` takes one value, not a list"
     for index, value in enumerate(values):

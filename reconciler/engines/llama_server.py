@@ -16,6 +16,7 @@ from reconciler.engines.answers import (
     scheme,
     slots_path,
 )
+from reconciler.engines.bounds import check_bounds
 from reconciler.engines.diagnosis import diagnose, remedy
 from reconciler.engines.environment import INHERITED, check_environment, inherits
 from reconciler.engines.flags import Refusal, as_written, check_flags, flag_arguments, inside
@@ -49,7 +50,7 @@ Argv = tuple[str, ...]
 
 def check(spec: ServerSpec) -> list[Refusal]:
     """What cannot be accepted of a spec, with its place and what to write instead."""
-    return _check_host(spec) + check_flags(spec.flags) + check_environment(spec.env)
+    return _check_host(spec) + check_flags(spec.flags) + check_environment(spec.env) + check_bounds(spec)
 
 
 def _check_host(spec: ServerSpec) -> list[Refusal]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from reconciler.core.policy import Reach
+from reconciler.core.reach import Reach
 from reconciler.core.spec import Scalar, ServerSpec
 from reconciler.engines.flag_reach import KNOWN, Flag, Takes
 from reconciler.engines.flags import LONG_NAME, Value, long_name, text_of

@@ -5,7 +5,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from reconciler.core.git_url import scheme_of
-from reconciler.gitops.git import Access, GitError, Remote
+from reconciler.gitops.environment import Access
+from reconciler.gitops.git import GitError, Remote
 
 MOST_TOKEN = 64 * 1024
 """Bytes of a file that may hold a token."""

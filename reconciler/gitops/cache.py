@@ -131,7 +131,9 @@ class Cache:
             if commit := found.get(f"{name}^{{}}") or found.get(name):
                 return name, commit
         what = f"{self._remote.url} has no revision {shortened(rev, 80)!r}"
-        advice = "name a branch, a tag, or a commit by all its digits"
+        advice = "name a branch, a tag, or a commit by its digits: of one that was never fetched, all of them"
+        if rev.startswith("origin/"):
+            advice = f"name it as the remote does, without origin/: {shortened(rev.removeprefix('origin/'), 80)}"
         raise GitError("RevisionMissing", f"{what}: {advice}")
 
     def _missing(self) -> str:
@@ -147,10 +149,13 @@ class Cache:
 
     def _ask_remote(self, folder: Path | None, *arguments: str) -> bytes:
         way = access(self._remote)
-        ended = self._git.run(folder, *arguments, access=way)
+        ended = self._git.run(folder, *arguments, access=way, is_swollen=lambda: self._is_swollen(folder))
         if ended.code or ended.timed_out:
             raise self._refusal(ended)
         return ended.out
+
+    def _is_swollen(self, folder: Path | None) -> bool:
+        return folder is not None and storage.size(folder) > self._most_bytes
 
     def _refusal(self, ended: Ended) -> GitError:
         secret = ""
@@ -178,12 +183,15 @@ class Cache:
     def _add(self, wanted: str, commit: str) -> bool:
         """Fetch what is new into the cache; False: it is to be made anew."""
         storage.tidy(self._folder)
+        before = storage.names(self._folder)
         try:
             self._bring(self._folder, wanted, commit)
             return self._objects.holds(commit) and storage.size(self._folder) <= self._most_bytes
         except GitError as error:
             # All of a history that was rewritten may be too much, where its last commits are not.
             self._worn = error.reason in ("TimedOut", *_OUR_TROUBLE)
+            if self._is_swollen(self._folder):
+                storage.keep_only(self._folder, before)
             if error.reason in _OUR_TROUBLE:
                 return False
             raise
@@ -225,14 +233,9 @@ class Cache:
     def _bring(self, folder: Path, wanted: str, commit: str, *options: str) -> None:
         """By the name first: not every server gives out a commit that no name stands for."""
         ours = "refs/reconciler/followed" if wanted == self._remote.ref else _ASKED
-        try:
-            self._ask_remote(folder, *_FETCH, *options, "--", self._remote.url, f"+{wanted}:{ours}")
-            if wanted != commit and not replace(self._objects, folder=folder).resolve(commit):
-                self._ask_remote(folder, *_FETCH, *options, "--", self._remote.url, f"+{commit}:{_ASKED}")
-        except GitError:
-            if storage.size(folder) > self._most_bytes:
-                raise too_large() from None  # git says only that its own child did not do well
-            raise
+        self._ask_remote(folder, *_FETCH, *options, "--", self._remote.url, f"+{wanted}:{ours}")
+        if wanted != commit and not replace(self._objects, folder=folder).resolve(commit):
+            self._ask_remote(folder, *_FETCH, *options, "--", self._remote.url, f"+{commit}:{_ASKED}")
 
     @contextmanager
     def _watched(self) -> Iterator[None]:

@@ -1,62 +1,43 @@
 """Runs the `git` command so that nothing of the user, the machine or a repository can run code or ask questions."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-_PASSED_ON = ("PATH", "TMPDIR", *(f"{name}_proxy" for name in ("http", "https", "all", "no")))
-_PASSED_ON_TOO = tuple(name.upper() for name in _PASSED_ON if name.endswith("_proxy"))
-_CERTIFICATES = {"SSL_CERT_FILE": "GIT_SSL_CAINFO", "SSL_CERT_DIR": "GIT_SSL_CAPATH"}
-"""Under the second name git hands it to curl, whatever TLS library that was built with."""
-_FIXED = {
-    "LC_ALL": "C",
-    "HOME": "/dev/null",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_ATTR_NOSYSTEM": "1",
-    "GIT_TERMINAL_PROMPT": "0",
-    "GIT_ASKPASS": "",
-    "SSH_ASKPASS_REQUIRE": "never",
-    "GIT_ALLOW_PROTOCOL": "none",
-    "GIT_NO_LAZY_FETCH": "1",
-    "GIT_NO_REPLACE_OBJECTS": "1",
-    "GIT_LITERAL_PATHSPECS": "1",
-    "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_PAGER": "cat",
-}
-_CONFIG = (
-    ("core.hooksPath", "/dev/null"),
-    ("core.fsmonitor", "false"),
-    ("core.attributesFile", "/dev/null"),
-    ("core.askPass", ""),
-    ("core.alternateRefsCommand", ""),
-    ("core.bigFileThreshold", "8m"),
-    ("credential.helper", ""),
-    ("fetch.fsckObjects", "false"),
-    ("fetch.recurseSubmodules", "false"),
-    ("fetch.unpackLimit", "1"),
-    ("fetch.writeCommitGraph", "false"),
-    ("gc.auto", "0"),
-    ("http.followRedirects", "false"),
-    ("maintenance.auto", "false"),
-    ("pack.threads", "1"),
-    ("protocol.ext.allow", "never"),
-    ("submodule.recurse", "false"),
-    ("transfer.bundleURI", "false"),
+from reconciler.gitops.environment import NO_ACCESS, Access, environment
+
+_LIMITED = (
+    '{ read nothing <&"$0"; kill -KILL -$$; } >/dev/null 2>&1 </dev/null & '
+    'ulimit -f "$1" 2>/dev/null; ulimit -v "$2" 2>/dev/null; shift 2; exec "$@"'
 )
-_LIMITED = 'ulimit -f "$0" 2>/dev/null; exec "$@"'
+"""Runs a command within limits. Beside it somebody waits for the end of a pipe that we hold: when we are killed, it
+ends the command's group, which nobody else would."""
 _BLOCK = 512
 """Bytes, the unit of POSIX's `ulimit -f`."""
+_MEMORY = 1024 * 1024 * 1024
+"""Bytes of address space that each process gets, beside four times what it may write: git maps whole packs."""
+_GLANCE = 0.25
+"""Seconds between two looks at what a command has written."""
 _MOST_COMPLAINT = 32 * 1024
 """Bytes of a command's standard error that are read."""
+
+
+_FROM_REMOTE = re.compile(r"\s*(remote:|(fatal|error): remote error)", re.IGNORECASE)
+_TOO_MUCH = re.compile(
+    rf"signal {int(signal.SIGXFSZ)}\b|file size limit exceeded|file too large|out of memory|cannot allocate memory"
+    r"|memory exhausted|unable to allocate",
+    re.IGNORECASE,
+)
 
 
 class GitError(Exception):
@@ -95,24 +76,31 @@ class Ended:
     complaint: str
     """The last of its standard error, as it came."""
     timed_out: bool = False
+    swollen: bool = False
+    """What it wrote became larger than was allowed, all files together."""
+
+    @property
+    def own_words(self) -> str:
+        """What was said at this end: no line that git hands on from the remote."""
+        lines = re.split(r"[\r\n]+", self.complaint)
+        return "\n".join(line for line in lines if not _FROM_REMOTE.match(line))
 
     @property
     def outgrown(self) -> bool:
-        """Whether a file became larger than was allowed."""
-        words = (f"signal {int(signal.SIGXFSZ)}", "File size limit exceeded", "File too large")
-        return self.code in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ) or any(word in self.complaint for word in words)
+        """Whether a file became larger than was allowed, or its memory."""
+        if self.swollen or self.code in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
+            return True
+        return self.code != 0 and _TOO_MUCH.search(self.own_words) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """What a command is given to reach a remote."""
+@dataclass(slots=True)
+class _End:
+    """How a process came to its end."""
 
-    variables: Mapping[str, str] = field(default_factory=dict)
-    config: tuple[tuple[str, str], ...] = ()
-
-
-NO_ACCESS = Access()
-"""For commands that stay on this machine: no protocol is allowed."""
+    over: threading.Event = field(default_factory=threading.Event)
+    code: int = 0
+    late: bool = False
+    swollen: bool = False
 
 
 class Git:
@@ -130,13 +118,22 @@ class Git:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopped = False
 
-    def run(self, folder: Path | None, *arguments: str, stdin: bytes = b"", access: Access = NO_ACCESS) -> Ended:
+    def run(
+        self,
+        folder: Path | None,
+        *arguments: str,
+        stdin: bytes = b"",
+        access: Access = NO_ACCESS,
+        most_bytes: int = 0,
+        is_swollen: Callable[[], bool] = lambda: False,
+    ) -> Ended:
         """Run one command, on the repository in a folder or on none, to its end or to the time limit.
 
         Output goes to files, not to pipes: so its size is limited too, and a process left over cannot hold us up.
-        Raises GitError where it cannot be run at all.
+        `most_bytes` is a limit of its own for each file. The command is ended when `is_swollen` says that all that it
+        wrote is too much. Raises GitError where it cannot be run at all.
         """
-        argv = ["sh", "-c", _LIMITED, str(self._most_bytes // _BLOCK + 1), "git", "--no-pager", *arguments]
+        argv = [*self._limits(most_bytes), "git", "--no-pager", *arguments]
         place = self._environ.get("TMPDIR") or None
         try:
             with (
@@ -146,8 +143,11 @@ class Git:
             ):
                 asked.write(stdin)
                 asked.seek(0)
-                code = self._run(argv, (asked, out, complaint), self._environment(folder, access))
-                return _ended(code, out, complaint)
+                env = environment(self._environ, folder, access)
+                with _lifeline() as lifeline:
+                    command = ["sh", "-c", _LIMITED, str(lifeline), *argv]
+                    end = self._run(command, (lifeline, asked, out, complaint), env, is_swollen)
+                return _ended(end, out, complaint)
         except (OSError, RuntimeError, ValueError) as error:
             raise GitError("GitFailed", f"git cannot be run ({error}): mend that; the next look tries again") from None
 
@@ -158,43 +158,73 @@ class Git:
             if self._process is not None:
                 _kill(self._process)
 
-    def _run(self, argv: list[str], files: tuple[IO[bytes], IO[bytes], IO[bytes]], env: dict[str, str]) -> int | None:
-        """The exit status; None when the time was over. In a session of its own: no terminal, and one group to end."""
-        asked, out, complaint = files
+    def _limits(self, most_bytes: int) -> tuple[str, str]:
+        """In the units of `ulimit`: each file's, and the memory's."""
+        memory = _MEMORY + 4 * self._most_bytes
+        return str((most_bytes or self._most_bytes) // _BLOCK + 1), str(memory // 1024)
+
+    def _run(
+        self,
+        argv: list[str],
+        files: tuple[int, IO[bytes], IO[bytes], IO[bytes]],
+        env: dict[str, str],
+        is_swollen: Callable[[], bool],
+    ) -> "_End":
+        """Run it in a session of its own: no terminal, and one group to end."""
+        lifeline, asked, out, complaint = files
         with self._guard:
             if self._stopped:
                 raise GitError("Stopped", "the controller is ending: the next one looks again")
             process = self._process = subprocess.Popen(
-                argv, stdin=asked, stdout=out, stderr=complaint, cwd="/", env=env, start_new_session=True
+                argv,
+                stdin=asked,
+                stdout=out,
+                stderr=complaint,
+                cwd="/",
+                env=env,
+                start_new_session=True,
+                pass_fds=(lifeline,),
             )
-        late = threading.Event()
-        clock = threading.Timer(self._timeout, self._expire, (process, late))
+        end = _End()
+        overseer = threading.Thread(target=self._oversee, args=(process, end, is_swollen), daemon=True)
         try:
-            clock.start()
+            overseer.start()
             _await_end(process)
         finally:
-            clock.cancel()
+            end.over.set()
             with self._guard:
                 _kill(process)  # what it left behind
                 self._process = None
                 process.wait()
-        return None if late.is_set() else process.returncode
+        end.code = process.returncode
+        # Of a child that became too large git says only that it did not do well.
+        end.swollen = end.swollen or (end.code != 0 and not end.late and is_swollen())
+        return end
 
-    def _expire(self, process: "subprocess.Popen[bytes]", late: threading.Event) -> None:
-        with self._guard:
-            if self._process is process:
-                late.set()
-                _kill(process)
+    def _oversee(self, process: "subprocess.Popen[bytes]", end: "_End", is_swollen: Callable[[], bool]) -> None:
+        last, pause = time.monotonic() + self._timeout, _GLANCE
+        while not end.over.wait(max(0.0, min(pause, last - time.monotonic()))):
+            began = time.monotonic()
+            swollen = is_swollen()
+            pause = max(_GLANCE, 10 * (time.monotonic() - began))
+            if not swollen and time.monotonic() < last:
+                continue
+            with self._guard:
+                if self._process is process:
+                    end.late, end.swollen = not swollen, swollen
+                    _kill(process)
+            return
 
-    def _environment(self, folder: Path | None, access: Access) -> dict[str, str]:
-        known = {name: self._environ[name] for name in (*_PASSED_ON, *_PASSED_ON_TOO) if self._environ.get(name)}
-        known |= {theirs: self._environ[ours] for ours, theirs in _CERTIFICATES.items() if self._environ.get(ours)}
-        config = (*_CONFIG, *access.config)
-        counted = {"GIT_CONFIG_COUNT": str(len(config))}
-        for number, (key, value) in enumerate(config):
-            counted |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-        where = {"GIT_DIR": os.path.abspath(folder) if folder else "/dev/null"}
-        return {"PATH": os.defpath, **known, **_FIXED, **where, **counted, **access.variables}
+
+@contextmanager
+def _lifeline() -> Iterator[int]:
+    """The reading end of a pipe that nobody writes to: it ends when we do."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def _await_end(process: "subprocess.Popen[bytes]") -> None:
@@ -210,7 +240,8 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _ended(code: int | None, out: IO[bytes], complaint: IO[bytes]) -> Ended:
+def _ended(end: _End, out: IO[bytes], complaint: IO[bytes]) -> Ended:
     out.seek(0)
     complaint.seek(max(0, complaint.seek(0, os.SEEK_END) - _MOST_COMPLAINT))
-    return Ended(code or 0, out.read(), complaint.read().decode("utf-8", "replace"), timed_out=code is None)
+    said = complaint.read().decode("utf-8", "replace")
+    return Ended(end.code, out.read(), said, timed_out=end.late, swollen=end.swollen)

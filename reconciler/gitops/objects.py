@@ -14,6 +14,10 @@ from reconciler.manifests.parse import LARGEST, TOO_LARGE
 
 MOST_FILES = 10_000
 """Most manifests of a revision."""
+MOST_NAMES = 32 * 1024 * 1024
+"""Bytes of the paths of all that a revision holds, with what is told of each."""
+_NARROWER = "set path under [source.git] in reconciler.toml to a folder of manifests alone"
+_MISTAKEN = "the revision calls it a file, but it is a {}: commit it anew, and check the repository (git fsck)"
 _BATCH = 4 * 1024 * 1024
 """Bytes of manifests that are read by one command."""
 _LONGEST_COMMIT = 64 * 1024
@@ -53,7 +57,7 @@ class Objects:
     def answers(self, *arguments: str) -> bool:
         """Whether a command ends well."""
         ended = self.git.run(self.folder, *arguments)
-        if ended.code and (error := self._breakage(ended)).reason != "CacheBroken":
+        if (ended.code or ended.timed_out) and (error := self._breakage(ended)).reason != "CacheBroken":
             raise error
         return ended.code == 0
 
@@ -67,7 +71,7 @@ class Objects:
         """The commit that a name means here; empty when it means none."""
         asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{rev}^{{commit}}")
         ended = self.git.run(self.folder, *asked)
-        if ended.code and (error := self._breakage(ended)).reason != "CacheBroken":
+        if (ended.code or ended.timed_out) and (error := self._breakage(ended)).reason != "CacheBroken":
             raise error
         found = ended.out.decode("ascii", "replace").strip()
         return found if ended.code == 0 and is_commit(found) else ""
@@ -88,8 +92,17 @@ class Objects:
         root = self._root(commit, folder)
         if isinstance(root, Problem):
             return Tree(problems=(root,))
-        entries, problems = manifests(list(listed(self.ask("ls-tree", "-r", "-z", "--full-tree", root))), folder)
-        sizes = self._sizes(entries)
+        # With the folders (-t), so that millions of empty ones are seen to be many.
+        ended = self.git.run(self.folder, "ls-tree", "-r", "-t", "-z", "--full-tree", root, most_bytes=MOST_NAMES)
+        if ended.outgrown and not ended.timed_out:
+            return Tree(problems=(Problem(shown(folder), f"more than {MOST_NAMES >> 20} MiB of names: {_NARROWER}"),))
+        if ended.code or ended.timed_out:
+            raise self._breakage(ended)
+        entries, problems = manifests(listed(ended.out), folder)
+        sizes, mistaken = self._sizes(entries)
+        faults = {one.path: _MISTAKEN.format(mistaken[one.object]) for one in entries if one.object in mistaken}
+        problems += [Problem(shown(folder, path), fault) for path, fault in sorted(faults.items())]
+        entries = [one for one in entries if one.path not in faults]
         large = {one.path for one in entries if sizes[one.object] > LARGEST}
         problems += [Problem(shown(folder, path), TOO_LARGE) for path in sorted(large)]
         entries = [one for one in entries if one.path not in large]
@@ -120,25 +133,26 @@ class Objects:
         )
 
     def _excess(self, entries: Sequence[Entry], sizes: dict[str, int]) -> str:
-        advice = "set path under [source.git] in reconciler.toml to a folder of manifests alone"
         if len(entries) > MOST_FILES:
-            return f"more than {MOST_FILES} manifests: {advice}"
+            return f"more than {MOST_FILES} manifests: {_NARROWER}"
         if sum(sizes[one.object] for one in entries) > self.most_bytes:
-            return (
-                f"all manifests together are larger than {self.most_bytes / 2**20:.3g} MiB: {advice}, or raise max_mib"
-            )
+            most = f"{self.most_bytes / 2**20:.3g} MiB"
+            return f"all manifests together are larger than {most}: {_NARROWER}, or raise max_mib"
         return ""
 
-    def _sizes(self, entries: Sequence[Entry]) -> dict[str, int]:
-        """Bytes by object."""
+    def _sizes(self, entries: Sequence[Entry]) -> tuple[dict[str, int], dict[str, str]]:
+        """Bytes by object, and by object what it is where that is no file."""
         names = sorted({one.object for one in entries})
         said = self.ask("cat-file", "--batch-check=%(objecttype) %(objectsize)", stdin=_lines(names)).splitlines()
-        sizes = {
-            name: int(line[5:]) for name, line in zip(names, said, strict=False) if re.fullmatch(rb"blob \d+", line)
+        facts = {
+            name: line.decode("ascii").split(" ")
+            for name, line in zip(names, said, strict=False)
+            if re.fullmatch(rb"[a-z]+ \d+", line)
         }
-        if len(sizes) < len(names):
+        if len(facts) < len(names):
             raise GitError("CacheBroken", f"{self.name} lacks files of this revision; {self.remedy}")
-        return sizes
+        sizes = {name: int(size) for name, (kind, size) in facts.items() if kind == "blob"}
+        return sizes, {name: kind for name, (kind, _) in facts.items() if kind != "blob"}
 
     def _contents(self, sizes: dict[str, int], names: set[str]) -> dict[str, bytes]:
         contents: dict[str, bytes] = {}

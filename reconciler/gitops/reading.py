@@ -18,9 +18,7 @@ LONGEST = 20.0
 """Seconds of computing that reading a revision may take; the next look goes on from there."""
 LONGEST_FILE = 5.0
 """Seconds of computing that reading a file may take: what takes longer was made to."""
-_UNREAD = (
-    "reading the revision takes longer than {:g} s: the next look goes on with {}; fewer manifests are read faster"
-)
+_UNREAD = "reading the revision takes more than {:g} s: the next look goes on with {}; fewer manifests are read faster"
 _SLOW = "reading it takes longer than {:g} s: split it, or write it more simply"
 
 
@@ -53,11 +51,13 @@ class Reader:
         """A revision that the cache holds. Raises GitError."""
         tree = self.cache.tree(commit, self.folder)
         parsed = {}
+        if len(self._parsed) > 2 * len(tree.blobs):
+            kept = {(blob.path, blob.content) for blob in tree.blobs}
+            self._parsed = {key: known for key, known in self._parsed.items() if key in kept}
         late = time.thread_time() + LONGEST
         for blob in tree.blobs:
             key = (blob.path, blob.content)
             parsed[key] = self._parsed[key] = self._parsed.get(key) or self._parse(blob, late)
-        self._parsed = self._parsed if len(self._parsed) < 3 * len(parsed) else parsed
         problems = [replace(problem, file=f"{PREFIX}{problem.file}") for problem in tree.problems]
         problems += [problem for one in parsed.values() for problem in one.problems]
         documents = tuple(document for one in parsed.values() for document in one.documents)

@@ -1,6 +1,7 @@
 """What a revision's folders list: which of it are manifests, and why the rest that is named like one is none."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.clean import escaped
@@ -10,6 +11,8 @@ LONGEST_NAME = 255
 """Bytes of a file's or folder's name, as file systems have it."""
 LONGEST_PATH = 1024
 """Bytes of a path in the repository."""
+MOST_PROBLEMS = 100
+"""Files that are named for what is wrong with them; the others are counted."""
 _LFS = b"version https://git-lfs.github.com/spec/"
 _POINTER = (
     "a Git LFS pointer, not the file itself: keep manifests out of LFS "
@@ -49,29 +52,37 @@ class Entry:
 
 def listed(said: bytes) -> Iterator[Entry]:
     """What `git ls-tree -z` says."""
-    for line in said.split(b"\0"):
-        if line:
-            facts, _, path = line.partition(b"\t")
-            mode, _, name = facts.decode("ascii").split(" ")
-            yield Entry(mode, name, path.decode("utf-8", "surrogateescape"))
+    for line in re.finditer(rb"[^\0]+", said):
+        facts, _, path = line[0].partition(b"\t")
+        mode, _, name = facts.decode("ascii").split(" ")
+        yield Entry(mode, name, path.decode("utf-8", "surrogateescape"))
 
 
-def manifests(entries: Sequence[Entry], folder: str) -> tuple[list[Entry], list[Problem]]:
+def manifests(entries: Iterable[Entry], folder: str) -> tuple[list[Entry], list[Problem]]:
     """The manifests by path, and why others that are named like one are none. `folder` is what the paths begin in."""
     found: dict[str, Entry] = {}
     problems: list[Problem] = []
+    untold = 0
     for entry in entries:
-        if not entry.path.endswith((".yaml", ".yml")) or entry.mode == "160000":
+        if not entry.path.endswith((".yaml", ".yml")) or entry.mode in ("040000", "160000"):
             continue
         parts = entry.path.split("/")
         if fault := _fault(entry, parts) or (_TWICE if entry.path in found else ""):
+            if len(problems) == MOST_PROBLEMS:
+                untold += 1
+                continue
             problems.append(Problem(shown(folder, entry.path), fault))
         elif not any(_is_hidden(part) for part in parts):
             found[entry.path] = entry
     for path in [path for path in found if any(folder in found for folder in _folders(path))]:
         problems.append(Problem(shown(folder, path), _TWICE))
         del found[path]
-    return [found[path] for path in sorted(found)], problems
+    return [found[path] for path in sorted(found)], [*problems, *([more(untold, folder)] if untold else ())]
+
+
+def more(count: int, folder: str) -> Problem:
+    """That of so many files nothing else is told."""
+    return Problem(shown(folder), f"{count} more files are not what they should be")
 
 
 def files(entries: Sequence[Entry], contents: dict[str, bytes], folder: str) -> tuple[list[Blob], list[Problem]]:
@@ -88,13 +99,18 @@ def shown(folder: str, path: str = "") -> str:
 
 
 def _fault(entry: Entry, parts: Sequence[str]) -> str:
-    if any(part in ("", ".", "..") or part.lower() == ".git" for part in parts):
+    if any(part in ("", ".", "..") for part in parts):
         return "not a path that a manifest may have: rename it"
     if any(_is_hidden(part) for part in parts):
         return ""
     if entry.mode == "120000":
         return "symbolic links are not followed: put the file itself there, or remove the link"
-    raw = entry.path.encode("utf-8", "surrogateescape")
+    return length_fault(entry.path)
+
+
+def length_fault(path: str) -> str:
+    """What is wrong with how long a path is, below the folder that is followed; empty when nothing is."""
+    raw = path.encode("utf-8", "surrogateescape")
     if len(raw) > LONGEST_PATH or any(len(part) > LONGEST_NAME for part in raw.split(b"/")):
         return f"the name is too long ({LONGEST_NAME} bytes, {LONGEST_PATH} with its folders): rename it"
     return ""

@@ -17,14 +17,14 @@ from reconciler.manifests.parse import Check
 
 CACHE = "cache.git"
 """Folder of the cache, within the source's."""
-TOO_LARGE_PAUSE = 3600.0
-"""Seconds until a commit that was too large is fetched again: each time costs as much as the limit allows."""
+PAUSES = {"TooLarge": 3600.0, "TimedOut": 600.0}
+"""Seconds until a commit is tried again by why that failed: each time costs as much as the limits allow."""
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
-class _TooLarge:
-    """A commit that could not be fetched for its size."""
+class _Paused:
+    """A commit that cost too much."""
 
     commit: str
     until: float
@@ -41,7 +41,7 @@ class Worker:
         self._folder = folder / CACHE
         self._cache = Cache(self._folder, remote, os.environ)
         self._reader = Reader(self._cache, path, check)
-        self._too_large: _TooLarge | None = None
+        self._paused: _Paused | None = None
         self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="git")
 
@@ -54,7 +54,7 @@ class Worker:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self._closed and not (task and task.cancelling()):  # the work had not begun
+            if not (task and task.cancelling()):  # closed before the work had begun
                 raise ended from None
             raise
 
@@ -73,21 +73,23 @@ class Worker:
         if self._folder.is_symlink():
             self._folder.unlink()  # it would lead what is written and removed elsewhere
         commit = self._cache.look()
-        if not self._cache.holds(commit):
-            self._fetch(commit)
-        return known if known is not None and known.revision.commit == commit else self._reader.read(commit)
+        if not self._unless_paused(commit, self._cache.holds):
+            self._unless_paused(commit, self._cache.fetch, "TooLarge")  # a network that is slow may be fast again
+        if known is not None and known.revision.commit == commit:
+            return known
+        return self._unless_paused(commit, self._reader.read)
 
-    def _fetch(self, commit: str) -> None:
-        """One that was too large is not fetched over and over."""
+    def _unless_paused(self, commit: str, work: Callable[[str], _Result], *reasons: str) -> _Result:
+        """Do something with a commit; what failed for one of the reasons is not tried over and over."""
         now = time.monotonic()
-        if self._too_large is not None and self._too_large.commit == commit and now < self._too_large.until:
-            raise self._too_large.error
-        self._too_large = None
+        if self._paused is not None and self._paused.commit == commit and now < self._paused.until:
+            raise self._paused.error
+        self._paused = None
         try:
-            self._cache.fetch(commit)
+            return work(commit)
         except GitError as error:
-            if error.reason == "TooLarge":
-                self._too_large = _TooLarge(commit, now + TOO_LARGE_PAUSE, error)
+            if error.reason in (reasons or PAUSES):
+                self._paused = _Paused(commit, now + PAUSES[error.reason], error)
             raise
 
     def held(self, commit: str) -> Declared:

@@ -81,9 +81,7 @@ def _decode(text: str | bytes, file: str) -> str | Problem:
     return text
 
 
-def _read_all(
-    text: str, file: str, check: Check, go_on: Callable[[], None]
-) -> Iterator[Document | Problem]:
+def _read_all(text: str, file: str, check: Check, go_on: Callable[[], None]) -> Iterator[Document | Problem]:
     refused: Problem | None = None
     count = 0
     for chunk in split(text):

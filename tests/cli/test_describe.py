@@ -73,6 +73,13 @@ def test_one_that_cannot_start_tells_what_it_waits_for(
     assert remedy in told["What you can do"]
 
 
+def test_what_came_from_git_is_changed_there(filling: Filling, controller: FakeController, call: Call) -> None:
+    filling.document("coder", file="git:servers/coder.yaml", origin="git")
+    filling.record("coder", status(Phase.BLOCKED, "no file at /m", "ModelMissing"))
+    told = advice(call("describe", "server", "coder").out)["What you can do"]
+    assert "or edit git:servers/coder.yaml:1, commit and push; it is taken up by itself" in told
+
+
 @pytest.mark.parametrize("cause", ["Crashed", "Unknown"])
 @pytest.mark.parametrize("phase", [Phase.FAILED, Phase.BACKOFF])
 def test_the_log_of_the_end_is_that_of_the_newest_instance(

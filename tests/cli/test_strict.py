@@ -118,6 +118,22 @@ def test_no_link_is_followed_as_from_git(servers: Path, call: Call, root: Path, 
     assert re.match(r"fleet/servers/(link/)?linked\.yaml: a symbolic link leads here, and from Git none", called.err)
 
 
+def test_a_path_is_as_long_as_git_may_have_it(servers: Path, call: Call) -> None:
+    deep = servers.joinpath(*["d" * 200] * 6)
+    deep.mkdir(parents=True)
+    (deep / "deep.yaml").write_text(manifest("deep"))
+    assert call("validate", "fleet").code == 0
+    called = call("validate", "--strict", "fleet")
+    assert called.code == 2
+    assert "the name is too long (255 bytes, 1024 with its folders): rename it" in called.err
+
+
+def test_what_is_hidden_from_git_is_hidden_here(servers: Path, call: Call) -> None:
+    (servers / ".GIT").mkdir()
+    (servers / ".GIT" / "hidden.yaml").write_text("no: manifest")
+    assert call("validate", "--strict", "fleet").code == 0
+
+
 def test_a_folder_that_is_itself_a_link_is_read(servers: Path, call: Call, root: Path) -> None:
     (root / "link").symlink_to(servers)
     assert call("validate", "--strict", "link").code == 0

@@ -270,6 +270,28 @@ def test_a_variable_does_not_pass_by_a_denied_flag(root: Path) -> None:
     assert rule(settings_of(root, '[policy.local]\ndeny_flags = ["tools"]'), LOCAL, **spec) == "policy.local.flags"
 
 
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("LD_LIBRARY_PATH", "set it where the controller is started, which hands it on to its servers"),
+        ("VK_ICD_FILENAMES", "set it where the controller is started, which hands it on to its servers"),
+        ("LD_PRELOAD", "a server that needs it is started by a program of this machine that sets it"),
+        ("PYTHONPATH", "a server that needs it is started by a program of this machine that sets it"),
+    ],
+)
+def test_what_loads_code_is_told_with_a_way_that_works(root: Path, name: str, way_out: str) -> None:
+    (found,) = denials(read(GIT, env={name: "x"}), settings_of(root)).values()
+    assert found.message.endswith(f"take it out; {way_out}") or f"take it out; {way_out}: " in found.message
+
+
+def test_a_size_that_must_be_written_is_told(root: Path) -> None:
+    settings = settings_of(root, "[policy.git]\nmax_ctx = 4096")
+    (found,) = denials(read(GIT), settings).values()
+    assert "spec.ctx is not written, and must be at most 4096; write spec.ctx, or write max_ctx = 0" in found.message
+    (found,) = denials(read(GIT, ctx=5000), settings).values()
+    assert "; write a smaller one, or write max_ctx = 5000" in found.message
+
+
 def test_an_origin_that_nobody_knows_is_held_to_the_strict_rules(root: Path) -> None:
     assert rule(settings_of(root), "elsewhere", host="0.0.0.0") == "policy.elsewhere.hosts"
 

@@ -1,11 +1,13 @@
 """The policy over many documents, at the gate, and just before the spawn."""
 
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reconciler.controller.launching import Launcher, LaunchError
+from reconciler.controller.launching import MOST_VERDICTS, Launcher, LaunchError
 from reconciler.controller.policy import denials, refusals
 from reconciler.core.model import Now
 from reconciler.core.source import LOCAL
@@ -128,6 +130,37 @@ def test_a_name_that_promises_many_parts_costs_one_look(launcher: Launcher, monk
     assert len(looked) < 5
 
 
+def test_what_costs_most_is_judged_at_once(launcher: Launcher, root: Path) -> None:
+    for name in ("models/d", "models/x-00001-of-99999.gguf"):
+        (root / name).touch()
+    deep = "a/" * 220
+    most = document(model=deep, flags={"lora": ",".join(["x-00001-of-99999.gguf"] * 31)})
+    many = [replace(most, name=f"s{number:04}") for number in range(2000)]
+    began = time.monotonic()
+    crowded = launcher.crowded(many, {})
+    for look in range(5):
+        now = replace(NOW, monotonic=NOW.monotonic + look / 10)
+        assert {launcher.look(one, now, crowded.get(one.name)).reason for one in many} >= {"PolicyDenied"}
+    assert time.monotonic() - began < 2
+
+
+def test_a_verdict_is_kept_for_a_second(launcher: Launcher, root: Path) -> None:
+    one = document(model="file.gguf")
+    assert launcher.look(one, NOW).reason == "PolicyDenied"
+    (root / "models/file.gguf").unlink()
+    (root / "models/file.gguf").symlink_to("a.gguf")
+    assert launcher.look(one, replace(NOW, monotonic=NOW.monotonic + 0.9)).reason == "PolicyDenied"
+    assert launcher.look(document(model="a.gguf"), NOW).reason == ""
+    assert launcher.look(one, replace(NOW, monotonic=NOW.monotonic + 1)).reason == ""
+
+
+def test_verdicts_do_not_pile_up(launcher: Launcher) -> None:
+    one = document()
+    for number in range(1000):
+        launcher.look(replace(one, name=f"s{number}"), replace(NOW, monotonic=NOW.monotonic + number))
+    assert len(launcher._verdicts) <= MOST_VERDICTS
+
+
 def test_all_that_is_denied_of_a_document_is_told(launcher: Launcher, root: Path) -> None:
     one = document(flags={"path": "/", "tools": "all", "lora": "/etc/a,/etc/b,/opt/c"}, port=1, env={"HOME": "x"})
     gate = launcher.look(one, NOW)
@@ -153,6 +186,6 @@ def test_one_denial_is_told_alone(launcher: Launcher) -> None:
 
 
 def test_a_hostile_path_is_told_on_one_line(root: Path) -> None:
-    found = denials([document(model="/o/\u202e\x9b[31m" + "x" * 5000)], settings_of(root))["chat"]
+    found = denials([document(model="/o/\u202e\x9b[31m" + "x" * 4000)], settings_of(root))["chat"]
     assert found.message.isprintable()
     assert len(found.message) < 500

@@ -106,6 +106,16 @@ def test_a_name_declared_twice_is_an_error_at_both_places() -> None:
     ]
 
 
+def test_a_name_of_the_folder_and_of_git_is_told_as_such() -> None:
+    theirs = replace(document_of("a", file="git:a.yaml"), origin="git")
+    remedy = "too; remove one of the two, the one in the manifests folder or the one in Git"
+    found = Folder().look(A, theirs)
+    assert [str(problem) for problem in found.problems["a"]] == [
+        f"a.yaml:1:1: metadata.name: the name 'a' is declared at git:a.yaml:1 {remedy}",
+        f"git:a.yaml:1:1: metadata.name: the name 'a' is declared at a.yaml:1 {remedy}",
+    ]
+
+
 def test_a_name_declared_twice_leaves_the_accepted_one_in_force() -> None:
     found = folder_with(A).look(document_of("a", ctx=512), document_of("a", file="z.yaml"))
     assert found.documents["a"].spec.ctx is None

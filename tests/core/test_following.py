@@ -71,6 +71,13 @@ def test_many_problems_are_counted_and_all_remembered() -> None:
     assert len(record.problems) == 8
 
 
+def test_of_endless_problems_some_are_remembered() -> None:
+    record, events = following.rejected(EMPTY, NEW, [replace(PROBLEM, line=line) for line in range(5000)])
+    assert len(record.problems) == 101
+    assert record.problems[-1] == "and 4900 more problems"
+    assert events[0].message.endswith("(and 4995 more)")
+
+
 def test_a_good_revision_ends_what_was_pending() -> None:
     refused, _ = following.rejected(RECORD, NEW, [PROBLEM])
     third = Revision("c" * 40, "third", 30.0)

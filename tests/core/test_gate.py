@@ -77,7 +77,7 @@ def test_any_file_that_changes_changes_the_identity() -> None:
     ],
 )
 def test_all_parts_of_a_split_model_are_looked_at(path: str, parts: list[str]) -> None:
-    assert part_paths(path) == parts
+    assert list(part_paths(path)) == parts
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,8 @@ def test_what_is_followed(given: dict[str, str], ref: str) -> None:
         ({"branch": "a..b"}, "no name of a branch"),
         ({"path": "../x"}, "a folder in the repository"),
         ({"path": "a/./b"}, "a folder in the repository"),
+        ({"path": "."}, "leave it out for the top of the repository"),
+        ({"path": "./"}, "leave it out for the top of the repository"),
         ({"path": "a/.git"}, "a folder in the repository"),
         ({"interval": "0s"}, "greater than or equal to 1"),
         ({"interval": 5}, "such as"),
@@ -118,4 +120,4 @@ def test_slashes_around_the_folder_do_not_matter(path: str) -> None:
     ("more", "where"), [({}, "branch main"), ({"branch": "live"}, "branch live"), ({"tag": "v1"}, "tag v1")]
 )
 def test_where_it_comes_from_is_told_in_words(more: dict[str, str], where: str) -> None:
-    assert GitSource(url="file:///x", **more).where == f"file:///x, {where}"
+    assert GitSource.model_validate({"url": "file:///x", **more}).where == f"file:///x, {where}"

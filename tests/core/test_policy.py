@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from reconciler.core.loaders import loads_code
-from reconciler.core.policy import Reach, is_inside, judge, shown, together
+from reconciler.core.policy import is_inside, judge, shown, together
+from reconciler.core.reach import Reach
 from reconciler.core.rules import LocalRules, Policy, Rules, port_range
 from reconciler.core.source import GIT, LOCAL
 from reconciler.core.spec import ServerSpec
@@ -138,6 +139,8 @@ def test_the_defaults_are_strict_for_git_and_kind_to_the_owner() -> None:
         ('ports = ["0"]', "'0' is neither"),
         ('ports = ["70000"]', "'70000' is neither"),
         ('hosts = ["10.0.0.1/8"]', "policy.git.hosts: 10.0.0.1/8 has host bits set"),
+        ('flags = "x"', 'policy.git.flags: expected a list, such as ["x"]'),
+        ("flags = 3", "policy.git.flags: expected a list"),
         ('flag = ["x"]', "policy.git.flag: unknown setting; did you mean 'flags'?"),
         ('models = [""]', "policy.git.models.0:"),
         ("max_ctx = -1", "policy.git.max_ctx"),

@@ -8,10 +8,9 @@ import pytest
 
 from reconciler.core.history import History, Requests, Trigger
 from reconciler.core.model import GateFacts, Limits, Observed, Phase
-from reconciler.core.policy import over_limit
 from reconciler.core.rules import LocalRules
 from reconciler.core.source import LOCAL
-from reconciler.core.turns import POLICY_DENIED, Turn, turns
+from reconciler.core.turns import POLICY_DENIED, Turn, over_limit, turns
 from tests.core.states import crash, crash_until_failed, ready
 from tests.core.worlds import World, document_of
 

@@ -59,7 +59,7 @@ def test_a_revision_that_is_refused_or_held_moves_nothing(installation: Installa
     assert f"{mended[:8]} (mended) waits" in installation.cli("sync", code=1)
     assert "~ one  restart: ctx changed" in installation.cli("diff", "--against", "main", code=1)
     assert installation.pids() == before
-    assert f"git: applied {mended[:8]} (mended)" in installation.cli("resume", "source")
+    assert f"git: resumed: applied {mended[:8]} (mended)" in installation.cli("resume", "source")
     after = installation.pids()
     assert {name for name in after if after[name] != before.get(name)} == {"one"}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.policy import Reach
+from reconciler.core.reach import Reach
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import known_flags
 from reconciler.engines.flag_reach import KNOWN, Takes

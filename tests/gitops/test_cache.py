@@ -102,6 +102,18 @@ def test_a_commit_that_the_branch_has_left_can_be_fetched(remote: BareRemote, ca
     assert contents(cache, left) == {"a.yaml": b"1"}
 
 
+@pytest.mark.parametrize(
+    ("rev", "told"),
+    [("origin/next", "without origin/: next"), ("abcdef0", "a commit by its digits: of one that was never fetched")],
+)
+def test_a_revision_that_is_not_there_is_told_with_how_to_name_it(
+    remote: BareRemote, cache: Cache, rev: str, told: str
+) -> None:
+    remote.commit({"a.yaml": "1"})
+    with pytest.raises(GitError, match=told):
+        cache.fetch_rev(rev)
+
+
 def test_a_commit_that_the_remote_has_lost_is_named(remote: BareRemote, cache: Cache) -> None:
     remote.commit({"a.yaml": "1"})
     said = refused(lambda: cache.fetch("1" * 40), "RevisionMissing")

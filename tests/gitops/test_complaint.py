@@ -57,6 +57,40 @@ def test_each_complaint_has_a_reason_and_a_line(said: str, reason: str) -> None:
         ), str(error)
 
 
+@pytest.mark.parametrize(
+    ("said", "reason", "told"),
+    [
+        (
+            "fatal: could not read Username for '{url}': terminal prompts disabled",
+            "AuthenticationFailed",
+            'the remote asks for a password: put it into a file, and set token_file = "/etc/reconciler/token" under',
+        ),
+        ("fatal: unable to access '{url}/': Could not resolve host: x", "RemoteUnreachable", "check the name in url"),
+        (
+            "fatal: unable to access '{url}/': error:0A00010B:SSL routines::wrong version number",
+            "RemoteUnreachable",
+            "that port speaks no TLS: check url under [source.git]",
+        ),
+        (
+            "fatal: unable to access '{url}/': gnutls_handshake() failed: An unexpected TLS packet was received.",
+            "RemoteUnreachable",
+            "that port speaks no TLS: check url under [source.git]",
+        ),
+        (
+            "fatal: unable to access '{url}/': SSL: no alternative certificate subject name matches target host 'x'",
+            "RemoteUnreachable",
+            "the certificate is another host's: check url under [source.git]",
+        ),
+    ],
+)
+def test_what_to_do_fits_the_cause(said: str, reason: str, told: str) -> None:
+    error = refusal(Ended(128, b"", said.format(url=URL)), URL, 120)
+    assert error.reason == reason
+    assert told in str(error)
+    assert "terminal prompts" not in str(error)
+    assert "mended" not in str(error)
+
+
 def test_the_line_that_says_most_is_taken() -> None:
     ssh = (
         "Warning: x\nssh: connect to host x port 22: Connection refused\nfatal: Could not read from remote repository."
@@ -65,9 +99,23 @@ def test_the_line_that_says_most_is_taken() -> None:
     assert last_words("error: one\nfatal: two\nfatal: three\nhint: four\n") == "two"
     assert last_words("remote: \x1b[31mred\x07\rover\n") == "[31mred"
     assert last_words("") == ""
-    assert last_words("fatal: token is s3cret!", "s3cret") == "token is ***!"
     assert shortened("a\x00b\n\tc\u202e") == "a b c"
     assert shortened("x" * 400) == "x" * 299 + "…"
+
+
+@pytest.mark.parametrize("said", ["fatal: s3cret!", "fatal: write error s3cret: No space left on device", "s3cret"])
+def test_a_secret_is_told_nowhere(said: str) -> None:
+    told = str(refusal(Ended(128, b"", said), URL, 1, "s3cret"))
+    assert "s3cret" not in told
+    assert "***" in told
+
+
+@pytest.mark.parametrize("said", ["No space left on device", "File too large", "Out of memory", "bad object x"])
+@pytest.mark.parametrize("prefix", ["remote: ", "remote: fatal: ", "fatal: remote error: "])
+def test_what_the_remote_says_is_not_taken_for_our_own_trouble(prefix: str, said: str) -> None:
+    error = refusal(Ended(128, b"", f"{prefix}{said}\nfatal: early EOF"), URL, 1)
+    assert error.reason == "RemoteUnreachable", str(error)
+    assert "make room" not in str(error)
 
 
 def test_ends_that_say_nothing() -> None:

@@ -16,8 +16,8 @@ from reconciler.core.accept import Seen
 from reconciler.core.actions import Event
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
-from reconciler.gitops.cache import Cache
-from reconciler.gitops.git import Remote
+from reconciler.gitops.cache import Cache, Tree
+from reconciler.gitops.git import GitError, Remote
 from reconciler.gitops.source import Repository, Source
 from tests.controller.answering import until
 from tests.gitops.remotes import BareRemote
@@ -350,6 +350,24 @@ async def test_what_is_too_large_is_not_fetched_over_and_over(
     assert (await source.sync()).reason == ""
     assert fetched[1:] == [smaller]
     source.close()
+
+
+async def test_what_takes_too_long_to_read_is_not_read_over_and_over(
+    house: House, source: Source, remote: BareRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def slow(_: Cache, commit: str, __: str) -> Tree:
+        read.append(commit)
+        raise GitError("TimedOut", "too slow")
+
+    monkeypatch.setattr(Cache, "tree", slow)
+    for content in ("a", "b"):
+        remote.commit({"a.yaml": manifest(content)})
+        for _ in range(3):
+            assert (await source.sync()).reason == "TimedOut"
+    assert len(read) == 2
+    assert len(set(read)) == 2
 
 
 async def test_a_close_amid_a_look_that_hangs_waits_for_nothing(house: House, tmp_path: Path) -> None:
