@@ -170,21 +170,10 @@ class Git:
         env: dict[str, str],
         is_swollen: Callable[[], bool],
     ) -> "_End":
-        """Run it in a session of its own: no terminal, and one group to end."""
-        lifeline, asked, out, complaint = files
         with self._guard:
             if self._stopped:
                 raise GitError("Stopped", "the controller is ending: the next one looks again")
-            process = self._process = subprocess.Popen(
-                argv,
-                stdin=asked,
-                stdout=out,
-                stderr=complaint,
-                cwd="/",
-                env=env,
-                start_new_session=True,
-                pass_fds=(lifeline,),
-            )
+            process = self._process = _spawn(argv, files, env)
         end = _End()
         overseer = threading.Thread(target=self._oversee, args=(process, end, is_swollen), daemon=True)
         try:
@@ -214,6 +203,23 @@ class Git:
                     end.late, end.swollen = not swollen, swollen
                     _kill(process)
             return
+
+
+def _spawn(
+    argv: list[str], files: tuple[int, IO[bytes], IO[bytes], IO[bytes]], env: dict[str, str]
+) -> "subprocess.Popen[bytes]":
+    """Begin a command in a session of its own: no terminal, and one group to end."""
+    lifeline, asked, out, complaint = files
+    return subprocess.Popen(
+        argv,
+        stdin=asked,
+        stdout=out,
+        stderr=complaint,
+        cwd="/",
+        env=env,
+        start_new_session=True,
+        pass_fds=(lifeline,),
+    )
 
 
 @contextmanager
