@@ -154,7 +154,7 @@ class Syncing:
                 self._store.add_request("suspendSource", GIT, now)
             else:
                 self._store.withdraw("suspendSource", GIT, now)
-        return await self._acted(await (self._source.suspend() if suspended else self._source.resume()))
+        return await self._acted(self._source.suspend() if suspended else await self._source.resume())
 
     async def _acted(self, record: SourceRecord) -> dict[str, Any]:
         """Once what is in force of it has been acted on, the source's item."""

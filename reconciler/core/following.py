@@ -54,7 +54,7 @@ def rejected(record: SourceRecord, found: Revision, problems: Problems) -> Outco
     texts = tuple(clean(str(problem)) for problem in problems[:KEPT])
     if len(problems) > KEPT:
         texts += (f"and {len(problems) - KEPT} more problems",)
-    stays = f"{record.applied.short} stays in force" if record.applied else "nothing is in force yet"
+    stays = f"{record.applied.short} stays in force" if record.applied else "what runs goes on"
     more = f" (and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
     told = f"{found} is not applied, not even in part; {stays}: {'; '.join(texts[:SHOWN])}{more}"
     record = replace(record, pending=found, problems=texts)

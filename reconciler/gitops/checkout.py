@@ -45,8 +45,15 @@ class Checkout:
             if folder.is_symlink():
                 folder.unlink()
             elif folder.exists() and not folder.is_dir():
-                folder.rename(folder.with_name(f"{folder.name}.was"))
+                self._give_way(folder)
             folder.mkdir(mode=0o700, exist_ok=True)
+
+    def _give_way(self, file: Path) -> None:
+        """A file in a folder's place is kept where there is a place to keep it, and else beside it."""
+        if file == self._revisions:
+            _Shelf(self.replaced).take(file, REVISIONS)
+        else:
+            file.replace(file.with_name(f"{file.name}.was"))
 
     def current(self) -> str:
         """The commit whose folder is current; empty when none is."""

@@ -17,11 +17,11 @@ from typing import IO
 from reconciler.gitops.environment import NO_ACCESS, Access, environment
 
 _LIMITED = (
-    '{ read nothing <&"$0"; kill -KILL -$$; } >/dev/null 2>&1 </dev/null & '
+    '{ read nothing <"/dev/fd/$0"; kill -KILL -$$; } >/dev/null 2>&1 </dev/null & '
     'ulimit -f "$1" 2>/dev/null; ulimit -v "$2" 2>/dev/null; shift 2; exec "$@"'
 )
 """Runs a command within limits. Beside it somebody waits for the end of a pipe that we hold: when we are killed, it
-ends the command's group, which nobody else would."""
+ends the command's group, which nobody else would. (`<&12` would not do: dash knows descriptors of one digit.)"""
 _BLOCK = 512
 """Bytes, the unit of POSIX's `ulimit -f`."""
 _MEMORY = 1024 * 1024 * 1024

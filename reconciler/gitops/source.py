@@ -192,15 +192,13 @@ class Source:
 
     # -- what people do
 
-    async def suspend(self) -> SourceRecord:
-        """Show that a person suspended it."""
-        async with self._lock:
-            return self._remember(following.suspended(self._house.record() or self._record()))
+    def suspend(self) -> SourceRecord:
+        """Show that a person suspended it. It waits for no look: one that is on its way puts nothing in force."""
+        return self._remember(following.suspended(self._house.record() or replace(self._record(), suspended=False)))
 
     async def resume(self) -> SourceRecord:
         """Show that a person lets it go on, and look at once."""
-        async with self._lock:
-            self._remember(following.resumed(self._house.record() or self._record()))
+        self._remember(following.resumed(self._house.record() or self._record()))
         return await self.sync()
 
     async def read(self, rev: str) -> tuple[Declared, following.Problems]:

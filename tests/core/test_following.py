@@ -67,7 +67,7 @@ def test_many_problems_are_counted_and_all_remembered() -> None:
     many = [replace(PROBLEM, line=line) for line in range(1, 9)]
     record, events = following.rejected(EMPTY, NEW, many)
     assert events[0].message.endswith("(and 3 more)")
-    assert "nothing is in force yet" in events[0].message
+    assert "not even in part; what runs goes on: " in events[0].message
     assert len(record.problems) == 8
 
 

@@ -190,3 +190,37 @@ def test_nobody_ever_finds_no_revision(checkout: Checkout, tmp_path: Path) -> No
     done.set()
     looking.join()
     assert seen == {frozenset({"a.yaml", "below/b.yaml"})}
+
+
+@pytest.mark.parametrize("name", ["", "revisions", "replaced"])
+def test_a_link_in_place_of_a_folder_leads_nowhere(tmp_path: Path, name: str) -> None:
+    """What is written and removed must not be somebody else's."""
+    theirs, folder = tmp_path / "theirs", tmp_path / "git"
+    for place in (theirs, theirs / TWO, theirs / "revisions"):
+        place.mkdir()
+    (theirs / "file").write_text("theirs\n")
+    if name:
+        folder.mkdir()
+    (folder / name if name else folder).symlink_to(theirs)
+    checkout = Checkout(folder)
+    checkout.make()
+    checkout.put(ONE, BLOBS)
+    checkout.switch(ONE)
+    checkout.keep_only(ONE)
+    assert sorted(path.name for path in theirs.iterdir()) == sorted([TWO, "file", "revisions"])
+    assert set(files(folder / "current")) == {"a.yaml", "below/b.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("", "../git.was"), ("revisions", "replaced/1/revisions"), ("replaced", "replaced.was")],
+)
+def test_a_file_in_place_of_a_folder_is_kept(tmp_path: Path, name: str, kept: str) -> None:
+    folder = tmp_path / "git"
+    if name:
+        folder.mkdir()
+    (folder / name if name else folder).write_text("mine\n")
+    checkout = Checkout(folder)
+    checkout.make()
+    checkout.put(ONE, BLOBS)
+    assert (folder / kept).read_text() == "mine\n"

@@ -172,7 +172,7 @@ async def test_a_lost_cache_is_made_anew(source: Source, house: House, tmp_path:
     house.accept(source)
     shutil.rmtree(tmp_path / "git" / "cache.git")
     house.suspended = True
-    await source.suspend()
+    source.suspend()
     remote.commit({"a.yaml": manifest("a", ctx=9)})
     again = source_of(house, tmp_path, remote.url)
     record = await again.sync()
@@ -278,7 +278,7 @@ async def test_files_that_cannot_be_written_hold_nothing_up(
 async def test_suspended_it_only_looks(source: Source, house: House, remote: BareRemote) -> None:
     await source.sync()
     house.suspended = True
-    await source.suspend()
+    source.suspend()
     remote.commit({"a.yaml": manifest("a", ctx=9)})
     record = await source.sync()
     assert (record.suspended, record.pending and record.pending.commit) == (True, remote.head())
@@ -380,8 +380,10 @@ async def test_a_close_amid_a_look_that_hangs_waits_for_nothing(house: House, tm
     looking = asyncio.create_task(source.sync())
     await asyncio.sleep(0.3)
     assert not looking.done()
+    house.suspended = True
+    assert source.suspend().suspended  # a person who holds it need not wait for the look
     begun = time.monotonic()
     source.close()
     record = await asyncio.wait_for(looking, 5)
-    assert (record.reason, house.told()) == ("", [])  # that says nothing about the remote
+    assert (record.reason, house.told()) == ("", ["SourceSuspended"])  # that says nothing about the remote
     assert time.monotonic() - begun < 5
