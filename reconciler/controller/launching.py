@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -90,6 +91,12 @@ class Launcher:
             if len(found) > 1 and not all(facts.exists for facts in found[-2:]):
                 break
         return found
+
+    def may_be_crowded(self, documents: Sequence[Document]) -> bool:
+        """Whether more servers are declared than may run. Mostly not, and that is told much sooner than which."""
+        declared = Counter(document.origin for document in documents)
+        limits = {origin: self._settings.policy.of(origin).max_servers for origin in declared}
+        return any(0 < limit < declared[origin] for origin, limit in limits.items())
 
     def crowded(self, documents: Sequence[Document], turns: Mapping[str, Turn]) -> Mapping[str, Denial]:
         """The documents beyond the policy's number of servers, by name."""

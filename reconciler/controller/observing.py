@@ -67,7 +67,8 @@ class Observer:
         self, due: Sequence[Wanted], desired: Desired, history: History, requests: Requests, now: Now
     ) -> dict[str, GateFacts]:
         documents = [wanted.document for wanted in desired.servers.values()]
-        crowded = self._launcher.crowded(documents, turns(documents, history, requests))
+        many = self._launcher.may_be_crowded(documents)
+        crowded = self._launcher.crowded(documents, turns(documents, history, requests)) if many else {}
         names = (wanted.document.name for wanted in due)
         return {
             name: self._launcher.look(wanted.document, now, crowded.get(name))
