@@ -33,7 +33,7 @@ FIRST_SYNC = 10.0
 
 
 class House:
-    """The controller as a source sees it (gitops.source.House)."""
+    """The controller as a source sees it (gitops.house.House)."""
 
     def __init__(self, store: Store, manifests: Manifests, loop: Loop) -> None:
         self._store = store

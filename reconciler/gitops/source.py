@@ -134,7 +134,10 @@ class Source:
         except (GitError, OSError) as error:
             log.info("revision %s cannot be read from the cache: %s", record.applied.short, error)
         else:
-            await self._put_in_force(found)
+            self._use(found)
+            # What somebody did to the files meanwhile is for `restore` to find, unless they are another revision's.
+            if self._worker.checkout.current() != found.revision.commit:
+                await self._switch(found)
 
     async def _judge(self, found: Declared) -> SourceRecord:
         follows = await self._worker.run(partial(self._follows, found, self._record()))
@@ -171,8 +174,9 @@ class Source:
         if found is self._in_force:
             return
         self._use(found)
-        if self._worker.checkout.current() == found.revision.commit:
-            return  # after a restart: what somebody did to the files meanwhile is for `restore` to find
+        await self._switch(found)
+
+    async def _switch(self, found: Declared) -> None:
         try:
             await self._worker.run(partial(self._worker.switch, found))
         except OSError as error:

@@ -329,6 +329,21 @@ async def test_another_folder_in_the_settings_is_judged_as_something_new(
     again.close()
 
 
+async def test_another_folder_of_the_same_commit_has_other_files_and_nobody_changed_them(
+    source: Source, house: House, tmp_path: Path, remote: BareRemote
+) -> None:
+    remote.commit({"sub/c.yaml": manifest("c")})
+    await source.sync()
+    house.accept(source)
+    source.close()
+    again = source_of(house, tmp_path, remote.url, path="sub")
+    await again.sync()
+    assert sorted(path.name for path in (tmp_path / "git" / "current").glob("*.yaml")) == ["c.yaml"]
+    await again.restore()
+    assert "SyncedFilesRestored" not in house.told()
+    again.close()
+
+
 async def test_what_is_too_large_is_not_fetched_over_and_over(
     house: House, tmp_path: Path, remote: BareRemote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
