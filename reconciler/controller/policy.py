@@ -20,18 +20,13 @@ MOST_TOLD = 100
 """Refusals that are told of one document."""
 
 
-def denials(
-    documents: Sequence[Document], settings: Settings, running: frozenset[str] = frozenset()
-) -> dict[str, Denial]:
-    """The documents that the policy refuses, by name; those that run are the first to count for `max_servers`."""
-    found = refusals(documents, settings, running)
-    return {name: first for name, every in found.items() if (first := together(every))}
-
-
 def refusals(
     documents: Sequence[Document], settings: Settings, running: frozenset[str] = frozenset()
 ) -> dict[str, list[Denial]]:
-    """The same with all that is refused of each; that there are too many servers comes last."""
+    """All that the policy refuses of each document, by name; that there are too many servers comes last.
+
+    Those that are `running` are the first to count for `max_servers`.
+    """
     first = dict.fromkeys(running, Turn.RUNS)
     first |= {one.name: Turn.STOPPED for one in documents if one.spec.suspend}
     crowding = crowded(documents, settings, first)

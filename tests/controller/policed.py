@@ -1,13 +1,15 @@
 """Manifests under a policy: the folders that they may and may not reach, and what is said of them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.controller.policy import denials
+from reconciler.controller.policy import refusals
 from reconciler.controller.preview import check_spec
 from reconciler.core.model import Document
+from reconciler.core.policy import Denial, together
 from reconciler.core.source import GIT
 from reconciler.manifests.parse import parse
 from reconciler.settings import Settings, load_settings
@@ -54,6 +56,14 @@ def read(origin: str, name: str = "chat", **spec: Any) -> tuple[Document, ...]:
     }
     parsed = parse(json.dumps(content), "chat.yaml", check_spec)
     return () if parsed.problems else tuple(replace(one, origin=origin) for one in parsed.documents)
+
+
+def denials(
+    documents: Sequence[Document], settings: Settings, running: frozenset[str] = frozenset()
+) -> dict[str, Denial]:
+    """What the gate would say of each document that is refused."""
+    found = refusals(documents, settings, running)
+    return {name: first for name, every in found.items() if (first := together(every))}
 
 
 def rule(settings: Settings, origin: str = GIT, **spec: Any) -> str:

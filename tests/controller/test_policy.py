@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller.policy import denials
 from reconciler.core.source import GIT, LOCAL
-from tests.controller.policed import MODELS, SCHEMA, lay_out, read, rule, settings_of
+from tests.controller.policed import MODELS, SCHEMA, denials, lay_out, read, rule, settings_of
 
 
 @pytest.fixture

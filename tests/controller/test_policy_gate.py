@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.controller.launching import MOST_VERDICTS, Launcher, LaunchError
-from reconciler.controller.policy import denials, refusals
+from reconciler.controller.policy import refusals
 from reconciler.core.model import Now
 from reconciler.core.source import LOCAL
 from reconciler.core.turns import Turn
-from tests.controller.policed import MODELS, document, lay_out, rule, settings_of
+from tests.controller.policed import MODELS, denials, document, lay_out, rule, settings_of
 
 NOW = Now(monotonic=1000.0, wall=4_000_000_000.0, boot="b")
 
