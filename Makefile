@@ -13,7 +13,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 py
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-portable lint format bench schema docs screenshot clean
+.PHONY: help up test test-portable lint format bench chaos soak schema docs screenshot clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -21,9 +21,9 @@ help: ## Show this
 up: $(STAMP) ## Run the demo: two llama-servers from manifests/ (builds llama-server if there is none)
 	@$(BIN)/python -m reconciler.demo.up
 
-test: $(STAMP) ## Run all tests, the real llama-server's too; ARGS are pytest's
+test: $(STAMP) ## Run all tests, the real llama-server's too; ARGS are pytest's (one after the other: -n0)
 	@$(BIN)/python -m reconciler.demo.binary
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 test-portable: $(STAMP) ## Run the end-to-end tests without pidfd and /proc, as on macOS
 	@$(BIN)/python -m reconciler.demo.binary
@@ -32,7 +32,7 @@ test-portable: $(STAMP) ## Run the end-to-end tests without pidfd and /proc, as 
 lint: $(STAMP) ## Check style, types and the rooms' imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --strict reconciler tests docs/generate.py docs/screenshot.py
+	$(BIN)/mypy --strict reconciler tests chaos docs/generate.py docs/screenshot.py
 	$(BIN)/lint-imports
 
 format: $(STAMP) ## Format, and fix what can be fixed
@@ -42,6 +42,15 @@ format: $(STAMP) ## Format, and fix what can be fixed
 bench: $(STAMP) ## Measure, with a hundred real servers; ARGS are those of benchmarks
 	@$(BIN)/python -m reconciler.demo.binary
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: $(STAMP) ## Play at length what is hard to survive: kills, full disks, fuzz; ARGS are those of chaos
+	@$(BIN)/python -m reconciler.demo.binary
+	@$(BIN)/python -m chaos $(ARGS)
+
+TIME ?= 30m
+soak: $(STAMP) ## Crash loops, edits and restarts for TIME (30m), and whether anything grows
+	@$(BIN)/python -m reconciler.demo.binary
+	@$(BIN)/python -m chaos.soak --time $(TIME) $(ARGS)
 
 schema: $(STAMP) ## Write docs/schema/ from the models
 	$(BIN)/python -m reconciler.manifests.schema
@@ -55,7 +64,7 @@ screenshot: $(STAMP) ## Make the picture in the README from a real run
 
 clean: ## Remove the environment and the caches; manifests, models and state stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	find reconciler tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find reconciler tests benchmarks chaos -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: reconciler needs Python 3.11 or newer, and none is on PATH:" \

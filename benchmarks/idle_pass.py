@@ -23,6 +23,7 @@ from reconciler.controller.launching import Launcher
 from reconciler.controller.loop import Loop
 from reconciler.controller.manifests import Manifests
 from reconciler.controller.preview import check_spec
+from reconciler.controller.target import Target
 from reconciler.core.model import Health, HealthState, Phase
 from reconciler.core.plan import plan
 from reconciler.core.spec import ServerSpec
@@ -45,14 +46,17 @@ WELL = Health(HealthState.OK, verified=True)
 class _WellWatch:
     """A watch that asks nobody."""
 
-    def __init__(self, target: prober.Target, *_: object) -> None:
+    def __init__(self, target: Target, *_: object) -> None:
         self.target = target
         self.health = WELL
+
+    def known(self) -> Health:
+        return self.health
 
     def stop(self) -> None:
         pass
 
-    def retarget(self, target: prober.Target) -> None:
+    def retarget(self, target: Target) -> None:
         self.target = target
 
 
@@ -60,7 +64,7 @@ def idle_pass(options: Options) -> Result:
     """Passes over servers that are all as declared, and what their parts take."""
     count = options.servers * TIMES
     _allow_files(count + 200)
-    with TemporaryDirectory(dir=options.scratch, prefix="pass-") as folder, patch.object(prober, "_Watch", _WellWatch):
+    with TemporaryDirectory(dir=options.scratch, prefix="pass-") as folder, patch.object(prober, "Watch", _WellWatch):
         rows = asyncio.run(_measure(Path(folder), count))
     return Result("idle-pass", rows, f"{count} marked processes that sleep stand for the servers.")
 

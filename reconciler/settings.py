@@ -76,7 +76,7 @@ class Settings(_Section):
     binaries: tuple[str, ...] = ()
     """Further programs that `spec.binary` may name."""
     loads: Annotated[int, Field(ge=0)] = 4
-    """Most servers loading at once; 0: no limit."""
+    """Most servers loading at once, and as many again that were Ready before; 0: no limit."""
     tick: Annotated[float, Field(gt=0)] = 30.0
     """Seconds between two looks when nothing happens."""
     open_files: Annotated[int, Field(ge=256)] = 4096

@@ -10,7 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-KINDS = frozenset({"stop", "start", "restart", "prune"})
+from reconciler.store.trouble import StateUnwritableError
+
+KINDS = frozenset({"stop", "start", "restart", "adopt", "prune"})
 MOST_BODY = 8 * 1024 * 1024
 
 
@@ -47,7 +49,7 @@ class Controller(Protocol):
         ...
 
     async def request(self, kind: str, servers: Sequence[str]) -> list[int]:
-        """Commit what a person asks for. Raises UnknownServersError."""
+        """Commit what a person asks for. Raises UnknownServersError, StateUnwritableError."""
         ...
 
     async def preview(self, texts: Sequence[Mapping[str, str]], against: str | None = None) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Controller(Protocol):
         ...
 
     async def suspend_source(self, name: str, suspended: bool) -> dict[str, Any]:
-        """Commit that a source rests or goes on; its item after that. Raises NoSourceError."""
+        """Commit that a source rests or goes on; its item after that. Raises NoSourceError, StateUnwritableError."""
         ...
 
 
@@ -81,6 +83,7 @@ def create_app(controller: Controller) -> Starlette:
             BadRevisionError: _bad_request,
             UnknownServersError: _unknown,
             NoSourceError: _no_source,
+            StateUnwritableError: _unwritable,
             HTTPException: _http_error,
             Exception: _failed,
         },
@@ -185,6 +188,10 @@ async def _failed(_request: Request, error: Exception) -> JSONResponse:
 async def _unknown(_request: Request, error: Exception) -> JSONResponse:
     names = error.names if isinstance(error, UnknownServersError) else []
     return JSONResponse({"error": str(error), "unknown": names}, status_code=404)
+
+
+async def _unwritable(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": f"nothing was done: {error}"}, status_code=503)
 
 
 async def _no_source(_request: Request, error: Exception) -> JSONResponse:

@@ -1,5 +1,7 @@
 """Serves the interface in the controller's own event loop."""
 
+import asyncio
+import logging
 import os
 import socket
 import struct
@@ -10,6 +12,8 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+
+log = logging.getLogger("reconciler")
 
 
 class _Server(uvicorn.Server):
@@ -38,25 +42,91 @@ def _peer(connection: socket.socket) -> int:
 
 
 class SocketServer:
-    """The interface on a Unix socket that only its owner can open."""
+    """The interface on a Unix socket that only its owner can open, for as long as the path leads to it."""
 
     def __init__(self, app: Starlette, path: str) -> None:
-        """`path` begins with NUL for an abstract name. Raises OSError when it cannot be bound."""
+        """`path` begins with NUL for an abstract name. Raises OSError when that is no name for a socket.
+
+        One that cannot be bound yet, as on a full disk, is tried again by `put_in_place`.
+        """
+        self._app = app
         self._path = path
-        self._socket = _bind(path)
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1)
-        self._server = _Server(config)
+        self._file: tuple[int, int] | None = None
+        """Device and inode of the socket that is listened on."""
+        self._server: _Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
+        self._error: BaseException | None = None
+        self._bound: socket.socket | None = None
+        """A socket that nobody listens on yet."""
+        try:
+            self._bind()
+        except OSError as error:
+            if error.errno is None:
+                raise
+            log.error("commands cannot reach this controller yet: %s: %s", path, error)  # noqa: TRY400
 
     async def serve(self) -> None:
         """Serve until `stop`."""
-        await self._server.serve(sockets=[self._socket])
+        self._listen()
+        await self._ended.wait()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._error is not None:
+            raise self._error
+
+    def put_in_place(self) -> None:
+        """Bind the socket, anew where its file was deleted or replaced. Raises OSError."""
+        is_there = (self._server or self._bound) is not None and self._is_in_place()
+        if is_there or self._ended.is_set():
+            return
+        self._bind()
+        self._listen()
+
+    def _bind(self) -> None:
+        self._bound = _bind(self._path)
+        self._file = _inode(self._path)
+
+    def _listen(self) -> None:
+        if self._bound is None:
+            return
+        config = uvicorn.Config(
+            self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        )
+        before, self._server = self._server, _Server(config)
+        task = asyncio.create_task(self._server.serve(sockets=[self._bound]))
+        self._bound = None
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        if before is not None:
+            before.should_exit = True
+
+    def _is_in_place(self) -> bool:
+        return self._path.startswith("\0") or _inode(self._path) == self._file
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._error = error
+            self._ended.set()
 
     def stop(self) -> None:
         """Take no more requests and end soon."""
-        self._server.should_exit = True
-        if not self._path.startswith("\0"):
-            with suppress(FileNotFoundError):
+        self._ended.set()
+        if self._server is not None:
+            self._server.should_exit = True
+        if not self._path.startswith("\0") and self._is_in_place():
+            with suppress(OSError):
                 Path(self._path).unlink()
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _bind(path: str) -> socket.socket:

@@ -49,7 +49,7 @@ class Controller:
         return self._post("/reconcile", {})
 
     def request(self, kind: str, servers: Sequence[str]) -> None:
-        """Ask for `stop`, `start`, `restart` or `prune`."""
+        """Ask for `stop`, `start`, `restart`, `adopt` or `prune`."""
         self._post("/requests", {"kind": kind, "servers": list(servers)})
 
     def preview(self, documents: Sequence[Mapping[str, str]], against: str | None = None) -> Mapping[str, Any]:
@@ -124,7 +124,7 @@ def _embedded_or_running(settings: "Settings", verb: str) -> Iterator[bool]:
     """Take the lock; when somebody else has it, wait until that one answers or has ended. Yields whether it is ours."""
     from reconciler.controller.embedded import embedded  # noqa: PLC0415 - a controller's imports take a while
     from reconciler.controller.lock import HeldError  # noqa: PLC0415
-    from reconciler.store.writer import NewerDatabaseError  # noqa: PLC0415
+    from reconciler.store.opening import NewerDatabaseError  # noqa: PLC0415
 
     # What it decides is seen in the database; its log would stand between the lines of progress.
     logging.getLogger("reconciler").addHandler(logging.NullHandler())

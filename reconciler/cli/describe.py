@@ -15,6 +15,7 @@ from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, age, event_ro
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.output import show
 from reconciler.cli.servers import context_size, restart_count, running_spec
+from reconciler.cli.standing import state_warning
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean, paint
 from reconciler.core.durations import describe_duration
@@ -87,13 +88,16 @@ def describe(invocation: Invocation, resource: str, name: str) -> None:
             known = _Known(item, events, restarts, launch, state, now, controller)
     except read.ReadError as error:
         raise Failure(str(error)) from None
+    if controller and (warning := state_warning(state)):
+        click.echo(f"warning: {clean(warning)}", err=True)
     show("\n".join(_lines(known)))
 
 
 def _lines(known: _Known) -> Iterable[str]:
     yield from _head(known)
     yield from section("Spec", _tree(known.item["spec"]))
-    yield from section("Runs on an older spec", _differences(running_spec(known.item), known.item["spec"]))
+    heading = "Adopted, and not as declared" if _is_adopted(known) else "Runs on an older spec"
+    yield from section(heading, _differences(running_spec(known.item), known.item["spec"]))
     yield from section("Conditions", _conditions(known))
     yield from section("Instance", _instance(known))
     yield from section("Models", [clean(_model(model)) for model in known.status["models"]])
@@ -106,7 +110,7 @@ def _lines(known: _Known) -> Iterable[str]:
     table = Table(RESTART_HEADERS, width=None)
     yield from section("Restarts", table.lines([restart_row(one, known.now) for one in last]) if last else ())
     yield from section("Last lines of its last log", _tail(known))
-    yield from field_lines([("Log", f"reconciler logs {known.item['metadata']['name']} -f   ({_log_path(known)})")])
+    yield from field_lines([("Log", _log(known))])
     yield from field_lines(advice(known.item, known.restarts, controller=known.controller))
 
 
@@ -233,6 +237,16 @@ def _tail(known: _Known) -> list[str]:
     if not ended or ended[-1]["stopReason"] or known.status["instance"]:
         return []
     return [clean(line) for line in ended[-1]["logTail"].splitlines()[-TAIL:]]
+
+
+def _is_adopted(known: _Known) -> bool:
+    return bool(known.restarts) and known.restarts[-1]["adopted"] and not known.restarts[-1]["endedAt"]
+
+
+def _log(known: _Known) -> str:
+    if _is_adopted(known):
+        return "it writes where whoever started it chose; the condition Adopted tells, if that is a file"
+    return f"reconciler logs {known.item['metadata']['name']} -f   ({_log_path(known)})"
 
 
 def _log_path(known: _Known) -> Path:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.cli.failure import BAD_INPUT, Failure
-from reconciler.core.accept import Memory, Seen, accept
+from reconciler.core.accept import Seen, accept
 from reconciler.core.clean import escaped
 from reconciler.core.model import Document, Problem
+from reconciler.core.pruning import Memory
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
 from reconciler.manifests.edit import document_texts

@@ -24,6 +24,7 @@ from reconciler.cli.sources import (
     warn_of_old_settings,
 )
 from reconciler.cli.sources import warnings as source_warnings
+from reconciler.cli.standing import state_warning
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean
 from reconciler.installation import is_controller_running
@@ -197,6 +198,7 @@ def _refuse_unknown(db: sqlite3.Connection, resource: str, names: Sequence[str])
 def _warn(db: sqlite3.Connection, state: Path) -> str:
     """On stderr: that no controller runs, and what is wrong with the manifests as a whole. Returns the latter."""
     warnings = [] if is_controller_running(state) else ["no controller is running; start one with: reconciler run"]
+    warnings += [told] if not warnings and (told := state_warning(state)) else []
     manifests = read.meta(db).get("manifests", {})
     folder_problem = str(manifests.get("folderProblem", ""))
     warnings += [folder_problem] if folder_problem else []

@@ -89,6 +89,14 @@ def restarted(before: Mapping[str, str | None]) -> Judge:
     return judge
 
 
+def adopted(name: str, item: Item | None) -> Judgement:
+    """Up, and it is a process that was taken over."""
+    found = up(name, item)
+    if item is None or found.verdict is not Verdict.DONE or condition(item, "Adopted")["status"] == "True":
+        return found
+    return Judgement(Verdict.FAILED, f"{found.text}, but nothing was taken over; see: reconciler get events {name}")
+
+
 def begun(judge: Judge) -> Judge:
     """As far as a controller is needed: nothing waits for its turn, a port or an end; what was spawned may load."""
 

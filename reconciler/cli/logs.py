@@ -37,6 +37,7 @@ def logs(invocation: Invocation, name: str, follow: bool, tail: int | None, prev
     try:
         with read.opened(state) as db:
             refuse_unknown([name], {*read.names(db), *read.names_in_history(db)})
+            _refuse_adopted(db, name, 1 if previous else 0)
             uid = _uid(db, name, 1 if previous else 0)
             if uid is None and not follow:
                 raise Failure(f"'{name}' has no {'earlier ' if previous else ''}instance", _why(name))
@@ -51,6 +52,15 @@ def logs(invocation: Invocation, name: str, follow: bool, tail: int | None, prev
 
 def _why(name: str) -> str:
     return f"see its history with: reconciler get restarts {name}"
+
+
+def _refuse_adopted(db: sqlite3.Connection, name: str, back: int) -> None:
+    found = read.restarts(db, [name], limit=back + 1)
+    if len(found) > back and found[0]["adopted"]:
+        raise Failure(
+            f"'{name}' was taken over as pid {found[0]['pid']}, which writes where whoever started it chose",
+            f"if that is a file, it is told by: reconciler describe server {name}",
+        )
 
 
 def _uid(db: sqlite3.Connection, name: str, back: int) -> str | None:

@@ -23,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "restart": ("requests", "Restart servers."),
     "stop": ("requests", "Stop servers until they are started again."),
     "start": ("requests", "Start servers that were stopped by request."),
+    "adopt": ("requests", "Take over a llama-server that somebody started by hand."),
     "suspend": ("suspending", "Leave what a source has in force until it is resumed."),
     "resume": ("suspending", "Follow a source again that was suspended."),
     "validate": ("validate", "Check manifests without touching anything."),

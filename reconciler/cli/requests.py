@@ -1,4 +1,4 @@
-"""`restart`, `stop`, `start`: what a person asks for, kept until it is done or taken back."""
+"""`restart`, `stop`, `start`, `adopt`: what a person asks for, kept until it is done or taken back."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,17 +9,17 @@ from reconciler.cli.controller import open_controller
 from reconciler.cli.failure import FAILED, Failure, refuse_unknown
 from reconciler.cli.follow import Followed, follow, snapshot
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
-from reconciler.cli.judging import Item, Judge, begun, restarted, stopped, uid_of, up
+from reconciler.cli.judging import Item, Judge, adopted, begun, restarted, stopped, uid_of, up
 from reconciler.cli.output import plural
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
 
-_PAST = {"restart": "restarted", "stop": "stopped", "start": "started"}
+_PAST = {"restart": "restarted", "stop": "stopped", "start": "started", "adopt": "adopted"}
 
 
 def _verb(short_help: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """The arguments and options that all three take."""
+    """The arguments and options that these take."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         for decorator in (
@@ -53,6 +53,19 @@ def stop(invocation: Invocation, names: tuple[str, ...], everything: bool, timeo
 def start(invocation: Invocation, names: tuple[str, ...], everything: bool, timeout: float | None) -> int:
     """Take a stop back, or try a server again that has Failed or Completed, and wait until it is Ready."""
     return _ask("start", invocation, _Names(names, everything), timeout)
+
+
+@click.command(cls=Verb, short_help="Take over a llama-server that somebody started by hand.")
+@click.argument("names", metavar="NAME…", nargs=-1, required=True, type=SERVER_NAME)
+@waits
+@pass_invocation
+def adopt(invocation: Invocation, names: tuple[str, ...], timeout: float | None) -> int:
+    """Take over the llama-server that runs on the port of the named server, and wait until it is Ready.
+
+    It goes on as it is, even where its model or context is not as declared, and is replaced at the next change of its
+    manifest. Programs of other users, and servers of another installation whose folder is there, are left alone.
+    """
+    return _ask("adopt", invocation, _Names(names, everything=False), timeout)
 
 
 class _Names:
@@ -97,7 +110,7 @@ def _ask(kind: str, invocation: Invocation, asked: _Names, timeout: float | None
 
 def _judge(kind: str, before: Mapping[str, Item]) -> Judge:
     uids = {name: uid_of(item) for name, item in before.items()}
-    judges: dict[str, Judge] = {"stop": stopped, "start": up, "restart": restarted(uids)}
+    judges: dict[str, Judge] = {"stop": stopped, "start": up, "restart": restarted(uids), "adopt": adopted}
     return judges[kind]
 
 

@@ -31,7 +31,7 @@ def run(invocation: Invocation, on_exit: str, log_format: str) -> int:
     """
     settings = invocation.settings()
     from reconciler.controller import foreground  # noqa: PLC0415 - a controller's imports take a while
-    from reconciler.store.writer import NewerDatabaseError  # noqa: PLC0415
+    from reconciler.store.opening import NewerDatabaseError  # noqa: PLC0415
 
     try:
         with database_trouble(Path(settings.state)):

@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.controller.launching import Launcher
-from reconciler.controller.loop import Loop
+from reconciler.controller.lock import Lock
+from reconciler.controller.loop import Loop, log
 from reconciler.controller.manifests import Manifests, in_force_of_git
 from reconciler.controller.preview import SETTLE, Before, check_spec, preview_texts, problems_data, refused, shown
 from reconciler.controller.syncing import Syncing
 from reconciler.core.model import Document
+from reconciler.core.server import STATE_UNWRITABLE
 from reconciler.core.source import GIT
 from reconciler.installation import socket_path
 from reconciler.manifests.folder import Folder
+from reconciler.runtimes.claims import installations_over
 from reconciler.runtimes.host import choose_host
 from reconciler.runtimes.local import LocalRuntime
 from reconciler.runtimes.logs import Logs
@@ -32,6 +35,8 @@ from reconciler.store.writer import Store
 MIB = 1024 * 1024
 GARBAGE = 50_000
 """New objects between two collections of the youngest (Python's own: 700)."""
+OPPOSITE = {"stop": "adopt", "adopt": "stop"}
+"""Requests that take another back."""
 SETTLED = 2
 """Ticks after which most of what lives as long as the controller is there."""
 
@@ -47,20 +52,24 @@ class Stop:
 class Daemon:
     """One controller: the loop, what pokes it, and what it answers."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str], umask: int) -> None:
-        """Open the state; the caller holds its lock and runs an event loop. `umask` is the servers'."""
+    def __init__(self, settings: Settings, environ: Mapping[str, str], umask: int, lock: Lock | None = None) -> None:
+        """Open the state; the caller holds its `lock` and runs an event loop. `umask` is the servers'."""
         state = Path(settings.state)
         self._settings = settings
-        self._store = Store(state)
+        self._store = Store(state, installations_over)
         logs = Logs(state / "logs", keep=settings.logs.keep, most_bytes=settings.logs.max_mib * MIB)
         host = choose_host(settings.host)
         bounds = Bounds(umask, settings.open_files)
-        runtime = LocalRuntime(host, self._store.installation, logs, self.poke_after_end, bounds)
+        runtime = LocalRuntime(host, self._store.installation, logs, self.poke_after_end, bounds, self._store.folder)
         root = Path(settings.manifests)
         self._manifests = Manifests(root, Folder(root, check_spec, shown(settings.manifests)), self._accepted)
         self._launcher = Launcher(settings, environ)
         self.loop = Loop(self._store, runtime, self._manifests, self._launcher, settings)
         self._syncing = Syncing(settings, self._store, self._manifests, self.loop)
+        if lock is not None:
+            self.loop.keeper.hold(lock)
+        self.loop.keeper.keep(self._store.put_installation_right)
+        self._checking: asyncio.Task[None] | None = None
         self._runtime = runtime
         self._ticks = 0
 
@@ -90,6 +99,7 @@ class Daemon:
 
         server = SocketServer(create_app(self), str(socket_path(Path(self._settings.state))))
         serving = asyncio.create_task(server.serve())
+        self.loop.keeper.keep(server.put_in_place)
         scheduler = start_ticking(self._settings.tick, self._tick)
         watching = asyncio.create_task(watch_manifests(Path(self._settings.manifests), self.poke))
         if follows:
@@ -109,7 +119,8 @@ class Daemon:
             looping.cancel()
             self._syncing.close()
             self.loop.close()
-            await asyncio.wait({serving}, timeout=0.5)
+            # A check that is still reading would keep SQLite from tidying up.
+            await asyncio.wait({serving, *({self._checking} if self._checking else ())}, timeout=0.5)
             self._store.close()
 
     def _tick(self) -> None:
@@ -121,15 +132,31 @@ class Daemon:
             gc.collect()
             gc.freeze()
         self._runtime.trim_logs()
+        if self._checking is None or self._checking.done():
+            self._checking = asyncio.create_task(self._check_state())
         with suppress(sqlite3.Error):
             self._store.trim(instances=self._settings.history.instances, events=self._settings.history.events)
         self.loop.poke(fresh=True)
         self._syncing.restore()
 
+    async def _check_state(self) -> None:
+        """Read the whole database beside the loop: damage is found before what it holds is needed."""
+        try:
+            await asyncio.to_thread(self._store.check)
+        except (sqlite3.Error, OSError) as error:
+            self._store.suspect(error)
+            self.loop.poke()
+
     async def _stop_all(self) -> None:
-        """Stop every server, without a request that would outlive this controller."""
+        """Stop every server, without a request that would outlive this controller.
+
+        Not while no intent can be written: the end must not wait for a disk.
+        """
         self.loop.stopping_all = True
         while self._store.history().instances:
+            if self._store.trouble is not None:
+                log.warning("the servers run on: %s", self._store.trouble)
+                return
             await self.loop.run_pass()
             await asyncio.sleep(0.02)
 
@@ -146,14 +173,22 @@ class Daemon:
             "models": self._settings.models,
             "settings": self._settings.file,
         }
-        with self._store.transaction():
+        with self._store.transaction(anyway=True):
             self._store.set_meta("controller", json.dumps(about))
 
     # -- what the interface asks (api.app.Controller)
 
     def describe(self) -> dict[str, Any]:
-        """Who answers."""
-        return {"pid": os.getpid(), "version": program_version(), "passes": self.loop.passes}
+        """Who answers, and how it is."""
+        trouble = self._store.trouble
+        writable = {"type": "StateWritable", "status": "False" if trouble else "True"}
+        about = {"reason": STATE_UNWRITABLE if trouble else "Written", "message": str(trouble) if trouble else ""}
+        return {
+            "pid": os.getpid(),
+            "version": program_version(),
+            "passes": self.loop.passes,
+            "conditions": [{**writable, **about}],
+        }
 
     async def reconcile(self) -> dict[str, Any]:
         """Look at everything, and wait for what is only a matter of moments: quiet files, missing documents."""
@@ -191,6 +226,8 @@ class Daemon:
                     if record is not None and (record.failed or record.completed):
                         ids.append(self._store.add_request("restart", name, now))
                 else:
+                    if kind in OPPOSITE:
+                        self._store.withdraw(OPPOSITE[kind], name, now)
                     ids.append(self._store.add_request(kind, name, now))
         await self.loop.run_pass()
         return ids

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.controller.daemon import Daemon, Stop
-from reconciler.controller.lock import hold
+from reconciler.controller.lock import Lock, hold
 from reconciler.controller.state_folder import private
 from reconciler.installation import remember
 from reconciler.settings import Settings
@@ -27,11 +27,11 @@ def embedded(settings: Settings, verb: str = "apply") -> Iterator[None]:
     Raises HeldError when another controller has the state folder, and what opening the state raises.
     """
     state = Path(settings.state)
-    with private(state) as umask, hold(state, verb):
+    with private(state) as umask, hold(state, verb) as lock:
         remember(state)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGIO, lambda *_: None)
-        thread = _Embedded(settings, umask, acts_on_all=verb in CONVERGING)
+        thread = _Embedded(settings, umask, lock, acts_on_all=verb in CONVERGING)
         thread.start()
         try:
             thread.wait_until_up()
@@ -43,10 +43,11 @@ def embedded(settings: Settings, verb: str = "apply") -> Iterator[None]:
 class _Embedded(threading.Thread):
     """The event loop of an embedded controller."""
 
-    def __init__(self, settings: Settings, umask: int, *, acts_on_all: bool) -> None:
+    def __init__(self, settings: Settings, umask: int, lock: Lock, *, acts_on_all: bool) -> None:
         super().__init__(name="controller", daemon=True)
         self._settings = settings
         self._umask = umask
+        self._lock = lock
         self._acts_on_all = acts_on_all
         self._up = threading.Event()
         self._error: BaseException | None = None
@@ -63,7 +64,7 @@ class _Embedded(threading.Thread):
 
     async def _serve(self) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), Stop()
-        daemon = Daemon(self._settings, os.environ, self._umask)
+        daemon = Daemon(self._settings, os.environ, self._umask, self._lock)
         if not self._acts_on_all:
             daemon.loop.limit_to(frozenset())
         await daemon.serve(self._stopping, self._up.set, follows=self._acts_on_all)

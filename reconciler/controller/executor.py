@@ -8,15 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from reconciler.controller.launching import Launcher, LaunchError
-from reconciler.core.actions import Event, Kill, Plan, Start, Terminate
+from reconciler.core.actions import Action, Event, Kill, Plan, SaveInstance, Start, Terminate
 from reconciler.core.clean import clean
+from reconciler.core.ends import STARVED
 from reconciler.core.history import Instance, Stamp
 from reconciler.core.model import Desired, Identity, Now, Wanted
 from reconciler.core.spec import dump_spec
+from reconciler.runtimes.host import ResourceError
 from reconciler.runtimes.local import Launch, LocalRuntime
 from reconciler.store.writer import Store
 
 Report = Callable[[Event], None]
+_Outcome = Identity | ResourceError | str
+"""What came of a spawn; a text is why it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,10 @@ class Executor:
         self._report = report
 
     def execute(self, plan: Plan, desired: Desired, now: Now) -> None:
-        """Carry out a plan. Raises sqlite3.Error when its intents cannot be committed: then nothing was done."""
+        """Carry out a plan. Raises StateUnwritableError when its intents cannot be committed: then nothing was done.
+
+        A plan without intents is carried out in any case, and written down as soon as that is possible.
+        """
         if not plan.actions and not plan.events:
             return
         starts = [
@@ -79,7 +86,7 @@ class Executor:
         return _Intent(instance, launch, self._launcher.public(wanted.spec, launch))
 
     def _commit_intents(self, plan: Plan, starts: list[_Intent], now: Now) -> None:
-        with self._store.transaction():
+        with self._store.transaction(anyway=not starts and not any(_is_intent(action) for action in plan.actions)):
             for event in plan.events:
                 self._store.add_event(event, now)
             for action in plan.actions:
@@ -89,32 +96,47 @@ class Executor:
                 self._store.assign_port(intent.instance.server, intent.instance.port)
                 self._store.save_instance(intent.instance, intent.public)
 
-    def _record_spawns(self, outcomes: list[tuple[_Intent, Identity | str]], now: Now) -> None:
+    def _record_spawns(self, outcomes: list[tuple[_Intent, _Outcome]], now: Now) -> None:
         if not outcomes:
             return
         events = []
-        with self._store.transaction():
+        with self._store.transaction(anyway=True):
             for intent, outcome in outcomes:
                 instance = intent.instance
                 if isinstance(outcome, Identity):
                     instance = replace(instance, identity=outcome)
-                    event = Event(instance.server, "Started", _started(instance))
+                    events.append(Event(instance.server, "Started", _started(instance)))
+                elif isinstance(outcome, ResourceError):
+                    # No event: the planner says it once, however often it is tried.
+                    instance = replace(instance, diagnosis=STARVED, evidence=clean(str(outcome)))
                 else:
                     instance = replace(instance, diagnosis="SpawnFailed", evidence=outcome)
-                    event = Event(instance.server, "SpawnFailed", outcome, warning=True)
+                    events.append(Event(instance.server, "SpawnFailed", outcome, warning=True))
                 self._store.save_instance(instance)
+            for event in events:
                 self._store.add_event(event, now)
-                events.append(event)
         for event in events:
             self._report(event)
 
-    def _try_spawn(self, intent: _Intent) -> Identity | str:
+    def _try_spawn(self, intent: _Intent) -> _Outcome:
         if intent.launch is None:
             return intent.error
         try:
             return self._runtime.start(intent.instance, intent.launch)
+        except ResourceError as error:
+            return error
         except (OSError, ValueError) as error:
             return clean(f"{intent.launch.argv[0]} could not be executed: {error}")
+
+
+def _is_intent(action: Action) -> bool:
+    """Whether it must be on disk before what follows from it."""
+    match action:
+        case Start() | Terminate():
+            return True
+        case SaveInstance(instance):
+            return instance.stopping is not None and instance.ended is None and instance.killed is None
+    return False
 
 
 def _started(instance: Instance) -> str:

@@ -2,12 +2,12 @@
 
 import os
 import stat
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.core.gate import FileFacts
 from reconciler.core.model import Now
+from reconciler.runtimes.exhaustion import raise_if_exhausted
 
 MAGIC = b"GGUF"
 
@@ -26,7 +26,7 @@ class FileLooker:
         self._seen: dict[str, _Seen] = {}
 
     def look(self, path: str, now: Now) -> FileFacts:
-        """The file's facts; it is opened only when it changed."""
+        """The file's facts; it is opened only when it changed. Raises ResourceError when there is no room for that."""
         try:
             found = os.stat(path)  # noqa: PTH116 - paths are text here
         except OSError:
@@ -61,6 +61,9 @@ def _first_change(mtime: float, now: Now) -> float:
 
 
 def _begins_with_magic(path: str) -> bool:
-    with suppress(OSError), Path(path).open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
-    return False
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise_if_exhausted(error)  # or it would be remembered as no model
+        return False

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.controller.daemon import Daemon, Stop
-from reconciler.controller.lock import HeldError, hold
+from reconciler.controller.lock import HeldError, Lock, hold
 from reconciler.controller.loop import log
 from reconciler.controller.preview import shown
 from reconciler.controller.state_folder import private
@@ -33,9 +33,9 @@ def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
     _log_to_stdout(log_format)
     state = Path(settings.state)
     try:
-        with private(state) as umask, _wait_for_lock(state):
+        with private(state) as umask, _wait_for_lock(state) as lock:
             remember(state)
-            return asyncio.run(_foreground(settings, on_exit, umask))
+            return asyncio.run(_foreground(settings, on_exit, umask, lock))
     except HeldError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -43,14 +43,14 @@ def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
         return 0
 
 
-async def _foreground(settings: Settings, on_exit: str, umask: int) -> int:
+async def _foreground(settings: Settings, on_exit: str, umask: int, lock: Lock) -> int:
     _allow_many_files()
     loop, stop = asyncio.get_running_loop(), Stop(on_exit)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.event.set)
     # A look at a manifest takes a lease for a moment; a writer that comes then sends SIGIO, whose default is to kill.
     signal.signal(signal.SIGIO, lambda *_: None)
-    daemon = Daemon(settings, os.environ, umask)
+    daemon = Daemon(settings, os.environ, umask, lock)
     loop.add_signal_handler(signal.SIGHUP, daemon.poke)
     log.info("controller pid %d over %s, state in %s", os.getpid(), settings.manifests, settings.state)
     await daemon.serve(stop)
@@ -61,13 +61,13 @@ async def _foreground(settings: Settings, on_exit: str, umask: int) -> int:
 
 
 @contextmanager
-def _wait_for_lock(state: Path) -> Iterator[None]:
+def _wait_for_lock(state: Path) -> Iterator[Lock]:
     """An `apply` that holds the lock ends by itself; another `run` does not."""
     told = False
     while True:
         try:
-            with hold(state, "run"):
-                yield
+            with hold(state, "run") as lock:
+                yield lock
                 return
         except HeldError as error:
             if error.verb == "run":

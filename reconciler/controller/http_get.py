@@ -1,10 +1,11 @@
-"""GETs over connections that are not kept for later.
+"""GETs, and small POSTs, over connections that are not kept for later.
 
 llama-server closes idle connections after 5 s, so a kept one would fail in a healthy server; and an HTTP client's
 machinery costs three times as much CPU, 20 times a second at a hundred servers. The protocol itself is h11's.
 """
 
 import asyncio
+import errno
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,6 +16,14 @@ import h11
 
 MOST_BYTES = 1024 * 1024
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to find a server bound to all addresses
+
+
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL})
+"""Errors of a connection that is not even begun, for want of a descriptor, memory or a port on our side."""
+
+
+class NotAskedError(OSError):
+    """Nothing was asked, for want of means of our own: that says nothing about the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +38,9 @@ class Answer:
 async def http_get(host: str, port: int, path: str, *, key: str | None = None, tls: bool = False) -> Answer:
     """Fetch a path over a connection of its own.
 
-    Raises OSError when nobody answers, h11.RemoteProtocolError for what is not HTTP, and ValueError for a path or key
-    that HTTP cannot carry. The caller bounds the time; answers above 1 MiB are refused as not HTTP of a llama-server.
+    Raises OSError when nobody answers, NotAskedError when that is our own fault, h11.RemoteProtocolError for what is
+    not HTTP, and ValueError for a path or key that HTTP cannot carry. The caller bounds the time; answers above 1 MiB
+    are refused as not HTTP of a llama-server.
     """
     async with conversation(host, port, tls=tls, keep=False) as talk:
         return await talk.get(path, key)
@@ -38,7 +48,7 @@ async def http_get(host: str, port: int, path: str, *, key: str | None = None, t
 
 @asynccontextmanager
 async def conversation(host: str, port: int, *, tls: bool = False, keep: bool = True) -> "AsyncIterator[Conversation]":
-    """Several GETs at once, over one connection where the server keeps it; it is closed at the end."""
+    """Several requests at once, over one connection where the server keeps it; it is closed at the end."""
     talk = Conversation(_WILDCARDS.get(host, host), port, tls=tls, keep=keep)
     try:
         yield talk
@@ -47,7 +57,7 @@ async def conversation(host: str, port: int, *, tls: bool = False, keep: bool = 
 
 
 class Conversation:
-    """GETs one after the other."""
+    """Requests one after the other."""
 
     def __init__(self, address: str, port: int, *, tls: bool, keep: bool) -> None:
         self._address = address
@@ -59,23 +69,41 @@ class Conversation:
 
     async def get(self, path: str, key: str | None = None) -> Answer:
         """Fetch a path; raises as `http_get` does."""
+        return await self._ask(path, key, None)
+
+    async def post(self, path: str, body: bytes, key: str | None = None) -> Answer:
+        """Send JSON to a path; raises as `http_get` does. Where the connection breaks off it may be sent twice."""
+        return await self._ask(path, key, body)
+
+    async def _ask(self, path: str, key: str | None, body: bytes | None) -> Answer:
         if self._connection.our_state is h11.DONE and self._connection.their_state is h11.DONE:
             self._connection.start_next_cycle()
             try:
-                return await self._exchange(path, key)
+                return await self._exchange(path, key, body)
             except (ConnectionError, h11.RemoteProtocolError):
                 pass  # a server may close a kept connection without a word
         if self._connection.our_state is not h11.IDLE:
             self.close()
-        return await self._exchange(path, key)
+        return await self._exchange(path, key, body)
 
-    async def _exchange(self, path: str, key: str | None) -> Answer:
-        request = self._request(path, key)
+    async def _exchange(self, path: str, key: str | None, body: bytes | None) -> Answer:
+        request = self._request(path, key, body)
         if self._streams is None:
-            self._streams = await asyncio.open_connection(self._address, self._port, ssl=self._tls)
+            self._streams = await self._connect()
         reader, writer = self._streams
         writer.write(request)
         return await _read(reader, self._connection)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            return await asyncio.open_connection(self._address, self._port, ssl=self._tls)
+        except OSError as error:
+            if error.errno in _OURS:
+                raise NotAskedError(error.errno, error.strerror) from error
+            raise
+        except RuntimeError as error:
+            # A name is looked up in a thread of its own, for which there may be no room.
+            raise NotAskedError(errno.EAGAIN, str(error)) from error
 
     def close(self) -> None:
         """Hang up; a further `get` connects anew."""
@@ -83,17 +111,21 @@ class Conversation:
             self._streams[1].close()
         self._streams, self._connection = None, h11.Connection(h11.CLIENT)
 
-    def _request(self, path: str, key: str | None) -> bytes:
+    def _request(self, path: str, key: str | None, body: bytes | None) -> bytes:
         authority = f"[{self._address}]:{self._port}" if ":" in self._address else f"{self._address}:{self._port}"
         headers = [(b"Host", authority.encode()), (b"Connection", b"keep-alive" if self._keep else b"close")]
         if key:
             headers.append((b"Authorization", f"Bearer {key}".encode()))
+        if body is not None:
+            headers += [(b"Content-Type", b"application/json"), (b"Content-Length", str(len(body)).encode())]
+        method = "GET" if body is None else "POST"
         try:
-            head = self._connection.send(h11.Request(method="GET", target=path, headers=headers))
+            head = self._connection.send(h11.Request(method=method, target=path, headers=headers))
         except h11.LocalProtocolError:
             # Its own text would show the key.
             raise ValueError(f"HTTP cannot carry the path {path!r}" + (", or the key" if key else "")) from None
-        return (head or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
+        content = self._connection.send(h11.Data(data=body)) if body else b""
+        return (head or b"") + (content or b"") + (self._connection.send(h11.EndOfMessage()) or b"")
 
 
 async def _read(reader: asyncio.StreamReader, connection: h11.Connection) -> Answer:

@@ -1,8 +1,10 @@
 """One controller for each state folder: a lock held for life."""
 
+import errno
+import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,23 +26,79 @@ class HeldError(Exception):
         super().__init__(f"{what} manages {state}{advice}")
 
 
+class Lock:
+    """A state folder's lock, kept even when its file is deleted."""
+
+    def __init__(self, state: Path, verb: str) -> None:
+        self._state = state
+        self._verb = verb
+        self._held: list[Callable[[], None]] = []
+        """What lets go of it: on the newest file, and on those that were deleted."""
+        self._file: tuple[int, int] | None = None
+
+    def ensure(self) -> None:
+        """Hold it, on the file that is there now. Raises HeldError when somebody else does, or OSError."""
+        if self._held and _inode(self._state / LOCK) == self._file:
+            return
+        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self._held.append(_acquired(self._state / LOCK))
+        except (Timeout, BlockingIOError):
+            raise HeldError(self._state) from None
+        self._file = _inode(self._state / LOCK)
+        with suppress(OSError):  # it is only for people: a full disk must not end supervision
+            draft = self._state / f".{HOLDER}"
+            draft.write_text(json.dumps({"pid": os.getpid(), "verb": self._verb}))
+            draft.replace(self._state / HOLDER)
+
+    def release(self) -> None:
+        """Let go. What says who holds it stays where that is somebody else by now."""
+        if self._held and _inode(self._state / LOCK) == self._file:
+            with suppress(OSError):
+                (self._state / HOLDER).unlink()
+        for release in self._held:
+            with suppress(OSError):
+                release()
+        self._held.clear()
+
+
 @contextmanager
-def hold(state: Path, verb: str) -> Iterator[None]:
+def hold(state: Path, verb: str) -> Iterator[Lock]:
     """Hold the folder's lock. Raises HeldError at once when somebody else does."""
-    lock = FileLock(state / LOCK, mode=0o600)
+    lock = Lock(state, verb)
+    lock.ensure()
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _acquired(path: Path) -> Callable[[], None]:
+    """Lock a file; what lets go of it. Raises Timeout, BlockingIOError or OSError."""
+    lock = FileLock(path, mode=0o600, thread_local=False)
     try:
         lock.acquire(timeout=0)
-    except Timeout:
-        raise HeldError(state) from None
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+    else:
+        return lock.release
+    # Of a read-only file system what is there can be locked all the same.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        draft = state / f".{HOLDER}"
-        draft.write_text(json.dumps({"pid": os.getpid(), "verb": verb}))
-        draft.replace(state / HOLDER)
-        yield
-    finally:
-        with suppress(OSError):
-            (state / HOLDER).unlink()
-        lock.release()
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return lambda: os.close(descriptor)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked in every pass: a Path costs more than the look
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def read_holder(state: Path) -> dict[str, object]:

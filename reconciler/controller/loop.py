@@ -3,25 +3,31 @@
 import asyncio
 import json
 import logging
-import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from reconciler.controller.executor import Executor
+from reconciler.controller.keeping import Keeper
 from reconciler.controller.launching import Launcher
+from reconciler.controller.lock import HeldError
 from reconciler.controller.manifests import Manifests
 from reconciler.controller.observing import Observer
 from reconciler.controller.prober import Prober
 from reconciler.core.accept import Acceptance, Seen, accept
-from reconciler.core.actions import Event
+from reconciler.core.actions import Event, Plan
+from reconciler.core.history import Requests
 from reconciler.core.idle import WITH_CONTROLLER
-from reconciler.core.model import Desired, Now, Wanted
+from reconciler.core.model import Desired, Now, Observed, Wanted
 from reconciler.core.plan import plan
+from reconciler.core.pruning import Memory
 from reconciler.engines import engine_of
 from reconciler.manifests.folder import Look
+from reconciler.runtimes.host import ResourceError
 from reconciler.runtimes.local import LocalRuntime
 from reconciler.settings import Settings
+from reconciler.store.trouble import StateUnwritableError
 from reconciler.store.writer import Store
 
 log = logging.getLogger("reconciler")
@@ -53,9 +59,10 @@ class Loop:
         self.stopping_all = False
         """Stop all servers, for as long as this controller lives."""
         self._sources = manifests
-        self._observer = Observer(runtime, self.prober, launcher)
+        self._observer = Observer(runtime, self.prober, launcher, self.poke)
         self._executor = Executor(store, runtime, launcher, report)
-        self._accepted = _Accepted()
+        self.keeper = Keeper(store, report)
+        self._accepted = _Accepted(acceptance=Acceptance({}, memory=Memory(doubted=_held_before(store))))
         self._desired = Desired({}, limits=settings.limits())
         self._manifests = settings.manifests
         self._poked = asyncio.Event()
@@ -64,6 +71,7 @@ class Loop:
         self._timer: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()
         self._told_manifests = ""
+        self._told_blindness = ""
 
     @property
     def acceptance(self) -> Acceptance:
@@ -106,7 +114,7 @@ class Loop:
             await self.run_pass()
 
     async def run_pass(self) -> None:
-        """One whole look, plan and execution. A database that cannot be written leaves everything as it is."""
+        """One whole look, plan and execution. Raises HeldError when another controller has the state folder."""
         async with self._lock:
             self._poked.clear()
             fresh, self._fresh = self._fresh, False
@@ -114,16 +122,26 @@ class Loop:
             self.passes += 1
             try:
                 self._pass(fresh=fresh, hasty=hasty)
-            except sqlite3.Error as error:
-                log.error("the state cannot be written, so nothing is started or stopped: %s", error)  # noqa: TRY400
+            except ResourceError as error:
+                self._tell_blindness(str(error))
                 self._wake_at(time.monotonic() + RETRY)
+            except HeldError:
+                # What another controller manages by now is no longer ours to touch.
+                raise
             except Exception:
                 # A fault of ours must not end supervision: what runs goes on, and the next look may go well.
                 log.exception("the pass failed; looking again in %g s", RETRY)
                 self._wake_at(time.monotonic() + RETRY)
 
+    def _tell_blindness(self, why: str) -> None:
+        """Say once why nobody can be looked at: whoever runs is left alone until that is known again."""
+        if why != self._told_blindness:
+            log.error("nothing is started or stopped until it is known what runs: %s", why)
+        self._told_blindness = why
+
     def _pass(self, *, fresh: bool, hasty: bool) -> None:
         now = self.now()
+        mend_at = self.keeper.look(now.monotonic, fresh=fresh)
         # A hundred manifests are half a millisecond, which a restart need not wait for.
         wake_at = None if hasty else self._accept(now)
         history, requests = self.store.history(), self.store.requests()
@@ -131,17 +149,32 @@ class Loop:
             names = {*self._desired.servers, *history.instances}
             requests = replace(requests, stop={**dict.fromkeys(names, WITH_CONTROLLER), **requests.stop})
         observed = self._observer.observe(self._desired, history, requests, now, fresh=fresh)
-        decided = plan(self._desired, observed, history, requests, now)
-        self._executor.execute(decided, self._desired, now)
+        self._told_blindness = ""
+        decided = self._plan_and_execute(observed, requests, now)
         self._observer.probe(self._desired, self.store.history(), observed)
         self.runtime.forget_ended({instance.uid for instance in self.store.history().instances.values()})
         if decided.actions or hasty:
             # What was done, or left out, may call for a next step, and only a look tells.
             self.poke()
-        wakes = [at for at in (wake_at, decided.wake_at) if at is not None]
+        wakes = [at for at in (wake_at, decided.wake_at, mend_at) if at is not None]
         if self.runtime.polls:
             wakes.append(now.monotonic + POLL)
         self._wake_at(min(wakes, default=None))
+
+    def _plan_and_execute(self, observed: Observed, requests: Requests, now: Now) -> Plan:
+        """While no intent can be written, only what needs none is done."""
+        while True:
+            trouble = self.store.trouble
+            seen = replace(observed, state_trouble=str(trouble)) if trouble else observed
+            decided = plan(self._desired, seen, self.store.history(), requests, now)
+            try:
+                self._executor.execute(decided, self._desired, now)
+            except StateUnwritableError:
+                if trouble is not None:
+                    raise
+                self.poke()
+            else:
+                return decided
 
     def now(self) -> Now:
         """This moment."""
@@ -156,7 +189,7 @@ class Loop:
         before = self._accepted
         same = look is before.look and confirmed == before.confirmed
         if not same or not _is_quiet(before.acceptance, now):
-            seen = Seen(look.documents, look.problems, look.failed, look.empty)
+            seen = Seen(look.documents, look.problems, look.failed, look.empty, look.devices)
             acceptance = accept(self.store.documents, seen, before.acceptance.memory, now.monotonic, confirmed)
             self._save(acceptance, now)
             self._accepted = _Accepted(look, acceptance, confirmed)
@@ -181,7 +214,7 @@ class Loop:
         if acceptance.folder_problem:
             news.append(Event("", "ManifestsHeld", acceptance.folder_problem, warning=True))
         news = news if told != self._told_manifests else []
-        with self.store.transaction():
+        with self.store.transaction(anyway=True):
             for document in acceptance.changed:
                 self.store.save_document(document, now)
             for name in acceptance.removed:
@@ -208,7 +241,15 @@ class Loop:
         """Stop looking; all servers run on."""
         self._wake_at(None)
         self.prober.close()
+        self._observer.close()
         self.runtime.close()
+
+
+def _held_before(store: Store) -> frozenset[str]:
+    """What the controller before this one held until a person confirms its removal."""
+    with suppress(ValueError, TypeError, KeyError):  # what cannot be read is told anew with the first pass
+        return frozenset(str(name) for name in json.loads(store.meta["manifests"])["prunable"])
+    return frozenset()
 
 
 def _is_quiet(acceptance: Acceptance, now: Now) -> bool:

@@ -1,15 +1,20 @@
 """Puts together what is seen: processes with their health, gates, listening ports."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.controller.launching import Launcher
-from reconciler.controller.prober import Prober, Target
+from reconciler.controller.prober import Prober
+from reconciler.controller.strangers import Strangers
+from reconciler.controller.target import Target
+from reconciler.core.clean import clean
+from reconciler.core.ends import STARVED
 from reconciler.core.history import History, Instance, Requests
 from reconciler.core.model import Desired, GateFacts, Health, Now, Observed, Process, Wanted
 from reconciler.core.spec import ServerSpec
 from reconciler.core.turns import turns
 from reconciler.engines import engine_of
+from reconciler.runtimes.host import ResourceError
 from reconciler.runtimes.local import LocalRuntime
 
 UNPROBED = Health()
@@ -18,15 +23,23 @@ UNPROBED = Health()
 class Observer:
     """One look at the machine, as the planner wants it."""
 
-    def __init__(self, runtime: LocalRuntime, prober: Prober, launcher: Launcher) -> None:
+    def __init__(
+        self, runtime: LocalRuntime, prober: Prober, launcher: Launcher, on_change: Callable[[], None]
+    ) -> None:
+        """`on_change` is called when a stranger has answered."""
         self._runtime = runtime
         self._prober = prober
         self._launcher = launcher
+        self._strangers = Strangers(runtime, launcher, on_change)
         self._joined: dict[int, tuple[Process, Health, Process]] = {}
         self._targets: dict[str, tuple[tuple[object, ...], Target]] = {}
 
     def observe(self, desired: Desired, history: History, requests: Requests, now: Now, *, fresh: bool) -> Observed:
-        """What is, as far as the plan may need it: gates and ports are looked at for those whose start may be due."""
+        """What is, as far as the plan may need it: gates and ports are looked at for those whose start may be due.
+
+        Raises ResourceError when not even the processes could be looked at.
+        """
+        self._runtime.keep_watch(history.instances.values())
         processes = {
             server: tuple(self._join(process, desired, history) for process in found)
             for server, found in self._runtime.observe(fresh=fresh).items()
@@ -34,6 +47,22 @@ class Observer:
         due = [
             wanted for name, wanted in desired.servers.items() if _may_start(wanted, name, processes, history, requests)
         ]
+        try:
+            return self._look_at_starts(due, processes, desired, history, requests, now)
+        except ResourceError as error:
+            # Whether a port or file is free could not be seen: nothing may be started on that.
+            shut = GateFacts(STARVED, clean(str(error)))
+            return Observed(processes, {wanted.document.name: shut for wanted in due})
+
+    def _look_at_starts(
+        self,
+        due: Sequence[Wanted],
+        processes: Mapping[str, tuple[Process, ...]],
+        desired: Desired,
+        history: History,
+        requests: Requests,
+        now: Now,
+    ) -> Observed:
         gates = self._gates(due, desired, history, requests, now) if due else {}
         ports = {wanted.spec.port for wanted in due} | {
             history.ports.get(wanted.document.name, "auto") for wanted in due
@@ -42,7 +71,15 @@ class Observer:
         if self._runtime.polls and any(wanted.spec.port == "auto" for wanted in due):
             # Without /proc a port is known to be taken only by trying it.
             wished |= frozenset(range(desired.limits.port_low, desired.limits.port_high + 1))
-        return Observed(processes, gates, self._runtime.listeners(wished) if due else ())
+        listeners = self._runtime.listeners(wished) if due else ()
+        ours = [process for found in processes.values() for process in found]
+        strangers, models = self._strangers.look(due, listeners, ours)
+        sharers = self._strangers.sharers(history.instances, processes, now)
+        return Observed(processes, gates, listeners, strangers, models, sharers)
+
+    def close(self) -> None:
+        """Ask no strangers any more."""
+        self._strangers.close()
 
     def _join(self, process: Process, desired: Desired, history: History) -> Process:
         """The process with its health, or with the cause of its end; the same object while both are the same."""
@@ -83,7 +120,7 @@ class Observer:
             for process in processes:
                 pids.add(process.identity.pid)
                 instance = history.instances.get(process.server)
-                if process.alive and process.leader and instance is not None and instance.uid == process.uid:
+                if process.alive and instance is not None and instance.is_process(process):
                     targets[process.uid] = self._target(process, instance, desired.servers.get(process.server))
         self._prober.sync(targets)
         self._targets = {uid: self._targets[uid] for uid in targets}
@@ -103,10 +140,12 @@ class Observer:
             pid=process.identity.pid,
             port=process.port or instance.port,
             spec=spec,
-            model_path=self._launcher.model_path(spec),
+            # An adopted one repeats its model's path as somebody wrote it, from the folder where that one stood.
+            model_path=None if instance.adopted else self._launcher.model_path(spec),
             api_key=self._launcher.api_key(spec),
             was_ready=instance.first_ready is not None,
             draining=draining,
+            adopted=instance.adopted,
         )
         self._targets[process.uid] = (key, target)
         return target
@@ -135,6 +174,9 @@ def _may_start(
 
 def _spec_of(instance: Instance, wanted: Wanted | None) -> ServerSpec:
     """How the instance is asked: by the spec it was started with, and by the declared probes when both agree."""
+    if instance.adopted:
+        adopted = ServerSpec.model_validate(dict(instance.spec))
+        return adopted.model_copy(update={"probes": wanted.spec.probes}) if wanted else adopted
     if wanted is not None and (wanted.fingerprint == instance.fingerprint or not instance.spec):
         return wanted.spec
     started_with = ServerSpec.model_validate(dict(instance.spec) or {"model": "unknown"})

@@ -69,7 +69,7 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
     connection = open_snapshot(Path(settings.state))
     if connection is not None:
         pending = read_requests(connection)
-        requests = Requests(stop=pending["stop"], restart=pending["restart"])
+        requests = Requests(stop=pending["stop"], restart=pending["restart"], adopt=pending["adopt"])
         before = Before(read_documents(connection), _still_alive(read_history(connection), host), requests)
         connection.close()
     root, until = Path(settings.manifests), time.monotonic() + SETTLE

@@ -111,7 +111,7 @@ class Syncing:
     def _forget(self) -> None:
         """The settings name no source any more: its documents are gone, and what was fetched is of no use."""
         if GIT in self._store.sources:
-            with self._store.transaction():
+            with self._store.transaction(anyway=True):
                 self._store.forget_source(GIT)
             shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -17,6 +18,9 @@ DEBOUNCE = 400
 """Most milliseconds that a batch may take."""
 REWATCH = 1.0
 """Seconds between looks whether a folder that cannot be watched is back."""
+
+CLOCK_STEP = 0.5
+"""Seconds by which the wall clock must have left the monotonic one to have been stepped; less is its slewing."""
 
 
 async def watch_manifests(root: Path, poke: Callable[[], None]) -> None:
@@ -84,7 +88,7 @@ def start_ticking(seconds: float, tick: Callable[[], None]) -> AsyncIOScheduler:
     async def in_the_loop() -> None:
         tick()  # a plain function would be called in a thread, beside the loop
 
-    scheduler = AsyncIOScheduler(timezone=UTC)
+    scheduler = _SteadyScheduler(timezone=UTC)
     scheduler.add_job(
         in_the_loop,
         "interval",
@@ -96,3 +100,21 @@ def start_ticking(seconds: float, tick: Callable[[], None]) -> AsyncIOScheduler:
     )
     scheduler.start()
     return scheduler
+
+
+class _SteadyScheduler(AsyncIOScheduler):  # type: ignore[misc]
+    """Its timers run on the monotonic clock, its jobs on the wall clock: a step of that brings the jobs along.
+
+    Else a step back would silence them for as long as it is wide, and each interval of a step forward be counted.
+    """
+
+    _offset = 0.0
+
+    def wakeup(self) -> None:
+        """Run what is due; after a step of the clock, or a suspension of the machine, that is everything."""
+        offset = time.time() - asyncio.get_running_loop().time()
+        stepped, self._offset = abs(offset - self._offset) >= CLOCK_STEP, offset
+        if stepped:
+            for job in self.get_jobs():
+                job.modify(next_run_time=datetime.now(UTC))
+        super().wakeup()

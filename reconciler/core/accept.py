@@ -6,17 +6,11 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.core.clashes import without_port_clashes
 from reconciler.core.model import Document, Problem
+from reconciler.core.pruning import CONFIRM, Memory, Missing, prune
 from reconciler.core.source import GIT, LOCAL, PREFIX
 
-PRUNE_DELAY = 2.0
-"""Seconds for which a document must be missing before it counts as gone: files vanish for moments during a rename."""
-RENAME_WINDOW = 5.0
-"""A document that appeared so many seconds before or after another went missing may be its new name."""
-GUARDED_SIZE = 4
-"""From this many wanted servers on, losing more than half of them at once is held."""
 NAMED = 3
 """Most places of a name's other documents that a problem names."""
-CONFIRM = "if this is meant, confirm it with: reconciler apply --prune"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +23,8 @@ class Seen:
     """Why the folder could not be read, if so."""
     empty: frozenset[str] = frozenset()
     """Files that are there, but hold nothing at all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What acceptance remembers from look to look: monotonic times by name."""
-
-    missing: Mapping[str, float] = field(default_factory=dict)
-    """Since the first look that could have seen the document and did not."""
-    arrived: Mapping[str, float] = field(default_factory=dict)
+    devices: Mapping[str, int] = field(default_factory=dict)
+    """The file system of each folder, by its name as shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +44,7 @@ class Acceptance:
     prunable: tuple[str, ...] = ()
     """Those of the held ones that a confirmed prune would remove."""
     folder_problem: str = ""
-    memory: Memory = Memory()
+    memory: Memory = field(default_factory=Memory)
     wake_at: float | None = None
 
 
@@ -71,39 +58,26 @@ def accept(
     in_force = {**accepted, **{document.name: document for document in changed}}
     absent = [name for name in accepted if name not in candidates and name not in problems]
     general = tuple(problem for problem in seen.problems if not problem.server)
-    missing = {name: memory.missing.get(name, now) for name in absent}
-    # With nothing accepted before, nothing can have been renamed.
-    newcomers = [document.name for document in changed if accepted and document.name not in accepted]
-    arrived = {**memory.arrived, **dict.fromkeys(newcomers, now)}
     folder_problem = _folder_problem(accepted, seen)
     unsure = {
-        **_emptied(in_force, missing, seen.empty),
-        **_unsure(in_force, missing, problems, general, folder_problem),
+        **_emptied(in_force, absent, seen.empty),
+        **_unsure(in_force, absent, problems, general, folder_problem),
     }
-    sure = {name: since for name, since in missing.items() if name not in unsure}
-    held = {**unsure, **_guarded(in_force, sure, arrived)}
-    prunable = {name for name, why in held.items() if why.endswith(CONFIRM)}
-    removed = tuple(
-        name
-        for name, since in missing.items()
-        if (name not in held and now - since >= PRUNE_DELAY)
-        or (name in confirmed and (name not in held or name in prunable))
-    )
-    waiting = [since + PRUNE_DELAY for name, since in missing.items() if name not in held and name not in removed]
+    # With nothing accepted before, nothing can have been renamed.
+    newcomers = [document.name for document in changed if accepted and document.name not in accepted]
+    missing = Missing(in_force, absent, unsure, newcomers, folder_problem, seen.devices)
+    pruning = prune(missing, memory, now, confirmed)
     return Acceptance(
-        documents={name: document for name, document in in_force.items() if name not in removed},
-        changed=tuple(document for document in changed if document.name not in removed),
-        removed=removed,
+        documents={name: document for name, document in in_force.items() if name not in pruning.removed},
+        changed=tuple(document for document in changed if document.name not in pruning.removed),
+        removed=pruning.removed,
         problems={name: tuple(found) for name, found in problems.items()},
         general=general,
-        held={name: why for name, why in held.items() if name not in removed},
-        prunable=tuple(sorted(prunable.difference(removed))),
+        held=pruning.held,
+        prunable=pruning.prunable,
         folder_problem=folder_problem,
-        memory=Memory(
-            {name: since for name, since in sure.items() if name not in removed},
-            {name: since for name, since in arrived.items() if missing or now - since < RENAME_WINDOW},
-        ),
-        wake_at=min(waiting, default=None),
+        memory=pruning.memory,
+        wake_at=pruning.wake_at,
     )
 
 
@@ -159,7 +133,7 @@ def _folder_problem(accepted: Mapping[str, Document], seen: Seen) -> str:
     return ""
 
 
-def _emptied(in_force: Mapping[str, Document], missing: Mapping[str, float], empty: frozenset[str]) -> dict[str, str]:
+def _emptied(in_force: Mapping[str, Document], missing: Iterable[str], empty: frozenset[str]) -> dict[str, str]:
     """An empty file is a half-written one, or an accident: who means it removes the file, or confirms."""
     return {
         name: f"{in_force[name].file} is empty: write the document again or remove the file; {CONFIRM}"
@@ -170,7 +144,7 @@ def _emptied(in_force: Mapping[str, Document], missing: Mapping[str, float], emp
 
 def _unsure(
     in_force: Mapping[str, Document],
-    missing: Mapping[str, float],
+    missing: Iterable[str],
     problems: Mapping[str, Iterable[Problem]],
     general: tuple[Problem, ...],
     folder_problem: str,
@@ -195,25 +169,6 @@ def _unsure(
 
 def _origin(problem: Problem) -> str:
     return GIT if problem.file.startswith(PREFIX) else LOCAL
-
-
-def _guarded(
-    in_force: Mapping[str, Document], missing: Mapping[str, float], arrived: Mapping[str, float]
-) -> dict[str, str]:
-    """All the missing ones, when all would stop, or more than half of many; renames do not count."""
-    lost = [name for name in missing if not in_force[name].spec.suspend]
-    if not lost:
-        return {}
-    first, last = min(missing.values()) - RENAME_WINDOW, max(missing.values()) + RENAME_WINDOW
-    wanted = {name for name, document in in_force.items() if not document.spec.suspend}
-    new = {name for name, since in arrived.items() if name in wanted and first <= since <= last}
-    new -= set(lost)
-    net, before = len(lost) - len(new), len(wanted - new)
-    if len(lost) < len(wanted) and not (before >= GUARDED_SIZE and net * 2 > before):
-        return {}
-    names = ", ".join(sorted(lost)[:5]) + (", …" if len(lost) > 5 else "")
-    why = f"held by the prune guard: {len(lost)} of {len(wanted)} servers would stop ({names}); {CONFIRM}"
-    return dict.fromkeys(missing, why)
 
 
 def overlay(seen: Seen, documents: Mapping[str, Document], git: str = "") -> Seen:

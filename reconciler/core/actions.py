@@ -35,6 +35,13 @@ class SaveInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take back an intent that came to nothing: no process was begun, and its row is dropped."""
+
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
 class SaveServer:
     """Commit what is remembered of a server."""
 
@@ -71,7 +78,7 @@ class Kill:
     identity: Identity
 
 
-Action = Start | SaveInstance | SaveServer | Forget | FinishRequest | Terminate | Kill
+Action = Start | SaveInstance | Withdraw | SaveServer | Forget | FinishRequest | Terminate | Kill
 
 
 @dataclass(frozen=True, slots=True)

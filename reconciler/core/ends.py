@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reconciler.core.actions import SaveInstance
+from reconciler.core.actions import Withdraw
 from reconciler.core.backoff import LEAST_FROM_GIT, backoff_delay, is_exhausted
 from reconciler.core.history import Instance, Stamp, StopReason, Trigger
 from reconciler.core.model import Exit, Process
@@ -10,6 +10,8 @@ from reconciler.core.server import UNASKED, Server
 
 KEPT_LINES = 20
 """Log lines kept with each end."""
+STARVED = "ResourcesExhausted"
+"""Diagnosis of an intent for whose process the machine had no room."""
 
 
 def gave_up(max_restarts: int, policy: str, error: str) -> str:
@@ -24,7 +26,11 @@ def end_what_died(server: Server) -> None:
     instance, process = server.instance, server.process
     if instance is None or (process is not None and process.alive):
         return
+    if instance.diagnosis == STARVED and instance.intent.boot == server.now.boot:
+        _withdraw(server, instance)
+        return
     ended = replace(instance, ended=Stamp.of(server.now))
+    server.record = replace(server.record, ended_uid=instance.uid)
     if instance.intent.boot != server.now.boot:
         server.save_instance(replace(ended, diagnosis="Rebooted"))
         server.record = replace(server.record, n=0, ended=None, delay=0.0, next_trigger=Trigger.REBOOTED)
@@ -42,13 +48,28 @@ def end_what_died(server: Server) -> None:
     _record_exit(server, ended, process)
 
 
+def _withdraw(server: Server, instance: Instance) -> None:
+    """Nothing was begun: as if it had not been tried, but for the pause until the next try."""
+    server.actions.append(Withdraw(instance))
+    server.instance = None
+    record = server.record
+    server.record = replace(
+        record,
+        next_trigger=instance.trigger,
+        restarts=record.restarts - (instance.trigger in UNASKED),
+        starved=Stamp.of(server.now),
+        starved_times=record.starved_times + 1,
+        starved_why=instance.evidence,
+    )
+
+
 def _record_exit(server: Server, ended: Instance, process: Process | None) -> None:
     """An end that was asked for is no failure; one that was not is counted."""
     exit_ = process.exit if process and process.exit else Exit()
     stopped_by_us = ended.stopping is not None
     diagnosis, evidence = (process.diagnosis, process.evidence) if process else ("Unknown", "")
     if stopped_by_us:
-        diagnosis, evidence = str(ended.stop_reason), ""
+        diagnosis, evidence = str(ended.stop_reason), ended.evidence
     tail = "\n".join(process.log_tail.splitlines()[-KEPT_LINES:]) if process else ""
     ended = replace(ended, exit=exit_, diagnosis=diagnosis, evidence=evidence, log_tail=tail)
     server.save_instance(ended)
@@ -100,9 +121,8 @@ def _count_failure(server: Server, ended: Instance, exit_: Exit, error: str, tri
 
 
 def adopt(server: Server) -> None:
-    """Take over live leaders that the rows do not know; of several, one."""
-    ended = {action.instance.uid for action in server.actions if isinstance(action, SaveInstance)}
-    leaders = [p for p in server.processes if p.leader and p.alive and p.uid not in ended]
+    """Take over live leaders that the rows do not know; of several, one. What is left of one that ended is none."""
+    leaders = [p for p in server.processes if p.leader and p.alive and p.uid != server.record.ended_uid]
     if server.instance is None and leaders:
         # Of one uid the oldest is the instance, and the others are its children.
         oldest = {p.uid: p for p in sorted(leaders, key=lambda p: -p.identity.start_ticks)}
@@ -126,10 +146,12 @@ def adopt(server: Server) -> None:
         return
     if instance.identity is None:
         server.save_instance(replace(instance, identity=process.identity))
-    superfluous = [process for process in leaders if process.uid != instance.uid]
-    server.sweep(superfluous)
-    for process in superfluous:
-        server.event("Superfluous", f"pid {process.identity.pid} is a second instance: killed", warning=True)
+    if server.record.starved is not None:
+        server.record = replace(server.record, starved=None, starved_times=0, starved_why="")
+    swept = server.sweep([process for process in server.processes if process.alive and process.uid != instance.uid])
+    for process in swept:
+        if process in leaders:
+            server.event("Superfluous", f"pid {process.identity.pid} is a second instance: killed", warning=True)
 
 
 def _fits(server: Server, process: Process) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from reconciler.core.model import Effective, Exit, Identity, Now, Phase
+from reconciler.core.model import Effective, Exit, Identity, Now, Phase, Process
 
 
 class Trigger(StrEnum):
@@ -21,7 +21,7 @@ class Trigger(StrEnum):
     RETRIED = "Retried"
     """A Failed server is tried again: time passed or its files changed."""
     ADOPTED = "Adopted"
-    """Found running under our mark, without a row."""
+    """Found running: under our mark without a row, or started by hand and taken over."""
 
 
 class StopReason(StrEnum):
@@ -99,6 +99,20 @@ class Instance:
     """The spec it was started with, as written."""
     effective: Effective | None = None
     models: tuple[Mapping[str, Any], ...] = ()
+    adopted: bool = False
+    """A stranger's process that was taken over: it bears no mark, and is known by `identity` alone."""
+    found: str = ""
+    """How an adopted one was started, as far as known."""
+    unlike: tuple[str, ...] = ()
+    """What of an adopted one is not as declared."""
+
+    def is_process(self, process: Process) -> bool:
+        """Whether the process is the one that was spawned for it, and not a child of it that leads a session too.
+
+        A pid beside the uid is enough: without /proc, start times move with the wall clock.
+        """
+        same = self.identity is None or self.identity.pid == process.identity.pid
+        return same and process.leader and process.uid == self.uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +162,13 @@ class ServerRecord:
     was_ready: bool = False
     swept: Stamp | None = None
     """When SIGKILL was last sent to processes that must not run beside its instance."""
+    ended_uid: str = ""
+    """The instance that ended last: what still bears its mark is left over of it, whatever session it leads."""
+    starved: Stamp | None = None
+    """When the machine last had no room for its start; None once it runs."""
+    starved_times: int = 0
+    """Starts in a row for which there was no room."""
+    starved_why: str = ""
     last_error: str = ""
     status: Status | None = None
 
@@ -169,3 +190,4 @@ class Requests:
 
     stop: Mapping[str, int] = field(default_factory=dict)
     restart: Mapping[str, int] = field(default_factory=dict)
+    adopt: Mapping[str, int] = field(default_factory=dict)

@@ -3,21 +3,28 @@
 from dataclasses import replace
 
 from reconciler.core.actions import FinishRequest, Forget
-from reconciler.core.ends import gave_up
+from reconciler.core.ends import STARVED, gave_up
 from reconciler.core.history import Stamp, Trigger
-from reconciler.core.model import Phase
+from reconciler.core.model import Phase, Process
 from reconciler.core.server import NO_CONTROLLER, Server
+from reconciler.core.strangers import ignore_adopt_request
 
 WITH_CONTROLLER = 0
 """In place of a stop request's id: not asked for by a person, but by `run --on-exit stop`."""
+WAITS = "waiting for leftover processes to end"
+STUCK = "SIGKILL does not end them"
+MOST_SHOWN = 8
+"""Leftover processes that are named."""
+LEAST_PAUSE, MOST_PAUSE = 0.5, 10.0
+"""Seconds before a start is tried again for which the machine had no room: the first and the longest pause."""
+MOST_DOUBLINGS = 8
 
 
 def plan_idle(server: Server) -> None:
     """Let it rest, wait, or claim a start."""
     leftovers = [process for process in server.processes if process.alive]
     if leftovers:
-        server.sweep(leftovers)
-        server.show(Phase.PENDING, "WaitingForLeftovers", "waiting for leftover processes to end")
+        _wait_for(server, leftovers)
         return
     if server.wanted is None:
         _plan_unwanted(server)
@@ -29,6 +36,18 @@ def plan_idle(server: Server) -> None:
         _rest(server, "StopRequested", f"stopped by request; start it with: reconciler start {server.name}")
     else:
         _plan_start(server)
+
+
+def _wait_for(server: Server, leftovers: list[Process]) -> None:
+    """None that bears the mark may run beside the next instance: it would hold its port, or the GPU's memory."""
+    sent = server.sweep(leftovers)
+    pids = ",".join(str(pid) for pid in sorted(process.identity.pid for process in leftovers)[:MOST_SHOWN])
+    before = server.saved.status.message if server.saved and server.saved.status else ""
+    if STUCK in before or (sent and before.startswith(WAITS)):
+        message = f"{WAITS} (pid {pids}): {STUCK}; see what they wait for: ps -o pid,stat,wchan:32,args -p {pids}"
+    else:
+        message = f"{WAITS} (pid {pids})"
+    server.show(Phase.PENDING, "WaitingForLeftovers", message)
 
 
 def _plan_unwanted(server: Server) -> None:
@@ -53,7 +72,11 @@ def _rest(server: Server, reason: str, message: str) -> None:
         completed=False,
         next_trigger=Trigger.RESUMED if server.record.generation else None,
         last_error="",
+        starved=None,
+        starved_times=0,
+        starved_why="",
     )
+    ignore_adopt_request(server, f"it is {reason}: {message}")
     if server.restart_request is not None:
         server.actions.append(FinishRequest(server.restart_request))
         server.event("RestartIgnored", f"a restart was asked for, but it is {reason}: {message}", warning=True)
@@ -66,6 +89,9 @@ def _plan_start(server: Server) -> None:
         server.record = replace(
             server.record, n=0, ended=None, delay=0.0, failed=None, completed=False, next_trigger=Trigger.REQUESTED
         )
+    if False:
+        # Whoever is there is asked for now, whatever became of earlier starts.
+        server.record = replace(server.record, n=0, ended=None, delay=0.0, failed=None, completed=False)
     if server.record.completed:
         server.show(
             Phase.STOPPED, "Completed", f"it exited with 0; run it again with: reconciler restart {server.name}"
@@ -73,7 +99,7 @@ def _plan_start(server: Server) -> None:
         return
     if server.record.failed is not None and not _may_retry(server, server.record.failed):
         return
-    if _is_backing_off(server):
+    if _is_backing_off(server) or _is_starved(server):
         return
     if server.in_scope:
         server.claim = "start"
@@ -116,4 +142,18 @@ def _is_backing_off(server: Server) -> bool:
     server.wake(due)
     most = server.wanted.spec.restart.max_restarts
     server.show(Phase.BACKOFF, "BackOff", f"{record.last_error}; restart {record.n} of {most} after {record.delay:g} s")
+    return True
+
+
+def _is_starved(server: Server) -> bool:
+    """Whether the machine had no room a moment ago: neither the manifest nor the server can help that."""
+    record = server.record
+    if record.starved is None or record.starved.boot != server.now.boot:
+        return False
+    pause = min(LEAST_PAUSE * 2 ** min(record.starved_times - 1, MOST_DOUBLINGS), MOST_PAUSE)
+    due = record.starved.after(pause)
+    if server.now.monotonic >= due:
+        return False
+    server.wake(due)
+    server.show(Phase.BLOCKED, STARVED, record.starved_why)
     return True

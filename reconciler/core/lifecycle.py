@@ -11,6 +11,7 @@ from reconciler.core.history import Trigger
 from reconciler.core.idle import plan_idle
 from reconciler.core.running import plan_running
 from reconciler.core.server import Server
+from reconciler.core.strangers import ignore_adopt_request
 
 
 def settle(server: Server) -> None:
@@ -19,6 +20,7 @@ def settle(server: Server) -> None:
     adopt(server)
     _note_generation(server)
     if server.instance is not None:
+        ignore_adopt_request(server, "it runs already")
         plan_running(server)
     else:
         plan_idle(server)

@@ -3,14 +3,16 @@
 from dataclasses import replace
 
 from reconciler.core.actions import Plan, Start
+from reconciler.core.ends import STARVED
 from reconciler.core.history import History, Instance, Requests, ServerRecord, Trigger
 from reconciler.core.lifecycle import finish, settle
 from reconciler.core.load_slots import LoadSlots
 from reconciler.core.model import Desired, HealthState, Now, Observed, Phase, Wanted
 from reconciler.core.port_claims import Holder, Ports
-from reconciler.core.server import NOT_LOOKED, UNASKED, Server
+from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, UNASKED, Server
 from reconciler.core.status import show_status
 from reconciler.core.stopping import begin_stop
+from reconciler.core.strangers import ignore_adopt_request, meet_strangers
 
 STARTS_PER_PASS = 32
 """Most starts in one plan: the loop does nothing else while it spawns, and those that run already want to be probed."""
@@ -56,9 +58,8 @@ def is_at_rest(name: str, desired: Desired, observed: Observed, history: History
     health = process.health
     return (
         process.alive
-        and process.leader
-        and process.uid == instance.uid
         and instance.identity is not None
+        and instance.is_process(process)
         and instance.ready is not None
         and instance.stopping is None
         and instance.fingerprint == wanted.fingerprint
@@ -68,10 +69,14 @@ def is_at_rest(name: str, desired: Desired, observed: Observed, history: History
         and (health.effective is None or (health.effective, health.models) == (instance.effective, instance.models))
         and not (wanted.problems or wanted.held or document.spec.suspend)
         and record.generation == document.generation
+        and record.starved is None
         and status.phase is Phase.READY
+        and ("Ready", Phase.READY.value, health.message) in {(c.type, c.reason, c.message) for c in status.conditions}
         and all(condition.status for condition in status.conditions if condition.type in ("Ready", "Reconciled"))
         and name not in requests.stop
         and name not in requests.restart
+        and name not in requests.adopt
+        and name not in observed.sharers
         and (record.n == 0 or (instance.ready.boot == now.boot and _stable_at(wanted, instance) > now.monotonic))
     )
 
@@ -98,9 +103,12 @@ def _server(name: str, desired: Desired, observed: Observed, history: History, r
         gate=observed.gates.get(name, NOT_LOOKED),
         stop_request=requests.stop.get(name),
         restart_request=requests.restart.get(name),
+        adopt_request=requests.adopt.get(name),
         invalid=desired.invalid.get(name, ()),
         keep_unknown=desired.unreadable and (saved is None or saved.generation == 0),
         in_scope=desired.scope is None or name in desired.scope,
+        state_trouble=observed.state_trouble,
+        sharer=observed.sharers.get(name),
         saved=saved,
     )
 
@@ -115,7 +123,8 @@ def _share(servers: list[Server], desired: Desired, observed: Observed, history:
     ports = Ports(servers, observed, desired, history)
     leaving = {s.name for s in servers if s.instance and s.instance.stopping}
     _replace([s for s in claims if s.claim == "replace"], ports, leaving)
-    _start([s for s in claims if s.claim == "start"], servers, ports, leaving, desired, now)
+    starts = meet_strangers([s for s in claims if s.claim == "start"], ports, observed)
+    _start(starts, servers, ports, leaving, desired, now)
 
 
 def _replace(claims: list[Server], ports: Ports, leaving: set[str]) -> None:
@@ -125,7 +134,9 @@ def _replace(claims: list[Server], ports: Ports, leaving: set[str]) -> None:
         for server in stuck:
             del movers[server.name]
     for server in claims:
-        if server.name in movers:
+        if server.name in movers and server.state_trouble:
+            server.wait_for_state()
+        elif server.name in movers:
             begin_stop(server, server.replace_reason)
             leaving.add(server.name)
         else:
@@ -161,9 +172,12 @@ def _start(
         port = _gate(server, ports, leaving)
         if port is None:
             continue
+        if server.state_trouble:
+            server.show(Phase.BLOCKED, STATE_UNWRITABLE, server.state_trouble)
+            continue
         if why := slots.why_not(server):
             server.show(Phase.PENDING, "WaitingForSlot", why)
-            server.wake(slots.free_at or now.monotonic + GATE_LOOK)
+            server.wake(slots.free_at(server) or now.monotonic + GATE_LOOK)
             continue
         if started >= STARTS_PER_PASS:
             server.show(Phase.PENDING, "WaitingForTurn", "others are being started first")
@@ -197,21 +211,29 @@ def _gate(server: Server, ports: Ports, leaving: set[str]) -> int | None:
     if holder.server in leaving and not holder.keeps:
         server.show(Phase.PENDING, "WaitingForPort", f"port {port} is still held by {holder.told}, which is stopping")
     else:
-        server.show(Phase.BLOCKED, "PortInUse", f"port {port} is held by {holder.told}; {_way_out(holder)}")
+        server.show(Phase.BLOCKED, "PortInUse", f"port {port} is held by {holder.told}; {_way_out(holder, port)}")
     return None
 
 
-def _way_out(holder: Holder) -> str:
+def _way_out(holder: Holder, port: int) -> str:
     if holder.keeps:
         return "it is a local server, which keeps its port; declare another one"
-    move = f"if its port is auto, move it with: reconciler restart {holder.server}" if holder.server else "free it"
-    return f"declare another port, or {move}"
+    if holder.server:
+        return f"declare another port, or if its port is auto, move it with: reconciler restart {holder.server}"
+    return f"declare another port, or see whose it is, and end that: sudo ss -ltnp 'sport = :{port}'"
 
 
 def _begin_start(server: Server, port: int) -> None:
+    assert server.wanted
+    alone = f"nobody listens on port {port}" if server.wanted.spec.port == port else "spec.port is auto; write the port"
+    ignore_adopt_request(server, f"{alone}; it is started as declared")
     record = server.record
     trigger = record.next_trigger or Trigger.CREATED
     delay = record.delay if trigger in (Trigger.CRASHED, Trigger.UNRESPONSIVE) else 0.0
     server.actions.append(Start(server.name, trigger, record.n, delay, port))
     server.record = replace(record, next_trigger=None, restarts=record.restarts + (trigger in UNASKED))
-    server.show(Phase.STARTING)
+    if record.starved is None:
+        server.show(Phase.STARTING)
+    else:
+        # Until it runs, the message stays: there may be no room again.
+        server.show(Phase.BLOCKED, STARVED, record.starved_why)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from reconciler.core.history import History, Instance
-from reconciler.core.model import Desired, Observed, Wanted
+from reconciler.core.model import Desired, Observed, Stranger, Wanted
 from reconciler.core.ports import choose_port, hosts_overlap
 from reconciler.core.server import Server
 from reconciler.core.source import GIT
@@ -29,7 +29,11 @@ class Ports:
         current: dict[str, Instance | None] = {**history.instances, **{s.name: s.instance for s in servers}}
         self._instances = {name: instance for name, instance in current.items() if instance is not None}
         self._servers = {instance.uid: name for name, instance in self._instances.items()}
+        adopted = {i.identity.pid: name for name, i in self._instances.items() if i.adopted and i.identity}
+        self._adopted = adopted
+        """By pid: they bear no mark."""
         self._listeners = observed.listeners
+        self._strangers = observed.strangers
         self._assigned = dict(history.ports)
         self._limits = desired.limits
         self._wanted = desired.servers
@@ -46,7 +50,7 @@ class Ports:
         """Those other than the server itself who would collide with it."""
         yield from self._keepers(name, host, port)
         for listener in self._listeners:
-            owner = self._servers.get(listener.uid, "")
+            owner = self._servers.get(listener.uid) or self._adopted.get(listener.pid or 0, "")
             if listener.port == port and owner != name and hosts_overlap(host, listener.address):
                 program = f"pid {listener.pid} {listener.program}".strip() if listener.pid else "another program"
                 yield Holder(owner, f"server '{owner}'" if owner else program)
@@ -56,6 +60,18 @@ class Ports:
         for owner, (its_host, its_port) in self._starting.items():
             if its_port == port and hosts_overlap(host, its_host):
                 yield Holder(owner, f"server '{owner}'")
+
+    def strangers(self, server: Server) -> list[Stranger]:
+        """Those who have the declared port, when nobody of ours does: what is known of them decides what follows."""
+        assert server.wanted
+        host, port = server.wanted.spec.host, server.wanted.spec.port
+        if (
+            not self._strangers
+            or not isinstance(port, int)
+            or any(holder.server for holder in self.holders(server.name, host, port))
+        ):
+            return []
+        return [one for one in self._strangers if one.port == port and hosts_overlap(host, one.address)]
 
     def _keepers(self, name: str, host: str, port: int) -> Iterator[Holder]:
         """Local servers of which one from Git may not have the port that they were given, running or not."""

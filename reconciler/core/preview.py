@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.core.accept import PRUNE_DELAY, Acceptance, Memory, Seen, accept
+from reconciler.core.accept import Acceptance, Seen, accept
 from reconciler.core.history import History, Requests
 from reconciler.core.model import Document
+from reconciler.core.pruning import PRUNE_DELAY, Memory
 from reconciler.core.spec import ServerSpec, dump_spec
 
 ABSENT = None
@@ -40,8 +41,8 @@ def preview(
     fingerprint: Callable[[ServerSpec], str],
 ) -> tuple[tuple[Change, ...], Acceptance]:
     """The changes that this look at the manifests would lead to. Documents that are missing count as gone."""
-    ripe = Memory(missing=dict.fromkeys(accepted, -PRUNE_DELAY))
-    acceptance = accept(accepted, seen, ripe, 0.0)
+    first = accept(accepted, seen, Memory(), -PRUNE_DELAY)
+    acceptance = accept(accepted, seen, first.memory, 0.0)
     names = sorted({*accepted, *acceptance.documents, *acceptance.problems})
     return tuple(_change(name, accepted, acceptance, history, requests, fingerprint) for name in names), acceptance
 

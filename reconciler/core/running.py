@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from reconciler.core.history import Instance, Stamp, StopReason
 from reconciler.core.model import HealthState, Phase, Process
-from reconciler.core.server import NO_CONTROLLER, Server
+from reconciler.core.server import NO_CONTROLLER, STATE_UNWRITABLE, Server
 from reconciler.core.stopping import begin_stop, go_on_stopping, reason_to_stop
+from reconciler.core.strangers import show_shared
 
 LEFT_ALONE = "it runs on while some manifest cannot be read: its document may be there; see: reconciler validate"
 
@@ -21,7 +22,8 @@ def plan_running(server: Server) -> None:
     reason = reason_to_stop(server)
     if reason is not None and server.in_scope:
         begin_stop(server, reason)
-        return
+        if not server.state_trouble:
+            return
     _judge_health(server, instance, process)
     if server.instance is None or server.instance.stopping or server.wanted is None:
         return
@@ -41,7 +43,8 @@ def _fits(server: Server, instance: Instance) -> bool:
 def _judge_health(server: Server, instance: Instance, process: Process) -> None:
     health, wanted = process.health, server.wanted
     if wanted is None and not server.invalid and not server.keep_unknown:
-        server.show(Phase.PENDING, "NoController", f"its document is gone, but {NO_CONTROLLER}")
+        why = ("NoController", NO_CONTROLLER) if not server.in_scope else (STATE_UNWRITABLE, server.state_trouble)
+        server.show(Phase.PENDING, why[0], f"its document is gone, but {why[1]}")
         return
     if wanted is None:
         server.show(Phase.INVALID, "InvalidManifest", str(server.invalid[0]) if server.invalid else LEFT_ALONE)
@@ -52,7 +55,9 @@ def _judge_health(server: Server, instance: Instance, process: Process) -> None:
     threshold = wanted.spec.probes.liveness.failure_threshold
     if health.failures >= 2 * threshold and server.in_scope:
         begin_stop(server, StopReason.UNRESPONSIVE)
-    elif health.failures >= threshold:
+    if server.instance is not None and server.instance.stopping:
+        return
+    if health.failures >= threshold:
         if instance.ready is not None:
             server.save_instance(replace(instance, ready=None))
             server.event("Unhealthy", f"{health.failures} probes in a row failed: {health.message}", warning=True)
@@ -80,6 +85,9 @@ def _judge_start(server: Server, instance: Instance, process: Process) -> None:
 def _judge_ready(server: Server, instance: Instance, process: Process) -> None:
     assert server.wanted is not None
     health = process.health
+    if server.sharer is not None:
+        show_shared(server, instance)
+        return
     if health.state is HealthState.LOADING:
         if instance.ready is not None:
             server.save_instance(replace(instance, ready=None))
@@ -93,8 +101,10 @@ def _judge_ready(server: Server, instance: Instance, process: Process) -> None:
     if instance.ready is None:
         server.show(Phase.UNHEALTHY, "NotAnswering", health.message or "it has not answered again yet")
         return
-    server.show(Phase.READY)
-    if server.record.n:
+    is_busy = health.state is HealthState.BUSY
+    server.show(Phase.READY, "Busy" if is_busy else "", health.message if is_busy or not health.failures else "")
+    # Where completions fail it is Ready for as long as it takes to be sure: that is no stability.
+    if server.record.n and not health.failures:
         window = server.wanted.spec.restart.stability_window
         if instance.ready.age(server.now) >= window:
             server.record = replace(server.record, n=0, delay=0.0)

@@ -5,11 +5,12 @@ from typing import Literal
 
 from reconciler.core.actions import Action, Event, Kill, SaveInstance
 from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
-from reconciler.core.model import GateFacts, Now, Phase, Problem, Process, Wanted
+from reconciler.core.model import GateFacts, Now, Phase, Problem, Process, Stranger, Wanted
 from reconciler.core.source import GIT
 
 NOT_LOOKED = GateFacts("NotLookedYet", "the gate was not looked at yet")
 NO_CONTROLLER = "no controller is running; start one with: reconciler run"
+STATE_UNWRITABLE = "StateUnwritable"
 KILL_AGAIN = 1.0
 """Seconds between two SIGKILLs to one that does not end: a process may be in an uninterruptible sleep for long."""
 UNASKED = frozenset({Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.RETRIED})
@@ -29,11 +30,16 @@ class Server:
     gate: GateFacts = NOT_LOOKED
     stop_request: int | None = None
     restart_request: int | None = None
+    adopt_request: int | None = None
     invalid: tuple[Problem, ...] = ()
     keep_unknown: bool = False
     """Its document may be in text that cannot be read: do not stop it for having none."""
     in_scope: bool = True
     """It may be started and stopped now."""
+    state_trouble: str = ""
+    """Why no intent can be kept: nothing may be started, and nobody be sent a first SIGTERM."""
+    sharer: Stranger | None = None
+    """Who listens on its port beside it."""
 
     actions: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -55,25 +61,29 @@ class Server:
         """The process of the open instance; its children may lead sessions and bear its uid as well."""
         if self.instance is None:
             return None
-        leaders = [process for process in self.processes if process.uid == self.instance.uid and process.leader]
-        recorded = (process for process in leaders if process.identity == self.instance.identity)
-        return next(recorded, leaders[0] if leaders else None)
+        instance = self.instance
+        found = [process for process in self.processes if instance.is_process(process)]
+        # Of one uid that was not recorded, the oldest is the instance, and the others are its children.
+        return min(found, key=lambda p: (p.identity != instance.identity, p.identity.start_ticks), default=None)
 
     @property
     def is_from_git(self) -> bool:
         """Whether a Git source declares it."""
         return self.wanted is not None and self.wanted.document.origin == GIT
 
-    def sweep(self, processes: list[Process]) -> None:
-        """SIGKILL what must not run beside the instance, or at all."""
+    def sweep(self, processes: list[Process]) -> list[Process]:
+        """SIGKILL what must not run beside the instance, or at all; those that are sent one now."""
         if not processes:
-            return
+            return []
         swept = self.saved.swept if self.saved else None
-        if swept is None or swept.age(self.now) >= KILL_AGAIN:
-            self.actions.extend(Kill(process.uid, process.identity) for process in processes)
-            swept = Stamp.of(self.now)
-            self.record = replace(self.record, swept=swept)
+        if swept is not None and swept.age(self.now) < KILL_AGAIN:
+            self.wake(swept.after(KILL_AGAIN))
+            return []
+        self.actions.extend(Kill(process.uid, process.identity) for process in processes)
+        swept = Stamp.of(self.now)
+        self.record = replace(self.record, swept=swept)
         self.wake(swept.after(KILL_AGAIN))
+        return processes
 
     def wake(self, at: float) -> None:
         """Look again at this monotonic time at the latest."""
@@ -92,6 +102,10 @@ class Server:
     def event(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Tell people."""
         self.events.append(Event(self.name, reason, message, warning=warning))
+
+    def wait_for_state(self) -> None:
+        """What was to be done has to wait until its intent can be written."""
+        self.waiting = (STATE_UNWRITABLE, self.state_trouble)
 
     def show(self, phase: Phase, reason: str = "", message: str = "") -> None:
         """What people see of it, unless a later step knows better."""

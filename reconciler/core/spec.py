@@ -93,6 +93,14 @@ class LivenessProbe(Strict):
     """Time one look may take."""
     failure_threshold: Annotated[int, Field(ge=1, le=1000)] = 3
     """Failures in a row until Unhealthy; as many more until it is restarted."""
+    busy_limit: Duration = 600.0
+    """Time for which a server that computes, but shows no result, is taken to be busy and not to hang."""
+    stall: Duration = 120.0
+    """Time for which slots may be at work with no counter and no CPU time moving, 1s or longer; 0s: not looked at."""
+    completion: bool = False
+    """true: ask an idle server for one token (or an embedding, a ranking) now and then; a failure counts."""
+    completion_period: Duration = 30.0
+    """Pause between two such tries, 1s or longer."""
 
     @field_validator("period", "timeout")
     @classmethod
@@ -172,6 +180,8 @@ class ServerSpec(Strict):
     """The llama-server to run; it must be allowed in the settings."""
     suspend: bool = False
     """true: declared, but not running."""
+    adopt: Literal["IfMatching", "Never"] = "IfMatching"
+    """`IfMatching`: a llama-server started by hand with the same model, ctx, host and port is taken over as it is."""
     probes: Probes = Probes()
     """How the server's health is watched."""
     restart: Restart = Restart()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from reconciler.core.actions import Event
 from reconciler.core.history import Condition, Status
 from reconciler.core.model import Phase
-from reconciler.core.server import Server
+from reconciler.core.server import STATE_UNWRITABLE, Server
 
 PROGRESSING = frozenset({Phase.PENDING, Phase.STARTING, Phase.STOPPING, Phase.BACKOFF})
 DEGRADED = frozenset({Phase.UNHEALTHY, Phase.BACKOFF, Phase.FAILED})
@@ -32,7 +32,13 @@ def _message(server: Server) -> str:
     note = _reconciled(server)[2]
     if server.phase in (Phase.READY, Phase.STOPPED, Phase.STARTING) and note:
         return note
-    return server.message or note
+    return server.message or note or _adopted_note(server)
+
+
+def _adopted_note(server: Server) -> str:
+    if server.instance is None or not server.instance.adopted:
+        return ""
+    return f"adopted, with {'; '.join(server.instance.unlike)}" if server.instance.unlike else "adopted"
 
 
 def _conditions(server: Server) -> tuple[Condition, ...]:
@@ -43,8 +49,18 @@ def _conditions(server: Server) -> tuple[Condition, ...]:
         Condition("Ready", ready, server.reason, server.message),
         Condition("Progressing", server.phase in PROGRESSING, server.reason),
         Condition("Degraded", degraded, server.reason if degraded else "AsAsked", server.message if degraded else ""),
+        *_adopted(server),
         Condition("Reconciled", reconciled, reason, message),
     )
+
+
+def _adopted(server: Server) -> tuple[Condition, ...]:
+    """Only of a server whose process was taken over from a stranger."""
+    instance = server.instance
+    if instance is None or not instance.adopted:
+        return ()
+    unlike = f"; not as declared: {'; '.join(instance.unlike)}" if instance.unlike else ""
+    return (Condition("Adopted", True, "Adopted", f"{instance.found}{unlike}; replaced at the next change"),)
 
 
 def _reconciled(server: Server) -> tuple[bool, str, str]:
@@ -81,6 +97,8 @@ def _news(server: Server, before: Status | None, status: Status) -> list[Event]:
         reconciled.reason,
         reconciled.message,
     )
+    if STATE_UNWRITABLE in (reconciled.reason, server.reason):
+        return []  # it is told once, of the state, and not of each server that waits for it
     if not reconciled.status and reconciled.message and not told_before:
         news.append(Event(server.name, reconciled.reason, reconciled.message, warning=True))
     if status.phase is Phase.BLOCKED and (

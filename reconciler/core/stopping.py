@@ -25,6 +25,9 @@ def begin_stop(server: Server, reason: StopReason) -> None:
     """Commit that the instance is to stop, and go on with it at once."""
     if not server.in_scope:
         return
+    if server.state_trouble:
+        server.wait_for_state()
+        return
     instance, process = server.instance, server.process
     assert instance is not None
     assert process is not None
@@ -32,7 +35,8 @@ def begin_stop(server: Server, reason: StopReason) -> None:
     if reason is StopReason.RESTART_REQUESTED and server.restart_request is not None:
         server.actions.append(FinishRequest(server.restart_request))
         server.record = replace(server.record, n=0, failed=None, completed=False)
-    stopping = replace(instance, stopping=Stamp.of(server.now), stop_reason=reason)
+    evidence = process.health.message if reason.is_failure else ""
+    stopping = replace(instance, stopping=Stamp.of(server.now), stop_reason=reason, evidence=evidence)
     server.save_instance(stopping)
     go_on_stopping(server, stopping, process)
 
@@ -46,6 +50,9 @@ def go_on_stopping(server: Server, instance: Instance, process: Process) -> None
         drained_at = instance.stopping.after(_drain(server, instance))
         if monotonic < drained_at and process.health.busy_slots != 0:
             server.wake(min(drained_at, monotonic + DRAIN_LOOK))
+            return
+        if server.state_trouble:
+            server.wait_for_state()
             return
         instance = replace(instance, terminated=Stamp.of(server.now))
         server.save_instance(instance)

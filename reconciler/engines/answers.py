@@ -94,14 +94,6 @@ def _model(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"id": clean(str(item.get("id", ""))[:MOST_NAME]), **counts}
 
 
-def read_slots(body: bytes) -> int | None:
-    """How many slots are at work; None when the server does not tell (`slots: false`, or no key)."""
-    slots = _json(body)
-    if not isinstance(slots, list) or not all(isinstance(slot, dict) for slot in slots):
-        return None
-    return sum(slot.get("is_processing") is True for slot in slots)
-
-
 def gpu_layers_in_log(log_tail: str) -> str | None:
     """`N/M`: layers on the GPU of all layers, when the log tells."""
     found = _OFFLOADED.findall(log_tail)

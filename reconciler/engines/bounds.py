@@ -26,6 +26,8 @@ LEAST_TIMEOUT = 0.01
 """Seconds for one look."""
 LEAST_RETRY = 1.0
 """Seconds until a Failed server is tried again."""
+LEAST_STALL = 1.0
+"""Seconds of standing still that are told from work between two looks, and between two completions."""
 _COMPUTING = re.compile(r"(spec-draft-)?threads(-batch)?(-draft)?")
 _NUMBER = re.compile(r"\s*\+?(\d+)")
 
@@ -91,6 +93,8 @@ def _check_times(spec: ServerSpec) -> Iterator[Refusal]:
         (("probes", "startup", "timeout"), startup.timeout, LEAST_TIMEOUT),
         (("probes", "liveness", "period"), liveness.period, LEAST_PERIOD),
         (("probes", "liveness", "timeout"), liveness.timeout, LEAST_TIMEOUT),
+        (("probes", "liveness", "stall"), liveness.stall or LEAST_STALL, LEAST_STALL),
+        (("probes", "liveness", "completionPeriod"), liveness.completion_period, LEAST_STALL),
         (("restart", "retryFailedAfter"), restart.retry_failed_after or LEAST_RETRY, LEAST_RETRY),
     ):
         if seconds < least:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from reconciler.core.model import Effective, Exit, HealthState
 from reconciler.core.reach import Reach
 from reconciler.core.spec import ServerSpec
+from reconciler.engines.work import Trial, Work
 
 
 class Engine(Protocol):
@@ -67,8 +68,17 @@ class Engine(Protocol):
     def read_models(self, body: bytes) -> tuple[Mapping[str, Any], ...]:
         """The served models."""
 
-    def read_slots(self, body: bytes) -> int | None:
-        """How many slots are at work, when told."""
+    def read_work(self, body: bytes) -> Work | None:
+        """What the slots are at, when told."""
+
+    def may_sleep(self, spec: ServerSpec) -> bool:
+        """Whether a look at the slots could wake the server."""
+
+    def trial(self, spec: ServerSpec) -> Trial:
+        """The smallest piece of its work, to be asked for."""
+
+    def read_trial(self, status: int, body: bytes) -> tuple[bool | None, str]:
+        """Whether that went well, and why not; None when it was not even tried."""
 
     def gpu_layers_in_log(self, log_tail: str) -> str | None:
         """`N/M` layers on the GPU, when the log tells."""

@@ -12,7 +12,6 @@ from reconciler.engines.answers import (
     read_health,
     read_models,
     read_props,
-    read_slots,
     scheme,
     slots_path,
 )
@@ -21,6 +20,7 @@ from reconciler.engines.diagnosis import diagnose, remedy
 from reconciler.engines.environment import INHERITED, check_environment, inherits
 from reconciler.engines.flags import Refusal, as_written, check_flags, flag_arguments, inside
 from reconciler.engines.reach import reach
+from reconciler.engines.work import check_work, may_sleep, read_trial, read_work, trial
 
 __all__ = [
     "INHERITED",
@@ -31,18 +31,21 @@ __all__ = [
     "gpu_layers_in_log",
     "health_path",
     "inherits",
+    "may_sleep",
     "models_path",
     "props_path",
     "reach",
     "read_health",
     "read_models",
     "read_props",
-    "read_slots",
+    "read_trial",
+    "read_work",
     "remedy",
     "render",
     "scheme",
     "slots_path",
     "symbolic_argv",
+    "trial",
 ]
 
 Argv = tuple[str, ...]
@@ -50,7 +53,8 @@ Argv = tuple[str, ...]
 
 def check(spec: ServerSpec) -> list[Refusal]:
     """What cannot be accepted of a spec, with its place and what to write instead."""
-    return _check_host(spec) + check_flags(spec.flags) + check_environment(spec.env) + check_bounds(spec)
+    where_and_how = _check_host(spec) + check_flags(spec.flags) + check_environment(spec.env)
+    return where_and_how + check_bounds(spec) + check_work(spec)
 
 
 def _check_host(spec: ServerSpec) -> list[Refusal]:

@@ -4,9 +4,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from reconciler.core.accept import Memory, Seen, accept
+from reconciler.core.accept import Seen, accept
 from reconciler.core.clean import escaped
 from reconciler.core.model import Document, Problem
+from reconciler.core.pruning import Memory
 from reconciler.core.source import GIT, PREFIX, Revision
 from reconciler.gitops.cache import Blob, Cache
 from reconciler.gitops.git import GitError

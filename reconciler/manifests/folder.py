@@ -37,6 +37,8 @@ class Look:
     """Files that hold nothing, not even a comment: more likely a writer's accident than a wish."""
     failed: str = ""
     """Why the folder, or a part of it, could not be read, and what to do; a file not seen is then not gone."""
+    devices: Mapping[str, int] = field(default_factory=dict)
+    """The file system of each folder, by its name as shown: another one took its place when that changes."""
     wake_at: float | None = None
     """Monotonic time at which to look again, because a file has not settled."""
 
@@ -124,6 +126,7 @@ class Folder:
             files_seen=frozenset(shown(self._shown_as, name) for name in scan.files),
             empty=frozenset(shown(self._shown_as, name) for name in scan.files if self._is_empty(name)),
             failed=scan.failed,
+            devices={shown(self._shown_as, name).rstrip("/"): device for name, device in scan.devices.items()},
             wake_at=wake_at,
         )
 

@@ -16,6 +16,8 @@ class Scan:
     root: Path
     files: dict[str, os.stat_result | OSError] = field(default_factory=dict)
     """By path relative to the root. An error: it is there, but cannot be asked."""
+    devices: dict[str, int] = field(default_factory=dict)
+    """The file system of each folder, by path relative to the root, with a `/` behind it."""
     failed: str = ""
     _links: list[tuple[str, str]] = field(default_factory=list)
     _visited: set[tuple[int, int]] = field(default_factory=set)
@@ -29,6 +31,7 @@ class Scan:
                 found = os.stat(path)  # noqa: PTH116 - measured: pathlib doubles the cost of a look
                 if (found.st_dev, found.st_ino) not in self._visited:
                     self._visited.add((found.st_dev, found.st_ino))
+                    self.devices[prefix] = found.st_dev
                     pending += sorted(self._folder(path, prefix), reverse=True)
             except OSError as error:
                 if prefix and isinstance(error, FileNotFoundError):

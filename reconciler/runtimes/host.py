@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.core.model import Identity, Listener
+from reconciler.core.model import Exit, Identity, Listener
 
 INSTALLATION = "RECONCILER_INSTALLATION"
 SERVER = "RECONCILER_SERVER"
@@ -14,8 +14,16 @@ UID = "RECONCILER_UID"
 FINGERPRINT = "RECONCILER_FINGERPRINT"
 PORT = "RECONCILER_PORT"
 STEP = "RECONCILER_STEP"
-MARKS = (INSTALLATION, SERVER, UID, FINGERPRINT, PORT, STEP)
+FOLDER = "RECONCILER_FOLDER"
+MARKS = (INSTALLATION, FOLDER, SERVER, UID, FINGERPRINT, PORT, STEP)
 """The environment variables by which a process is known without the database."""
+
+
+class ResourceError(OSError):
+    """The machine had no room for it: no descriptor, process, memory or disk. Nothing was done, and nobody failed."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,10 @@ class Watch(Protocol):
         """Whether it is gone, or a zombie."""
         ...
 
+    def exit(self) -> Exit | None:
+        """How it ended, for others than its parent: `Exit()` where nobody can know, None where it may be told soon."""
+        ...
+
     def signal(self, number: int) -> None:
         """Send a signal; a process that has ended is no error."""
         ...
@@ -56,14 +68,21 @@ class Watch(Protocol):
 
 
 class Host(Protocol):
-    """The operating system's side of supervising."""
+    """The operating system's side of supervising.
+
+    Who cannot look for want of descriptors or memory raises ResourceError: that is never "it is not there".
+    """
 
     boot: str
     polls: bool
     """Ends are only seen by looking."""
 
-    def identify(self, pid: int) -> Identity | None:
-        """The identity of a live process; None when there is none or it is a zombie."""
+    def identify(self, pid: int, *, ended: bool = False) -> Identity | None:
+        """The identity of a live process; None when there is none, or, unless `ended`, it is a zombie."""
+        ...
+
+    def sessions(self) -> Mapping[int, int]:
+        """The session of every process, by its pid; zombies may be among them. Empty where that would cost much."""
         ...
 
     def marked(self, installation: str, *, fresh: bool) -> Iterable[Marked]:
@@ -83,7 +102,7 @@ class Host(Protocol):
         ...
 
     def progress(self, pid: int) -> Progress | None:
-        """Signs of work; None when the process is gone."""
+        """Signs of work; None when it cannot be told, mostly as the process is gone."""
         ...
 
 

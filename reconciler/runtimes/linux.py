@@ -4,12 +4,14 @@ import asyncio
 import os
 import select
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from reconciler.core.model import Identity, Listener
-from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Marked, Progress
+from reconciler.core.model import Exit, Identity, Listener
+from reconciler.runtimes.exhaustion import raise_if_exhausted
+from reconciler.runtimes.exit_status import exit_of
+from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Marked, Progress, ResourceError
 from reconciler.runtimes.sockets import can_answer, listening_sockets
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -45,6 +47,10 @@ class PidfdWatch:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._fd, number)
 
+    def exit(self) -> Exit | None:
+        """From the pidfd, once the process has been reaped."""
+        return exit_of(self._fd)
+
     def close(self) -> None:
         """Release the descriptor."""
         if self._loop is not None:
@@ -64,28 +70,40 @@ class LinuxHost:
         self.boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         self._seen: frozenset[str] = frozenset()
 
-    def identify(self, pid: int) -> Identity | None:
+    def identify(self, pid: int, *, ended: bool = False) -> Identity | None:
         """From /proc/PID/stat: state (field 3) and start time (field 22)."""
         fields = _stat(pid)
-        if fields is None or fields[0] in ("Z", "X"):
+        if fields is None or (fields[0] in ("Z", "X") and not ended):
             return None
         return Identity(self.boot, pid, int(fields[19]))
+
+    def sessions(self) -> Mapping[int, int]:
+        """A system call for each process: less than reading any file of it."""
+        found = {}
+        for entry in _pids():
+            with suppress(OSError):
+                found[int(entry)] = os.getsid(int(entry))
+        return found
 
     def marked(self, installation: str, *, fresh: bool) -> Iterator[Marked]:
         """Read the environments of all, or of the processes that appeared since the last call."""
         pids = frozenset(_pids())
         unseen = pids if fresh else pids - self._seen
-        self._seen = pids
+        self._seen &= pids
         needle = f"{INSTALLATION}={installation}".encode()
+        looked = set(pids - unseen)
         for entry in unseen:
-            with suppress(OSError):
-                if needle in _read(f"/proc/{entry}/environ"):
-                    yield from self._marked(int(entry), needle)
+            environ = _environ(entry)
+            if environ or _has_none(int(entry)):
+                looked.add(entry)
+            if needle in environ:
+                yield from self._marked(int(entry), needle)
+        self._seen = frozenset(looked)
 
     def _marked(self, pid: int, needle: bytes) -> Iterable[Marked]:
         # Identity first: were the pid reused in between, the mark would not be found, or the watch would refuse it.
         identity = self.identify(pid)
-        entries = _read(f"/proc/{pid}/environ").split(b"\0")
+        entries = _environ(str(pid)).split(b"\0")
         if identity is None or needle not in entries:
             return
         marks = dict(entry.decode(errors="replace").partition("=")[::2] for entry in entries)
@@ -98,16 +116,22 @@ class LinuxHost:
         """Open the pidfd first, then look whether the number still means the same process."""
         try:
             fd = os.pidfd_open(identity.pid)
-        except ProcessLookupError:
+        except OSError as error:
+            raise_if_exhausted(error)
             return None
-        if self.identify(identity.pid) != identity:
+        try:
+            is_same = self.identify(identity.pid) == identity
+        except ResourceError:
+            os.close(fd)
+            raise
+        if not is_same:
             os.close(fd)
             return None
         return PidfdWatch(fd, on_end)
 
     def listeners(self, resolve: frozenset[int] = frozenset()) -> tuple[Listener, ...]:
         """From /proc/net/tcp and tcp6; owners by the sockets among their descriptors."""
-        sockets = list(listening_sockets())
+        sockets = listening_sockets()
         owners = _owners({socket.inode for socket in sockets if socket.port in resolve})
         return tuple(
             Listener(socket.address, socket.port, *owners.get(socket.inode, (None, "", ""))) for socket in sockets
@@ -120,7 +144,10 @@ class LinuxHost:
 
     def progress(self, pid: int) -> Progress | None:
         """CPU time from stat (fields 14 and 15), bytes from io (rchar, and read_bytes for mapped files)."""
-        fields = _stat(pid)
+        try:
+            fields = _stat(pid)
+        except ResourceError:
+            return None
         if fields is None:
             return None
         read = 0
@@ -132,7 +159,28 @@ class LinuxHost:
 
 
 def _pids() -> Iterator[str]:
-    return (entry for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208 - Paths cost more than the look
+    try:
+        return (entry for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208 - Paths cost more
+    except OSError as error:
+        raise_if_exhausted(error)
+        raise
+
+
+def _environ(pid: str) -> bytes:
+    """Empty for one that is gone, or another user's; and for a moment while a program is being loaded."""
+    try:
+        return _read(f"/proc/{pid}/environ")
+    except OSError as error:
+        raise_if_exhausted(error)
+        return b""
+
+
+def _has_none(pid: int) -> bool:
+    """Whether there is no environment to come: a kernel's thread, another user's process, or one that is gone."""
+    try:
+        return os.getsid(pid) == 0 or not os.access(f"/proc/{pid}/environ", os.R_OK)
+    except OSError:
+        return True
 
 
 def _read(path: str) -> bytes:
@@ -144,19 +192,24 @@ def _stat(pid: int) -> list[str] | None:
     """Fields 3 and on; the name in field 2 may hold spaces and brackets."""
     try:
         return _read(f"/proc/{pid}/stat").decode(errors="replace").rpartition(")")[2].split()
-    except OSError:
+    except OSError as error:
+        raise_if_exhausted(error)
         # Gone, or hidden: with hidepid other users' processes may not be looked at (proc(5)).
         return None
 
 
 def _sockets_of(pid: str) -> set[int]:
-    inodes = set()
-    with suppress(OSError):
-        for entry in os.listdir(f"/proc/{pid}/fd"):  # noqa: PTH208 - as above
-            with suppress(OSError):
-                target = os.readlink(f"/proc/{pid}/fd/{entry}")  # noqa: PTH115 - as above
-                if target.startswith("socket:["):
-                    inodes.add(int(target[8:-1]))
+    inodes: set[int] = set()
+    try:
+        entries = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - as above
+    except OSError as error:
+        raise_if_exhausted(error)
+        return inodes
+    for entry in entries:
+        with suppress(OSError):
+            target = os.readlink(f"/proc/{pid}/fd/{entry}")  # noqa: PTH115 - as above
+            if target.startswith("socket:["):
+                inodes.add(int(target[8:-1]))
     return inodes
 
 
@@ -179,8 +232,7 @@ def _program(pid: str) -> str:
 
 def _uid(pid: str) -> str:
     prefix = f"{UID}=".encode()
-    with suppress(OSError):
-        for entry in _read(f"/proc/{pid}/environ").split(b"\0"):
-            if entry.startswith(prefix):
-                return entry[len(prefix) :].decode(errors="replace")
+    for entry in _environ(pid).split(b"\0"):
+        if entry.startswith(prefix):
+            return entry[len(prefix) :].decode(errors="replace")
     return ""

@@ -5,6 +5,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from reconciler.runtimes.exhaustion import exhausted
+
 TAIL_BYTES = 16 * 1024
 TAIL_LINES = 100
 HEAD_BYTES = 256 * 1024
@@ -24,14 +26,15 @@ class Logs:
         return self._folder / server / f"{uid}.log"
 
     def open(self, server: str, uid: str) -> int:
-        """A descriptor for the child to inherit. O_APPEND: a file that is cut while it writes goes on at its end."""
+        """A descriptor for the child to inherit. O_APPEND: a file that is cut while it writes goes on at its end.
+
+        Raises ResourceError: whatever is in its way, it is not the server's fault.
+        """
         path = self.path(server, uid)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         try:
-            return os.open(path, flags, 0o600)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(path, flags, 0o600)
+            return _open(path)
+        except OSError as error:
+            raise exhausted(error, f"write a log into {path.parent}", str(self._folder)) from error
 
     def tail(self, server: str, uid: str, lines: int = TAIL_LINES) -> str:
         """The last lines, for the history; those cut off a moment before count too."""
@@ -74,6 +77,15 @@ class Logs:
                 with open(older, "wb") as copy:  # noqa: PTH123 - a descriptor, for its mode
                     shutil.copyfileobj(file, copy)
             os.truncate(path, 0)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)
 
 
 def _older_half(path: Path) -> Path:

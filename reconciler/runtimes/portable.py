@@ -3,12 +3,13 @@
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 import psutil
 
-from reconciler.core.model import Identity, Listener
+from reconciler.core.model import Exit, Identity, Listener
+from reconciler.runtimes.exhaustion import raise_if_exhausted
 from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Marked, Progress
 from reconciler.runtimes.sockets import can_answer
 
@@ -32,6 +33,10 @@ class PolledWatch:
             with suppress(ProcessLookupError):
                 os.kill(self._identity.pid, number)
 
+    def exit(self) -> Exit | None:
+        """Only its parent is told."""
+        return Exit()
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -45,26 +50,37 @@ class PortableHost:
         self.boot = f"boot-{round(psutil.boot_time() / 60)}"
         self._seen: frozenset[int] = frozenset()
 
-    def identify(self, pid: int) -> Identity | None:
+    def identify(self, pid: int, *, ended: bool = False) -> Identity | None:
         """Pid and creation time in hundredths of a second."""
         try:
             process = psutil.Process(pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
+            if process.status() == psutil.STATUS_ZOMBIE and not ended:
                 return None
             return Identity(self.boot, pid, round(process.create_time() * HUNDREDTHS))
         except psutil.Error:
             return None
+        except OSError as error:
+            raise_if_exhausted(error)
+            return None
+
+    def sessions(self) -> Mapping[int, int]:
+        """Not looked at: here it would be done four times a second."""
+        return {}
 
     def marked(self, installation: str, *, fresh: bool) -> Iterator[Marked]:
         """Read the environments that may be read."""
-        pids = frozenset(psutil.pids())
+        try:
+            pids = frozenset(psutil.pids())
+        except OSError as error:
+            raise_if_exhausted(error)
+            raise
         unseen = pids if fresh else pids - self._seen
         self._seen = pids
         for pid in unseen:
-            with suppress(psutil.Error, OSError, ValueError):
-                identity = self.identify(pid)
-                marks = psutil.Process(pid).environ()
-                if marks.get(INSTALLATION) == installation and identity is not None:
+            identity = self.identify(pid)
+            marks = _environ(pid)
+            if marks.get(INSTALLATION) == installation and identity is not None:
+                with suppress(OSError, ValueError):
                     leader = os.getsid(pid) == pid
                     names = (marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""))
                     yield Marked(identity, leader, *names, int(marks.get(PORT) or 0))
@@ -84,7 +100,10 @@ class PortableHost:
             connections = psutil.Process(pid).net_connections("tcp")
         except psutil.NoSuchProcess:
             return False
-        except (psutil.Error, OSError):
+        except psutil.Error:
+            return None
+        except OSError as error:
+            raise_if_exhausted(error)
             return None
         return any(
             connection.status == psutil.CONN_LISTEN
@@ -99,9 +118,20 @@ class PortableHost:
             process = psutil.Process(pid)
             times = process.cpu_times()
             counters = process.io_counters() if hasattr(process, "io_counters") else None
-        except psutil.Error:
+        except (psutil.Error, OSError):
             return None
         return Progress(times.user + times.system, counters.read_bytes if counters else 0)
+
+
+def _environ(pid: int) -> Mapping[str, str]:
+    """Empty where it may not be read."""
+    try:
+        return psutil.Process(pid).environ()
+    except (psutil.Error, ValueError):
+        return {}
+    except OSError as error:
+        raise_if_exhausted(error)
+        return {}
 
 
 def _is_taken(port: int) -> bool:
@@ -123,5 +153,6 @@ def _is_bound(family: socket.AddressFamily, address: str, port: int) -> bool:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             probe.bind((address, port))
     except OSError as error:
+        raise_if_exhausted(error)
         return error.errno == errno.EADDRINUSE
     return False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from reconciler.core.ports import hosts_overlap
+from reconciler.runtimes.exhaustion import raise_if_exhausted
 from reconciler.runtimes.sock_diag import dump_listeners
 
 LISTEN = "0A"
@@ -28,7 +29,8 @@ def listening_sockets() -> list[Socket]:
     """
     try:
         return [Socket(_shown(address), port, inode) for address, port, inode in dump_listeners()]
-    except OSError:
+    except OSError as error:
+        raise_if_exhausted(error)
         return list(sockets_in_proc())
 
 
@@ -40,6 +42,9 @@ def sockets_in_proc() -> Iterator[Socket]:
                 lines = table.readlines()[1:]
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise_if_exhausted(error)
+            raise
         for line in lines:
             fields = line.split(maxsplit=10)
             if fields[3] == LISTEN:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from reconciler.runtimes.exhaustion import NO_PROCESS, exhausted
+
 Child = subprocess.Popen[bytes]
 OPEN_FILES = 4096
 """Most files, sockets and devices that a server may have open at once, unless the settings say otherwise."""
@@ -23,17 +25,25 @@ class Bounds:
 
 
 def spawn(argv: Sequence[str], environment: Mapping[str, str], log: int, bounds: Bounds) -> Child:
-    """Begin a process in a session of its own that writes to the descriptor `log`. Raises OSError, ValueError."""
-    popen = subprocess.Popen(
-        argv,
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        cwd="/",
-        start_new_session=True,
-        umask=bounds.umask,
-    )
+    """Begin a process in a session of its own that writes to the descriptor `log`.
+
+    Raises OSError or ValueError when it cannot be executed, and ResourceError when there is no room for a process.
+    """
+    try:
+        popen = subprocess.Popen(
+            argv,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+            umask=bounds.umask,
+        )
+    except OSError as error:
+        if error.errno in NO_PROCESS:
+            raise exhausted(error, "begin a process") from error
+        raise
     _bound_files(popen.pid, bounds.open_files)
     return popen
 

@@ -141,6 +141,7 @@ def restart_item(row: Item) -> Item:
         "uid": row["uid"],
         "attempt": row["attempt"],
         "trigger": row["trigger"],
+        "adopted": row.get("adopted", False),
         "delay": row["delay"],
         "startedAt": timestamp(row["intent"]["wall"]),
         "readyAt": _wall(row["first_ready"]),

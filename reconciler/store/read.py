@@ -137,9 +137,10 @@ def servers(
     columns = f"name, file, line, labels, annotations, spec, generation, {origin_column(db)}"
     accepted = db.execute(f"select {columns} from documents where kind = 'LlamaServer'")  # noqa: S608 - names of ours
     documents = {row["name"]: row for row in accepted}
-    records = {row["name"]: json.loads(row["record"]) for row in db.execute("select name, record from servers")}
-    rows = db.execute("select server, row from instances where ended_at is null order by started_at")
-    open_ones = {row["server"]: json.loads(row["row"]) for row in rows}
+    records = dict(_understood(db.execute("select name, record from servers")))
+    open_ones = dict(
+        _understood(db.execute("select server, row from instances where ended_at is null order by started_at"))
+    )
     ports = {row["server"]: row["port"] for row in db.execute("select server, port from ports")}
     chosen = sorted({*documents, *records})
     if wanted is not None:
@@ -153,6 +154,17 @@ def servers(
             distrust(item, open_ones.get(name), alive)
         items.append(item)
     return items
+
+
+def _understood(rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Item]]:
+    """Each row's object beside its name, without those that are none: the controller drops them at its next start."""
+    for name, text in rows:
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, dict):
+            yield name, found
 
 
 # ---------------------------------------------------------------- sources

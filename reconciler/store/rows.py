@@ -2,58 +2,104 @@
 
 import json
 import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from reconciler.core.history import History, Instance, ServerRecord
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
-from reconciler.core.spec import ServerSpec
+from reconciler.core.spec import ServerSpec, dump_spec
+from reconciler.store.changes import Row
 from reconciler.store.read import DATABASE, open_readonly, origin_column
 
-REQUEST_KINDS = ("stop", "restart", "prune", "suspendSource")
+REQUEST_KINDS = ("stop", "restart", "adopt", "prune", "suspendSource")
 """What can be asked for and is kept until it is done or taken back; the last one's object is a source."""
+T = TypeVar("T")
 INSTANCE = TypeAdapter(Instance)
 RECORD = TypeAdapter(ServerRecord)
 SOURCE = TypeAdapter(SourceRecord)
 
 
-def read_documents(connection: sqlite3.Connection) -> dict[str, Document]:
-    """The accepted documents."""
-    columns = f"kind, name, file, line, labels, annotations, spec, generation, {origin_column(connection)}"
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that cannot be understood any more."""
+
+    table: str
+    rowid: int
+    name: str
+    """Of the server or source it is about."""
+    why: str
+
+
+Note = Callable[[Unreadable], None]
+
+
+def _refuse(row: Unreadable) -> None:
+    raise ValueError(f"{row.table}: {row.name}: {row.why}")
+
+
+def _understood(
+    rows: Iterable[tuple[Any, ...]], table: str, make: Callable[..., T], note: Note
+) -> Iterator[tuple[str, T]]:
+    """Each row's value beside its name; one that cannot be made is noted, and left out."""
+    for rowid, name, *rest in rows:
+        try:
+            yield name, make(*rest)
+        except (ValueError, TypeError, RecursionError) as error:
+            note(Unreadable(table, rowid, name, " ".join(str(error).split())[:200]))
+
+
+def read_documents(connection: sqlite3.Connection, note: Note = _refuse) -> dict[str, Document]:
+    """The accepted documents; `note` is told of rows that cannot be read (else ValueError)."""
+    columns = f"rowid, name, kind, name, file, line, labels, annotations, spec, generation, {origin_column(connection)}"
     rows = connection.execute(f"select {columns} from documents")  # noqa: S608 - names of ours
-    return {
-        name: Document(
-            kind=kind,
-            name=name,
-            file=file,
-            line=line,
-            labels=json.loads(labels),
-            annotations=json.loads(annotations),
-            spec=ServerSpec.model_validate_json(spec),
-            generation=generation,
-            origin=origin,
-        )
-        for kind, name, file, line, labels, annotations, spec, generation, origin in rows
-    }
+    return dict(_understood(rows, "documents", _document, note))
 
 
-def read_history(connection: sqlite3.Connection) -> History:
+def _document(*columns: Any) -> Document:
+    kind, name, file, line, labels, annotations, spec, generation, origin = columns
+    return Document(
+        kind=kind,
+        name=name,
+        file=file,
+        line=line,
+        labels=_texts(labels),
+        annotations=_texts(annotations),
+        spec=ServerSpec.model_validate_json(spec),
+        generation=generation,
+        origin=origin,
+    )
+
+
+def _texts(text: str) -> dict[str, str]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise TypeError(f"{text} is no object")
+    return found
+
+
+def read_history(connection: sqlite3.Connection, note: Note = _refuse) -> History:
     """What is remembered of the servers, and their open instances."""
-    servers = connection.execute("select name, record from servers")
-    instances = connection.execute("select server, row from instances where ended_at is null order by started_at")
+    servers = connection.execute("select rowid, name, record from servers")
+    instances = connection.execute(
+        "select rowid, server, row from instances where ended_at is null order by started_at"
+    )
     ports = connection.execute("select server, port from ports")
     return History(
-        servers={name: RECORD.validate_json(record) for name, record in servers},
-        instances={server: INSTANCE.validate_json(row) for server, row in instances},
+        servers=dict(_understood(servers, "servers", RECORD.validate_json, note)),
+        instances=dict(_understood(instances, "instances", INSTANCE.validate_json, note)),
         ports=dict(ports.fetchall()),
     )
 
 
-def read_sources(connection: sqlite3.Connection) -> dict[str, SourceRecord]:
+def read_sources(connection: sqlite3.Connection, note: Note = _refuse) -> dict[str, SourceRecord]:
     """What is remembered of the sources."""
-    return {name: SOURCE.validate_json(row) for name, row in connection.execute("select name, row from sources")}
+    rows = connection.execute("select rowid, name, row from sources")
+    return dict(_understood(rows, "sources", SOURCE.validate_json, note))
 
 
 def read_requests(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
@@ -64,6 +110,76 @@ def read_requests(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
     ):
         found.setdefault(kind, {})[server] = number
     return found
+
+
+def document_row(document: Document, wall: float) -> Row:
+    """A document as its row."""
+    values = {
+        "kind": document.kind,
+        "name": document.name,
+        "file": document.file,
+        "line": document.line,
+        "labels": json.dumps(dict(document.labels)),
+        "annotations": json.dumps(dict(document.annotations)),
+        "spec": json.dumps(dump_spec(document.spec)),
+        "generation": document.generation,
+        "accepted_at": wall,
+        "origin": document.origin,
+    }
+    return Row("documents", "kind, name", values, ("documents", document.name))
+
+
+def instance_row(instance: Instance, launch: Mapping[str, Any] | None = None) -> Row:
+    """An instance as its row; without `launch` the row keeps the one it has."""
+    values = {
+        "uid": instance.uid,
+        "server": instance.server,
+        "pid": instance.identity.pid if instance.identity else None,
+        "started_at": instance.intent.wall,
+        "ready_at": instance.first_ready.wall if instance.first_ready else None,
+        "ended_at": instance.ended.wall if instance.ended else None,
+        "row": INSTANCE.dump_json(instance).decode(),
+    }
+    if launch is not None:
+        values["launch"] = json.dumps(launch)
+    return Row("instances", "uid", values, ("instances", instance.uid))
+
+
+def server_row(record: ServerRecord) -> Row:
+    """What is remembered of a server as its row."""
+    values = {
+        "name": record.name,
+        "phase": record.status.phase.value if record.status else "Pending",
+        "message": record.status.message if record.status else "",
+        "n": record.n,
+        "restarts": record.restarts,
+        "backoff_until": record.ended.wall + record.delay if record.ended else None,
+        "record": RECORD.dump_json(record).decode(),
+    }
+    return Row("servers", "name", values, ("servers", record.name))
+
+
+def source_row(source: SourceRecord) -> Row:
+    """What is remembered of a source as its row."""
+    return Row(
+        "sources", "name", {"name": source.name, "row": SOURCE.dump_json(source).decode()}, ("sources", source.name)
+    )
+
+
+def port_row(server: str, port: int) -> Row:
+    """An assigned port as its row."""
+    return Row("ports", "server", {"server": server, "port": port}, ("ports", server))
+
+
+def request_row(number: int, kind: str, server: str, wall: float) -> Row:
+    """An open request as its row."""
+    values = {"id": number, "kind": kind, "server": server, "created_at": wall, "done_at": None}
+    return Row("requests", "id", values, ("requests", number))
+
+
+def fact_row(key: str, value: str) -> Row:
+    """A fact about the installation as its row."""
+    return Row("meta", "key", {"key": key, "value": value}, ("meta", key))
 
 
 def open_snapshot(folder: Path) -> sqlite3.Connection | None:

@@ -104,7 +104,7 @@ async def test_a_request_that_makes_no_sense_is_told_what_would(
 ) -> None:
     answer = await client.post("/requests", json=body)
     assert answer.status_code == 400
-    message = "expected kind (one of prune, restart, start, stop) and servers (a list of names)"
+    message = "expected kind (one of adopt, prune, restart, start, stop) and servers (a list of names)"
     assert answer.json() == {"error": message}
     assert controller.asked == []
 

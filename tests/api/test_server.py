@@ -110,5 +110,28 @@ async def test_who_connected_is_known(tmp_path: Path) -> None:
 async def test_a_path_that_cannot_be_bound_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="too long"):
         make(str(tmp_path / ("x" * 200)))
-    with pytest.raises(FileNotFoundError):
-        make(str(tmp_path / "no folder" / "s"))
+
+
+async def test_a_folder_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    async with serving(str(folder / "s")) as server:
+        with pytest.raises(FileNotFoundError):
+            server.put_in_place()
+        folder.mkdir()
+        server.put_in_place()
+        assert await ask(str(folder / "s")) == "hello"
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_socket_that_was_deleted_is_made_anew_and_another_ones_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    async with serving(str(path)) as server:
+        server.put_in_place()
+        assert await ask(str(path)) == "hello"
+        for _ in range(2):
+            path.unlink()
+            server.put_in_place()
+            assert await ask(str(path)) == "hello"
+        path.unlink()
+        path.write_text("another's")
+    assert path.read_text() == "another's"

@@ -12,10 +12,23 @@ import pytest
 
 from reconciler.controller.executor import Executor
 from reconciler.controller.launching import Launcher
-from reconciler.core.actions import Action, Event, FinishRequest, Kill, Plan, SaveInstance, SaveServer, Start, Terminate
+from reconciler.core.actions import (
+    Action,
+    Event,
+    FinishRequest,
+    Kill,
+    Plan,
+    SaveInstance,
+    SaveServer,
+    Start,
+    Terminate,
+    Withdraw,
+)
+from reconciler.core.ends import STARVED
 from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
 from reconciler.core.model import Desired, Document, Identity, Now, Wanted
 from reconciler.core.spec import ServerSpec
+from reconciler.runtimes.host import ResourceError
 from reconciler.runtimes.local import Launch, LocalRuntime
 from reconciler.settings import Settings
 from reconciler.store.rows import open_snapshot, read_history
@@ -80,7 +93,7 @@ class House:
         self.executor = Executor(self.store, cast("LocalRuntime", self.runtime), launcher, self._report)
 
     def _report(self, event: Event) -> None:
-        assert self.events(event.reason), f"{event.reason} was reported before it was committed"
+        assert self.store.trouble or self.events(event.reason), f"{event.reason} was reported before it was committed"
         self.reported.append((event.server, event.reason))
 
     def execute(self, *actions: Action, events: tuple[Event, ...] = (), **spec: Any) -> None:
@@ -188,16 +201,41 @@ def test_without_its_commit_nothing_is_done(house: House) -> None:
     assert dict(house.store.history().instances) == before == on_disk(house.folder)
 
 
-def test_a_spawn_whose_identity_cannot_be_committed_leaves_its_intent(house: House) -> None:
+def test_a_spawn_whose_identity_cannot_be_committed_is_known_in_memory_and_its_intent_on_disk(house: House) -> None:
     house.runtime.after_spawn = house.deny_commits
-    with pytest.raises(sqlite3.Error):
-        house.execute(START)
-    house.store._db.conn.set_authorizer(None)
+    house.execute(START)
     ((_, (uid, _), _),) = house.runtime.deeds
-    left = house.store.history().instances["chat"]
-    assert (left.uid, left.identity) == (uid, None)
-    assert on_disk(house.folder) == {"chat": left}
+    known = house.store.history().instances["chat"]
+    assert (known.uid, known.identity) == (uid, Identity("boot-a", 1001, 7))
+    assert on_disk(house.folder) == {"chat": replace(known, identity=None)}
+    house.store._db.conn.set_authorizer(None)
+    house.store.mend()
+    assert on_disk(house.folder) == {"chat": known}
+
+
+def test_what_is_no_intent_goes_on_without_a_commit(house: House) -> None:
+    terminated = replace(running(), stopping=STAMP, stop_reason=StopReason.REMOVED, terminated=STAMP)
+    house.execute(SaveInstance(terminated))
+    other = sqlite3.connect(house.store.path)
+    other.execute("begin immediate")
+    killed = replace(terminated, killed=STAMP)
+    house.execute(Kill("u1", Identity("boot-a", 500, 7)), SaveInstance(killed))
+    assert [deed for deed, _, _ in house.runtime.deeds] == ["kill"]
+    assert house.store.history().instances == {"chat": killed}
+    with pytest.raises(sqlite3.Error):
+        house.execute(SaveInstance(replace(terminated, terminated=None)))
+    other.close()
+
+
+def test_a_start_that_the_machine_has_no_room_for_is_no_failure(house: House) -> None:
+    house.runtime.refuses = ResourceError(24, "too many open files: ulimit -n 65536")
+    house.execute(START)
+    left = on_disk(house.folder)["chat"]
+    assert (left.identity, left.diagnosis, left.evidence) == (None, STARVED, "too many open files: ulimit -n 65536")
     assert house.reported == []
+    house.execute(Withdraw(left))
+    assert house.store.history().instances == on_disk(house.folder) == {}
+    assert house.store._db.conn.execute("select count(*) from instances").fetchone() == (0,)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +252,13 @@ def test_a_spawn_that_fails_is_recorded_as_such(house: House, error: Exception, 
     assert why in failed.evidence
     assert house.events("SpawnFailed") == [("chat", failed.evidence), ("embed", failed.evidence)]
     assert house.events("Started") == []
+
+
+def test_an_intent_that_is_taken_back_is_not_another_ones(house: House) -> None:
+    house.execute(SaveInstance(running()))
+    house.execute(Withdraw(replace(running(), uid="u2")))
+    assert on_disk(house.folder)["chat"].uid == "u1"
+    assert dict(house.store.history().instances) == on_disk(house.folder)
 
 
 def test_a_secret_that_vanished_since_the_gate_was_open_fails_the_start_only(house: House) -> None:

@@ -1,4 +1,7 @@
 import asyncio
+import os
+import re
+import resource
 import ssl
 import subprocess
 from pathlib import Path
@@ -6,7 +9,7 @@ from pathlib import Path
 import h11
 import pytest
 
-from reconciler.controller.http_get import MOST_BYTES, http_get
+from reconciler.controller.http_get import MOST_BYTES, NotAskedError, conversation, http_get
 from tests.controller.answering import OK, Handle, Scripted, serving
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +28,39 @@ def raw(*parts: bytes, pause: float = 0.0, stay: bool = False) -> Handle:
             await asyncio.sleep(3600)
 
     return handle
+
+
+async def test_a_post_brings_its_body_and_may_follow_a_get() -> None:
+    bodies: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            length = re.search(r"content-length: (\d+)", head)
+            bodies.append(head.partition(" ")[0].encode() + await reader.readexactly(int(length[1]) if length else 0))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with serving(handle) as port, conversation("127.0.0.1", port) as talk:
+        assert (await talk.get("/slots")).body == b"ok"
+        assert (await talk.post("/completion", b'{"n_predict":1}', "key")).body == b"ok"
+    assert bodies == [b"get", b'post{"n_predict":1}']
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_want_of_descriptors_is_told_from_a_server_that_is_gone(host: str) -> None:
+    async with serving(Scripted({"/health": [OK]})) as port:
+        await http_get(host, port, "/health")  # whatever is opened once is open now
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = os.open("/dev/null", os.O_RDONLY)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            with pytest.raises(NotAskedError):
+                await http_get(host, port, "/health")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with pytest.raises(ConnectionRefusedError):
+        await http_get("127.0.0.1", port, "/health")
 
 
 async def test_an_answer_has_status_headers_and_body() -> None:

@@ -4,9 +4,11 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 from watchfiles import Change
 
 from reconciler.controller import triggers
@@ -213,3 +215,19 @@ async def test_a_tick_that_fails_is_not_the_last() -> None:
     scheduler = start_ticking(0.05, tick)
     await until(lambda: len(ticks) >= 3)
     scheduler.shutdown(wait=False)
+
+
+@pytest.mark.parametrize("step", [timedelta(days=1), timedelta(hours=1), timedelta(hours=-1), timedelta(days=-1)])
+async def test_a_step_of_the_wall_clock_silences_no_tick_and_makes_none_up(step: timedelta) -> None:
+    ticks: list[float] = []
+    loop = asyncio.get_running_loop()
+    with freeze_time(datetime(2026, 1, 1, tzinfo=UTC), real_asyncio=True, tick=True) as clock:
+        scheduler = start_ticking(0.1, lambda: ticks.append(loop.time()))
+        try:
+            await until(lambda: len(ticks) >= 2)
+            clock.tick(step)
+            before, began = len(ticks), loop.time()
+            await until(lambda: len(ticks) >= before + 3, patience=2.0)
+            assert loop.time() - began >= 0.15, "each tick that lies in the step was made up for"
+        finally:
+            scheduler.shutdown(wait=False)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.accept import CONFIRM, PRUNE_DELAY, Acceptance, Memory, Seen, accept, overlay
+from reconciler.core.accept import Acceptance, Seen, accept, overlay
 from reconciler.core.model import Document, Problem
+from reconciler.core.pruning import CONFIRM, PRUNE_DELAY, Memory
 from reconciler.core.source import GIT
 from tests.core.worlds import document_of
 
@@ -261,15 +262,10 @@ def test_what_comes_back_in_between_begins_anew() -> None:
     assert folder.look_later(2.0, B).removed == ("a",)
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [{"failed": "the folder cannot be read"}, {"problems": (UNNAMED,)}, {}],
-    ids=["unreadable", "junk", "empty"],
-)
-def test_looks_that_could_not_see_it_do_not_count(bad: dict[str, Any]) -> None:
+def test_looks_that_could_not_see_it_do_not_count() -> None:
     folder = folder_with(A, B)
-    folder.look_later(100.0, **bad)
-    assert folder.look_later(50.0, **bad).removed == ()
+    folder.look_later(100.0, problems=(UNNAMED,))
+    assert folder.look_later(50.0, problems=(UNNAMED,)).removed == ()
     after = folder.look_later(0.5, B)
     assert (after.removed, after.wake_at) == ((), folder.now + 2.0)
     assert folder.look_later(1.9, B).removed == ()

@@ -122,15 +122,40 @@ def test_leftovers_are_gone_before_the_next_start() -> None:
     helper.killable = False
     world.processes[-2].end(Exit(signal=9))
     world.settle()
+    pid = helper.identity.pid
     assert (world.phase("a"), world.reason("a")) == (Phase.PENDING, "WaitingForLeftovers")
+    assert world.status("a").message == f"waiting for leftover processes to end (pid {pid})"
     assert world.sent == [("Kill", helper.identity)]
-    world.advance(60.0)
-    world.settle()
+    for _ in range(3):
+        world.advance(60.0)
+        world.settle()
+        assert world.status("a").message == (
+            f"waiting for leftover processes to end (pid {pid}): SIGKILL does not end them; "
+            f"see what they wait for: ps -o pid,stat,wchan:32,args -p {pid}"
+        )
     assert len(world.starts) == 2
     helper.killable = True
     world.advance(1.0)
     world.settle()
     assert (world.phase("a"), helper.alive) == (Phase.STARTING, False)
+
+
+def test_a_leftover_that_is_found_beside_the_next_instance_is_killed() -> None:
+    world = running()
+    helper = found(world, "an-earlier-one", leader=False)
+    world.settle()
+    assert (world.sent, helper.alive, world.told("Superfluous")) == ([("Kill", helper.identity)], False, [])
+    assert world.phase("a") is Phase.READY
+
+
+def test_a_second_one_that_does_not_die_is_told_of_once_for_each_sigkill() -> None:
+    world = running()
+    found(world).killable = False
+    for number in range(1, 4):
+        world.settle()
+        world.settle()
+        assert len(world.told("Superfluous")) == number
+        world.advance(1.0)
 
 
 def test_helpers_of_a_running_instance_are_let_be() -> None:
@@ -152,6 +177,47 @@ def test_a_child_that_leads_its_own_session_is_not_taken_for_the_instance() -> N
     world.settle()
     assert (world.ended[-1].exit, world.sent) == (Exit(code=1), [("Kill", child.identity)])
     assert world.told("Adopted") == []
+
+
+def test_a_child_that_outlives_its_instance_is_not_adopted_however_long_it_takes_to_die() -> None:
+    world = running()
+    parent = world.process("a")
+    child = found(world, parent.uid, ticks=100)
+    child.killable = False
+    parent.end(Exit(code=1))
+    for _ in range(5):
+        world.settle()
+        assert (world.phase("a"), world.reason("a")) == (Phase.PENDING, "WaitingForLeftovers")
+        world.advance(30.0)
+    world.new_controller()
+    world.settle()
+    assert (world.told("Adopted"), len(world.starts), "a" in world.instances) == ([], 2, False)
+    assert {identity for _, identity in world.sent} == {child.identity}
+    child.killable = True
+    world.advance(1.0)
+    world.settle()
+    assert (world.phase("a"), world.process("a").uid != parent.uid) == (Phase.STARTING, True)
+
+
+def test_a_child_is_not_the_instance_when_nobody_saw_that_one_die() -> None:
+    world = running()
+    parent = world.process("a")
+    child = found(world, parent.uid, ticks=100)
+    world.processes.remove(parent)
+    world.new_controller()
+    world.settle()
+    assert (world.ended[-1].uid, world.ended[-1].exit, world.ended[-1].diagnosis) == (parent.uid, Exit(), "Unknown")
+    assert world.sent == [("Kill", child.identity)]
+    assert world.told("Adopted") == []
+
+
+def test_without_proc_a_recorded_process_is_known_by_its_pid_when_start_times_have_moved() -> None:
+    world = running()
+    process = world.process("a")
+    process.identity = replace(process.identity, start_ticks=process.identity.start_ticks + 3_600_00)
+    world.new_controller()
+    passes(world)
+    assert (process.alive, world.sent, len(world.starts)) == (True, [], 2)
 
 
 def test_of_a_family_found_without_a_row_the_parent_is_the_instance() -> None:

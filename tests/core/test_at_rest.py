@@ -21,6 +21,7 @@ from reconciler.core.model import (
     Phase,
     Problem,
     Process,
+    Stranger,
     Wanted,
 )
 from reconciler.core.plan import is_at_rest, plan
@@ -97,6 +98,7 @@ RECORDS = altered(
     completed=[True],
     was_ready=[False],
     swept=STAMPS,
+    starved=STAMPS,
     last_error=["x"],
     status=[None, *(replace(WORLD.status("a"), phase=phase) for phase in (Phase.STARTING, Phase.UNHEALTHY))],
 )
@@ -128,11 +130,13 @@ def inputs(draw: st.DrawFn) -> Inputs:
     instance: Instance = draw(INSTANCES)
     record: ServerRecord = draw(RECORDS)
     more = draw(st.sampled_from([(), (), (replace(process, uid="more"),), (replace(process, alive=False),)]))
-    asked = draw(st.sampled_from([Requests(), Requests(), Requests(stop={"a": 1}), Requests(restart={"a": 1})]))
+    kinds: list[dict[str, dict[str, int]]] = [{}, {}, {"stop": {"a": 1}}, {"restart": {"a": 1}}, {"adopt": {"a": 1}}]
+    asked = Requests(**draw(st.sampled_from(kinds)))
+    sharers = draw(st.sampled_from([{}, {}, {"a": Stranger(PROCESS.identity, "127.0.0.1", 8001, "x")}]))
     servers = draw(st.sampled_from([{"a": draw(WANTEDS)}, {"a": WANTED}, {}]))
     return (
         replace(DESIRED, servers=servers),
-        replace(OBSERVED, processes={"a": (process, *more)}),
+        replace(OBSERVED, processes={"a": (process, *more)}, sharers=sharers),
         replace(HISTORY, servers={"a": record}, instances={"a": instance}),
         asked,
     )
@@ -206,7 +210,7 @@ def test_one_that_is_not_stable_yet_rests_until_it_is() -> None:
     assert plan(*found, late).actions
 
 
-@pytest.mark.parametrize("kind", ["stop", "restart"])
+@pytest.mark.parametrize("kind", ["stop", "restart", "adopt"])
 def test_a_request_wakes_it(kind: str) -> None:
     asked = Requests(**{kind: {"a": 1}})
     assert not is_at_rest("a", DESIRED, OBSERVED, HISTORY, asked, NOW)

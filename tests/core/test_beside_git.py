@@ -160,17 +160,17 @@ def test_a_loader_that_computes_for_ever_gives_its_slot_back() -> None:
     world = beside(loads=1, loader_stall=60.0)
     from_git(world, "a", probes={"startup": {"deadline": "100h"}})
     world.settle()
-    kill_home(world)
+    world.declare("late")
     began = world.now.monotonic
     while world.now.monotonic - began < LONGEST_HOLD * 60.0 - 50.0:
         world.advance(50.0)
         spin(world, "a")
         world.settle()
-        assert world.reason("home") == "WaitingForSlot"
+        assert world.reason("late") == "WaitingForSlot"
     world.advance(50.0)
     spin(world, "a")
     world.settle()
-    assert (world.phase("home"), world.phase("a")) == (Phase.STARTING, Phase.STARTING)
+    assert (world.phase("late"), world.phase("a")) == (Phase.STARTING, Phase.STARTING)
 
 
 def test_one_from_git_waits_between_restarts_whatever_it_declares() -> None:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.accept import Acceptance, Memory, Seen, accept
+from reconciler.core.accept import Acceptance, Seen, accept
 from reconciler.core.clashes import RIVALS
 from reconciler.core.model import Document
 from reconciler.core.ports import hosts_overlap
+from reconciler.core.pruning import Memory
 from tests.core.worlds import document_of
 
 HOSTS = ("127.0.0.1", "127.0.0.2", "localhost", "::1", "0.0.0.0", "box")

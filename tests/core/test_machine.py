@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from reconciler.core.actions import Plan, SaveInstance, Start, Terminate
 from reconciler.core.model import Desired, Exit, GateFacts, HealthState, Identity, Limits, Listener, Phase, Problem
 from reconciler.core.plan import is_at_rest, plan
+from reconciler.runtimes.host import ResourceError
 from tests.core.worlds import Action, ControllerDied, Simulated, World, fingerprint_of
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
@@ -27,7 +28,8 @@ SPECS = st.fixed_dictionaries(
         "stop": st.sampled_from([{"drain": "2s"}, {"gracePeriod": "0s"}]),
     },
 )
-BEHAVIOURS = st.sampled_from(["quick", "slow", "crash", "crash late", "stuck", "exit 0", "spawn fails", "deaf"])
+BEHAVIOURS = st.sampled_from(["quick", "slow", "crash", "crash late", "stuck", "exit 0", "spawn fails", "no room", "deaf"])
+ANSWERS = [HealthState.OK, HealthState.LOADING, HealthState.BUSY, HealthState.FAILING]
 WHICH = st.integers(0, 9)
 MOST_STEPS = 400
 """Looks that converging may take: the longest way is a start that makes no progress, four times over."""
@@ -53,6 +55,8 @@ class StrictWorld(World):
         now, behaviour = self.now.monotonic, self.behaviours.get(process.server, "quick")
         if behaviour == "spawn fails":
             raise OSError("no such program")
+        if behaviour == "no room":
+            raise ResourceError(24, "no descriptor is left")
         process.ready_at = now + {"slow": 20.0, "stuck": float("inf")}.get(behaviour, 0.1)
         process.exits_at = now + {"crash": 0.05, "crash late": 5.0, "exit 0": 0.3}.get(behaviour, float("inf"))
         process.exits_as = Exit(code=0 if behaviour == "exit 0" else 1)
@@ -164,7 +168,7 @@ class Life(RuleBasedStateMachine):
 
     # -- people
 
-    @rule(kind=st.sampled_from(["stop", "restart"]), name=NAMES)
+    @rule(kind=st.sampled_from(["stop", "restart", "adopt"]), name=NAMES)
     def ask(self, kind: str, name: str) -> None:
         if name in self.world.documents or name in self.world.records:
             self.world.ask(kind, name)
@@ -198,7 +202,7 @@ class Life(RuleBasedStateMachine):
         self._one(which).end(exit_)
 
     @precondition(lambda self: self._alive())
-    @rule(which=WHICH, answers=st.sampled_from([HealthState.OK, HealthState.LOADING, HealthState.FAILING]))
+    @rule(which=WHICH, answers=st.sampled_from(ANSWERS))
     def answer(self, which: int, answers: HealthState) -> None:
         self._one(which).answers = answers
 
@@ -239,9 +243,21 @@ class Life(RuleBasedStateMachine):
         if not any(process.port == port for process in self._alive()):
             self.world.strangers.append(Listener("127.0.0.1", port, 77, "nginx"))
 
+    @rule(port=st.sampled_from([8001, 8002, 9000]), same_user=st.booleans(), answers=st.sampled_from([True, None]))
+    def somebody_runs_one_by_hand(self, port: int, same_user: bool, answers: bool | None) -> None:
+        if not any(process.port == port for process in self._alive()):
+            self.world.run_by_hand(port, is_same_user=same_user, answers=answers)
+
+    @rule()
+    def those_by_hand_answer(self) -> None:
+        self.world.by_hand = [(replace(seen, answers=True), process) for seen, process in self.world.by_hand]
+
     @rule()
     def strangers_go(self) -> None:
         self.world.strangers.clear()
+        for _, process in self.world.by_hand:
+            if process not in self.world.processes:
+                process.end(Exit())
 
     @rule(
         name=NAMES, facts=st.sampled_from([GateFacts(), GateFacts("ModelMissing", "no file"), GateFacts(identity="x")])
@@ -293,6 +309,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def converge(self) -> None:
         self.wake_up()
+        self.those_by_hand_answer()
         self.world.scope = None
         for _ in range(MOST_STEPS):
             goes_on = self.world.follow()

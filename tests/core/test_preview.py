@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.accept import CONFIRM, Seen
+from reconciler.core.accept import Seen
 from reconciler.core.model import Document, Problem
 from reconciler.core.preview import Change, FieldChange, compare, preview
+from reconciler.core.pruning import CONFIRM
 from tests.core.states import STATES, removed, running
 from tests.core.worlds import World, document_of, fingerprint_of
 

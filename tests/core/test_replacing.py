@@ -159,14 +159,17 @@ def test_a_chain_of_moves_is_made_or_not_as_a_whole() -> None:
     assert {name: world.process(name).port for name in "abc"} == {"a": 8002, "b": 8003, "c": 8004}
 
 
+SEE_WHOSE = "declare another port, or see whose it is, and end that: sudo ss -ltnp 'sport = :8001'"
+
+
 @pytest.mark.parametrize(
     ("listener", "message"),
     [
         (
             Listener("127.0.0.1", 8001, 77, "nginx"),
-            "port 8001 is held by pid 77 nginx; declare another port, or free it",
+            f"port 8001 is held by pid 77 nginx; {SEE_WHOSE}",
         ),
-        (Listener("::", 8001), "port 8001 is held by another program; declare another port, or free it"),
+        (Listener("::", 8001), f"port 8001 is held by another program; {SEE_WHOSE}"),
     ],
 )
 def test_a_stranger_on_the_port_is_named(listener: Listener, message: str) -> None:

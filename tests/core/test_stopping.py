@@ -221,7 +221,7 @@ def test_requests_of_a_server_that_is_gone_go_with_it() -> None:
     world.ask("stop", "a")
     removed(world)
     world.settle()
-    assert world.requests == {"stop": {}, "restart": {}, "prune": {}}
+    assert not any(world.requests.values())
     assert world.told("Removed") == ["its document is gone, and nothing of it runs"]
 
 

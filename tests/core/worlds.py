@@ -7,8 +7,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.core.accept import Acceptance, Memory, Seen, accept
-from reconciler.core.actions import Event, FinishRequest, Forget, Kill, Plan, SaveInstance, SaveServer, Start, Terminate
+from reconciler.core.accept import Acceptance, Seen, accept
+from reconciler.core.actions import (
+    Event,
+    FinishRequest,
+    Forget,
+    Kill,
+    Plan,
+    SaveInstance,
+    SaveServer,
+    Start,
+    Terminate,
+    Withdraw,
+)
+from reconciler.core.ends import STARVED
 from reconciler.core.fingerprint import fingerprint
 from reconciler.core.history import History, Instance, Requests, ServerRecord, Stamp, Status
 from reconciler.core.model import (
@@ -26,17 +38,21 @@ from reconciler.core.model import (
     Phase,
     Problem,
     Process,
+    Started,
+    Stranger,
     Wanted,
 )
 from reconciler.core.plan import plan
 from reconciler.core.ports import hosts_overlap
+from reconciler.core.pruning import Memory
 from reconciler.core.spec import ServerSpec, dump_spec
+from reconciler.runtimes.host import ResourceError
 
 NOW = Now(monotonic=1000.0, wall=1_700_000_000.0, boot="boot-1")
 OPEN = GateFacts(identity="binary-1 model-1")
 MOST_PASSES = 12
 """Passes at one moment after which the controller is said to run in circles."""
-Action = Start | SaveInstance | SaveServer | Forget | FinishRequest | Terminate | Kill
+Action = Start | SaveInstance | Withdraw | SaveServer | Forget | FinishRequest | Terminate | Kill
 
 
 class ControllerDied(BaseException):
@@ -119,6 +135,9 @@ class World:
     scope: frozenset[str] | None = None
     gates: dict[str, GateFacts] = field(default_factory=dict)
     strangers: list[Listener] = field(default_factory=list)
+    by_hand: list[tuple[Stranger, "Simulated"]] = field(default_factory=list)
+    """What somebody runs without us: what can be seen of it, and the process."""
+    sharers: dict[str, Stranger] = field(default_factory=dict)
     on_spawn: Callable[[Simulated], None] = lambda _: None
     """Decides how a new process will behave. An OSError is a spawn that fails."""
 
@@ -127,7 +146,9 @@ class World:
     instances: dict[str, Instance] = field(default_factory=dict)
     ended: list[Instance] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
-    requests: dict[str, dict[str, int]] = field(default_factory=lambda: {"stop": {}, "restart": {}, "prune": {}})
+    requests: dict[str, dict[str, int]] = field(
+        default_factory=lambda: {kind: {} for kind in ("stop", "restart", "adopt", "prune")}
+    )
 
     processes: list[Simulated] = field(default_factory=list)
     seen_processes: list[Simulated] = field(default_factory=list)
@@ -165,8 +186,27 @@ class World:
         self.seen_processes.append(process)
         return process
 
+    def run_by_hand(self, port: int, **fields: Any) -> Simulated:
+        """Somebody starts a llama-server; `fields` are those of the stranger that we see."""
+        process = self.add_process("", "", port=port)
+        self.processes.remove(process)
+        started = Started(model="/m/m.gguf", ctx=256)
+        seen = {"name": "llama-server", "command": f"llama-server --port {port}", "user": "anna", "is_same_user": True}
+        known = {"started": started, "answers": True, **seen, **fields}
+        self.by_hand.append((Stranger(process.identity, known.pop("address", "127.0.0.1"), port, **known), process))
+        return process
+
+    def keep_watch(self) -> None:
+        """As the runtime does it: an adopted process bears no mark, and is known by its row."""
+        for instance in self.instances.values():
+            for _, process in self.by_hand:
+                if instance.adopted and process.identity == instance.identity and process not in self.processes:
+                    process.uid, process.server = instance.uid, instance.server
+                    self.processes.append(process)
+
     def reboot(self, boot: str) -> None:
         self.processes.clear()
+        self.by_hand.clear()
         self.now = Now(5.0, self.now.wall + 60.0, boot)
         self.new_controller()
 
@@ -213,7 +253,7 @@ class World:
         for name in self.acceptance.removed:
             self.requests["prune"].pop(name, None)
         history = History(dict(self.records), dict(self.instances), dict(self.ports))
-        requests = Requests(dict(self.requests["stop"]), dict(self.requests["restart"]))
+        requests = Requests(*(dict(self.requests[kind]) for kind in ("stop", "restart", "adopt")))
         return self._desired(), self._observed(requests), history, requests, self.now
 
     def _desired(self) -> Desired:
@@ -231,12 +271,15 @@ class World:
         return Desired(servers, invalid, bool(accepted.general or accepted.folder_problem), self.limits, self.scope)
 
     def _observed(self, requests: Requests) -> Observed:
+        self.keep_watch()
         processes: dict[str, tuple[Process, ...]] = {}
         for process in self.processes:
             processes[process.server] = (*processes.get(process.server, ()), process.seen())
         due = [name for name in self.documents if self._may_start(name, requests)]
         gates = {name: self.gates.get(name, OPEN) for name in due}
-        return Observed(processes, gates, (*self.strangers, *self._listeners()))
+        strangers = tuple(seen for seen, one in self.by_hand if one.alive and one not in self.processes)
+        models = dict.fromkeys(due, "/m/m.gguf")
+        return Observed(processes, gates, (*self.strangers, *self._listeners()), strangers, models, dict(self.sharers))
 
     def _may_start(self, name: str, requests: Requests) -> bool:
         spec, instance = self.documents[name].spec, self.instances.get(name)
@@ -249,7 +292,11 @@ class World:
     def _listeners(self) -> Iterable[Listener]:
         for process in self.processes:
             if process.alive and process.leader and process.port:
-                yield Listener(process.host, process.port, process.identity.pid, "llama-server", process.uid)
+                uid = "" if any(process is one for _, one in self.by_hand) else process.uid
+                yield Listener(process.host, process.port, process.identity.pid, "llama-server", uid)
+        for seen, process in self.by_hand:
+            if process.alive and process not in self.processes:
+                yield Listener(seen.address, seen.port, process.identity.pid, seen.name)
 
     def run(self) -> Plan:
         """One pass."""
@@ -295,6 +342,9 @@ class World:
         match action:
             case SaveInstance(instance):
                 self.save_instance(instance)
+            case Withdraw(instance):
+                if self.instances.get(instance.server, instance).uid == instance.uid:
+                    self.instances.pop(instance.server, None)
             case SaveServer(record):
                 self.records[record.name] = record
             case Forget(server):
@@ -351,7 +401,8 @@ class World:
             self.on_spawn(process)
         except OSError as error:
             self.processes.remove(process)
-            return replace(intent, diagnosis="SpawnFailed", evidence=str(error))
+            diagnosis = STARVED if isinstance(error, ResourceError) else "SpawnFailed"
+            return replace(intent, diagnosis=diagnosis, evidence=str(error))
         return replace(intent, identity=process.identity)
 
     # -- what happens by itself

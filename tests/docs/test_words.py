@@ -19,7 +19,7 @@ WORD = re.compile(r"(?:[A-Z][a-z]+){1,4}")
 NOT_SHOWN = {
     "Host Connection Authorization": "headers of HTTP",
     "Progressing Degraded Reconciled True False": "conditions and their values",
-    "Always Never": "policies",
+    "Always Never IfMatching": "policies",
     "Refused Failing Stranger Ok": "what a probe heard",
     "Normal Warning": "types of events",
     "Argv Blob Cache Database Engine Migrations Tree": "names of types",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +107,8 @@ class Installation:
 
     def query(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the database, read-only."""
-        with sqlite3.connect(f"file:{self.state}/state.db?mode=ro", uri=True, timeout=10) as connection:
-            found = connection.execute(sql, parameters).fetchall()
-        connection.close()
-        return found
+        with closing(sqlite3.connect(f"file:{self.state}/state.db?mode=ro", uri=True, timeout=10)) as connection:
+            return connection.execute(sql, parameters).fetchall()
 
     def phases(self) -> dict[str, str]:
         """Phase by server, as recorded."""

@@ -9,9 +9,6 @@ from reconciler.engines import answers
 OURS = {"Server": "llama.cpp"}
 LOADING = b'{"error":{"message":"Loading model","type":"unavailable_error","code":503}}'
 NO_KEY = b'{"error":{"message":"Invalid API Key","type":"authentication_error","code":401}}'
-NO_SLOTS = (
-    b'{"error":{"code":501,"message":"This server does not support slots endpoint.","type":"not_supported_error"}}'
-)
 PROPS = json.dumps(
     {
         "default_generation_settings": {"params": {"seed": 1}, "n_ctx": 256},
@@ -88,22 +85,6 @@ def test_models() -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data":3}', b'{"data":["x"]}', NO_KEY, DEEP])
 def test_no_models(body: bytes) -> None:
     assert answers.read_models(body) == ()
-
-
-@pytest.mark.parametrize(
-    ("body", "busy"),
-    [
-        (b'[{"id":0,"is_processing":false},{"id":1,"is_processing":true}]', 1),
-        (b'[{"id":0}]', 0),
-        (b"[]", 0),
-        (NO_SLOTS, None),
-        (NO_KEY, None),
-        (b"", None),
-        (b"[1]", None),
-    ],
-)
-def test_busy_slots(body: bytes, busy: int | None) -> None:
-    assert answers.read_slots(body) == busy
 
 
 @pytest.mark.parametrize(

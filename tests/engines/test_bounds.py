@@ -37,6 +37,8 @@ def refusals(**fields: Any) -> list[tuple[str, str]]:
         ({"probes": {"startup": {"timeout": "1ms"}}}, "probes.startup.timeout", "must be 10ms or longer"),
         ({"probes": {"liveness": {"period": "0.001ms"}}}, "probes.liveness.period", "must be 50ms or longer"),
         ({"probes": {"liveness": {"timeout": "9ms"}}}, "probes.liveness.timeout", "must be 10ms or longer"),
+        ({"probes": {"liveness": {"stall": "1ms"}}}, "probes.liveness.stall", "must be 1s or longer"),
+        ({"probes": {"liveness": {"completionPeriod": "0s"}}}, "probes.liveness.completionPeriod", "must be 1s or"),
         ({"restart": {"retryFailedAfter": "1ms"}}, "restart.retryFailedAfter", "must be 1s or longer"),
         ({"flags": {"control-vector-layer-range": 1}}, "flags.control-vector-layer-range", "takes a list of"),
         ({"flags": {"control-vector-layer-range": True}}, "flags.control-vector-layer-range", "takes a list of two"),
@@ -67,6 +69,7 @@ def test_what_is_too_much(fields: dict[str, Any], place: str, message: str) -> N
         {"model": "a/" * 255 + "b"},
         {"model": {"hf": "user/repo"}},
         {"probes": {"startup": {"initialPeriod": "50ms"}, "liveness": {"period": "50ms", "timeout": "10ms"}}},
+        {"probes": {"liveness": {"stall": "0s", "busyLimit": "0s", "completionPeriod": "1s"}}},
         {"restart": {"retryFailedAfter": "0s", "initialBackoff": "0s", "maxRestarts": 1_000_000}},
     ],
 )

@@ -5,7 +5,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ def make(host: Host, tmp_path: Path) -> Iterator[Make]:
         installation: str = "home", on_end: Callable[[], None] = lambda: None, on: Host | None = None
     ) -> LocalRuntime:
         logs = Logs(tmp_path / "logs", keep=3, most_bytes=1000)
-        one = LocalRuntime(on or type(host)(), f"{tmp_path.name}-{installation}", logs, on_end)
+        one = LocalRuntime(on or type(host)(), f"{tmp_path.name}-{installation}", logs, on_end, folder="/srv/state")
         start = one.start
 
         def recorded(instance: Instance, launch: Launch) -> Identity:
@@ -97,6 +97,7 @@ def test_a_child_gets_its_environment_its_session_its_log_and_nothing_else(make:
         **PATH,
         "LLAMA_CACHE": "/cache",
         "RECONCILER_INSTALLATION": f"{tmp_path.name}-home",
+        "RECONCILER_FOLDER": "/srv/state",
         "RECONCILER_SERVER": "chat",
         "RECONCILER_UID": "u1",
         "RECONCILER_FINGERPRINT": "1:abc",
@@ -354,6 +355,9 @@ class _Watch:
     def has_ended(self) -> bool:
         return self.over
 
+    def exit(self) -> Exit | None:
+        return Exit()
+
     def signal(self, number: int) -> None:
         raise AssertionError(f"signal {number}")
 
@@ -370,8 +374,11 @@ class _Host:
         self.shown: list[Marked] = []
         self.watches: dict[Identity, _Watch] = {}
 
-    def identify(self, pid: int) -> Identity | None:
+    def identify(self, pid: int, *, ended: bool = False) -> Identity | None:
         return Identity("boot", pid, 1)
+
+    def sessions(self) -> Mapping[int, int]:
+        return {}
 
     def marked(self, installation: str, *, fresh: bool) -> Iterable[Marked]:
         return list(self.shown)

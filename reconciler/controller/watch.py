@@ -1,0 +1,234 @@
+"""One instance's probes: asks for its health again and again, and counts what fails."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from http import HTTPStatus
+
+import h11
+
+from reconciler.controller.http_get import Conversation, NotAskedError, conversation
+from reconciler.controller.progress import STALL, Lasting, Loading, LoopStoodStillError, Serving, within
+from reconciler.controller.target import Target
+from reconciler.controller.working import RAISE, Working
+from reconciler.core.durations import format_duration
+from reconciler.core.model import Effective, Health, HealthState
+from reconciler.engines import engine_of
+from reconciler.runtimes.host import Progress
+from reconciler.runtimes.local import LocalRuntime
+
+DRAIN_LOOK = 0.1
+"""Seconds between looks at the slots of a server that drains."""
+RISE = 1.25
+"""Each pause between looks at a loading server is this much longer: Ready is seen within a fifth of the wait."""
+BASELINE = 0.25
+"""Share of the timeout after which the work of one that has not answered yet begins to be measured."""
+MOST_GAP = 2.0
+"""So many times the pause and the timeout count of the time between two looks; more was not watched."""
+
+
+class Watch:
+    """One instance's probes."""
+
+    def __init__(self, target: Target, runtime: LocalRuntime, on_change: Callable[[], None]) -> None:
+        self.target = target
+        # The time before this controller looked is no time without progress.
+        self.health = Health(verified=target.was_ready, last_progress=time.monotonic())
+        self._answered = self.health
+        """What `/health` says by itself."""
+        self._runtime = runtime
+        self._on_change = on_change
+        self._loading = Loading(self._progress)
+        self._serving = Serving(self._progress)
+        self._unheard = Lasting()
+        self._next_step = time.monotonic()
+        """When the probe goes on at the latest, unless our own loop stands still."""
+        self._working: Working | None = None
+        self._task = self._begin()
+
+    def _progress(self) -> Progress | None:
+        return self._runtime.progress(self.target.pid)
+
+    def _begin(self) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self._run(), name=f"probe {self.target.server}")
+
+    def known(self) -> Health:
+        """What is known of its health. While our own loop stood still nobody saw whether a loading one worked."""
+        now = time.monotonic()
+        if not self.health.verified and now > self._next_step + STALL:
+            self._next_step = math.inf
+            self._answered = replace(self._answered, last_progress=now)
+            self.health = replace(self.health, last_progress=now)
+        return self.health
+
+    def _expect(self, next_step: float) -> None:
+        self.known()
+        self._next_step = next_step
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._task.cancel()
+
+    def retarget(self, target: Target) -> None:
+        """Go on with other settings; a drain is looked at once."""
+        drains_now = target.draining and not self.target.draining
+        if (target.spec.probes, target.api_key) != (self.target.spec.probes, self.target.api_key):
+            self._working = None
+        self.target = target
+        if drains_now:
+            self._task.cancel()
+            self._task = self._begin()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        startup = self.target.spec.probes.startup
+        pause = startup.initial_period
+        due = loop.time() + (0.0 if self.health.verified or self.target.draining else pause)
+        while True:
+            self._expect(max(due, loop.time()))
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            await self._probe(late=loop.time() - due)
+            if self.target.draining:
+                due = loop.time() + DRAIN_LOOK
+            elif self.health.verified:
+                due = loop.time() + self.target.spec.probes.liveness.period
+            else:
+                pause = min(pause * RISE, startup.max_period)
+                due = loop.time() + pause
+
+    async def _probe(self, *, late: float) -> None:
+        """One look. A failure is not the server's if our own loop stood still for longer than the timeout."""
+        probes = self.target.spec.probes
+        timeout = probes.liveness.timeout if self.health.verified else probes.startup.timeout
+        self._expect(time.monotonic() + timeout)
+        health = await self._look(timeout, counts=late <= timeout)
+        if not health.verified and self._loading.worked(now := asyncio.get_running_loop().time()):
+            health = replace(health, last_progress=now)
+        self._answered = health
+        self._show(self._with_work(health))
+        if health.state is HealthState.OK and health.verified and not self.target.draining and late <= timeout:
+            await self._look_at_work()
+
+    async def _look(self, seconds: float, *, counts: bool) -> Health:
+        loop = asyncio.get_running_loop()
+        # Only of those that are slow to answer: to read it of each at every look would cost as much as the look.
+        baseline = loop.call_later(BASELINE * seconds, lambda: self._serving.begin(loop.time()))
+        try:
+            async with within(seconds):
+                return await self._ask()
+        except (LoopStoodStillError, NotAskedError):
+            return self._answered
+        except (OSError, TimeoutError, h11.RemoteProtocolError, ValueError) as error:
+            is_known = self._answered.verified and not counts
+            return self._answered if is_known else self._unanswered(error, seconds)
+        finally:
+            baseline.cancel()
+
+    async def _look_at_work(self) -> None:
+        if self._working is None:
+            self._working = Working(self._serving)
+        await self._working.look(self.target)
+        self._show(self._with_work(self._answered))
+
+    def _with_work(self, health: Health) -> Health:
+        """What `/health` says, and what the work says where that is worse."""
+        working = self._working
+        if working is None or not health.verified or health.state is HealthState.STRANGER:
+            return health
+        if health.state is HealthState.LOADING:
+            working.reset()
+        elif health.state is HealthState.OK:
+            state = HealthState.FAILING if working.failures else HealthState.OK
+            return replace(health, state=state, failures=working.failures, message=working.message)
+        elif working.failures > health.failures:
+            return replace(health, failures=working.failures)
+        return health
+
+    def _show(self, health: Health) -> None:
+        """Signs of work alone are no news: the planner looks when a deadline is due."""
+        is_news = replace(health, last_progress=None) != replace(self.health, last_progress=None)
+        if health != self.health:
+            self.health = health
+        if is_news:
+            self._on_change()
+
+    async def _ask(self) -> Health:
+        target, tls = self.target, engine_of(self.target.spec).scheme(self.target.spec) == "https"
+        more = target.draining or not self.health.verified
+        async with conversation(target.spec.host, target.port, tls=tls, keep=more) as talk:
+            return await self._ask_over(talk)
+
+    async def _ask_over(self, talk: Conversation) -> Health:
+        target, engine = self.target, engine_of(self.target.spec)
+        answer = await talk.get(engine.health_path(target.spec))
+        self._unheard.over(asyncio.get_running_loop().time())
+        state, message = engine.read_health(answer.status, answer.headers, answer.body)
+        health = replace(self._answered, state=state, message=message, busy_slots=None)
+        if state in (HealthState.OK, HealthState.LOADING):
+            health = replace(health, failures=0)
+        elif health.verified:
+            health = replace(health, failures=health.failures + 1)
+        if state is HealthState.OK and not health.verified:
+            health = await self._verify(health, talk)
+        if target.draining:
+            health = replace(health, busy_slots=await self._busy_slots(talk))
+        return health
+
+    async def _verify(self, health: Health, talk: Conversation) -> Health:
+        """Ready needs more than a 200: the socket is the process's own, and the settings are those asked for."""
+        target, engine = self.target, engine_of(self.target.spec)
+        owns = self._runtime.listens(target.pid, target.spec.host, target.port)
+        if owns is False:
+            message = f"port {target.port} is answered by another process than pid {target.pid}"
+            return replace(health, state=HealthState.STRANGER, message=message)
+        answer = await talk.get(engine.props_path(target.spec), target.api_key)
+        if answer.status != HTTPStatus.OK:
+            effective: Effective | None = Effective(
+                unverified=f"{engine.props_path(target.spec)} answers {answer.status}"
+            )
+        else:
+            effective, misfit = engine.read_props(answer.body, model_path=target.model_path)
+            if misfit:
+                return replace(health, state=HealthState.STRANGER, message=misfit)
+        models = await talk.get(engine.models_path(target.spec), target.api_key)
+        layers = engine.gpu_layers_in_log(self._runtime.log_head(target.server, target.uid))
+        return replace(
+            health,
+            verified=True,
+            effective=replace(effective or Effective(), gpu_layers=layers),
+            models=engine.read_models(models.body) if models.status == HTTPStatus.OK else (),
+        )
+
+    async def _busy_slots(self, talk: Conversation) -> int | None:
+        engine = engine_of(self.target.spec)
+        with suppress(OSError, h11.RemoteProtocolError, ValueError):
+            answer = await talk.get(engine.slots_path(self.target.spec), self.target.api_key)
+            work = engine.read_work(answer.body) if answer.status == HTTPStatus.OK else None
+            return None if work is None else work.busy
+        return None
+
+    def _unanswered(self, error: Exception, timeout: float) -> Health:
+        if not self._answered.verified:
+            refused = isinstance(error, ConnectionRefusedError)
+            message = "" if refused else f"/health: {_why(error, timeout)}"
+            state = HealthState.REFUSED if refused else HealthState.FAILING
+            return replace(self._answered, state=state, message=message)
+        why = f"/health: {_why(error, timeout)}"
+        if isinstance(error, TimeoutError) and self._serving.worked(now := asyncio.get_running_loop().time()):
+            liveness = self.target.spec.probes.liveness
+            lasting = self._unheard.still(now, MOST_GAP * (liveness.period + timeout))
+            if lasting < liveness.busy_limit:
+                return replace(self._answered, state=HealthState.BUSY, failures=0, message=f"{why}, but it computes")
+            why += f", for {format_duration(liveness.busy_limit)} or longer, though it computes; {RAISE}"
+        return replace(self._answered, state=HealthState.FAILING, failures=self._answered.failures + 1, message=why)
+
+
+def _why(error: Exception, timeout: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {timeout:g} s"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    return str(error) or type(error).__name__

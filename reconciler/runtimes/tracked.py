@@ -1,0 +1,93 @@
+"""A process of ours, from its spawn or discovery until its end is recorded; and those that share its session."""
+
+import os
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from reconciler.core.model import Exit, Identity, Process
+from reconciler.runtimes.host import Host, Watch
+from reconciler.runtimes.spawning import Child
+
+PATIENCE = 0.1
+"""Seconds for which the end of another's child is kept open to learn how it ended: whoever reaps it is quick, or never
+does."""
+FIRST_LOOK = 0.002
+"""Seconds until that is asked again for the first time."""
+
+
+@dataclass(slots=True)
+class Tracked:
+    """A process, and how its end is learned."""
+
+    process: Process
+    watch: Watch | None = None
+    popen: Child | None = None
+    ending: bool = False
+    alone: bool = False
+    """Whoever shares its session is not ours."""
+    ended_at: float | None = None
+    """Monotonic time at which its end was seen, while it is not known how it ended."""
+
+    def exit(self) -> Exit | None:
+        """How it ended; None while it runs, and for a moment after that."""
+        if self.popen is not None:
+            code = self.popen.poll()
+            if code is None:
+                return None
+            return Exit(signal=-code) if code < 0 else Exit(code=code)
+        if self.watch is None or not self.watch.has_ended():
+            return None
+        found = self.watch.exit() if self.process.leader else Exit()
+        if found is not None:
+            return found
+        now = time.monotonic()
+        self.ending, self.ended_at = True, now if self.ended_at is None else self.ended_at
+        return Exit() if now - self.ended_at >= PATIENCE else None
+
+    @property
+    def look_in(self) -> float | None:
+        """Seconds until how it ended is to be asked again: soon at first, then seldom."""
+        if self.ended_at is None or not self.process.alive:
+            return None
+        return max(FIRST_LOOK, time.monotonic() - self.ended_at)
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if it runs; a process of another user is left as it is."""
+        if not self.process.alive:
+            return
+        with suppress(PermissionError):
+            if self.watch is not None:
+                self.watch.signal(number)
+            elif self.popen is not None:
+                # Nobody else can reap our own child, so its pid is still its own.
+                self.popen.send_signal(number)
+
+    def let_go(self) -> None:
+        """It runs on."""
+        if self.watch is not None:
+            self.watch.close()
+        if self.popen is not None:
+            # Popen would warn of a child that was not waited for: it is meant to outlive us.
+            self.popen.returncode = 0
+
+
+def session_members(
+    host: Host, leaders: Iterable[Tracked], known: Collection[int]
+) -> Iterator[tuple[Identity, Tracked]]:
+    """The processes in the sessions of these leaders that are not known yet, whatever became of their environment.
+
+    A session's number is its leader's pid, and is nobody else's as long as the leader is there, or one of the session.
+    """
+    by_pid = {leader.process.identity.pid: leader for leader in leaders if leader.process.leader and not leader.alone}
+    for pid, session in host.sessions().items() if by_pid else ():
+        leader = by_pid.get(session)
+        if leader is None or pid in known or pid == session:
+            continue
+        if host.identify(session, ended=True) not in (None, leader.process.identity):
+            continue
+        identity = host.identify(pid)
+        with suppress(OSError):
+            if identity is not None and os.getsid(pid) == session:
+                yield identity, leader

@@ -1,0 +1,76 @@
+"""Which installation a state folder is: an id, bound to the folder's real path.
+
+A folder that was copied or moved must not control the servers of the one it comes from.
+"""
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+INSTALLATION = "installation"
+"""File in the state folder that holds the id, and below it the folder's path."""
+ID, FOLDER = "installation", "installationFolder"
+"""Their keys in the table `meta`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A state folder's id, and the folder it is for."""
+
+    id: str
+    folder: str
+    """Its real path; empty where a version wrote it that did not bind them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Which installation it is, and which one it was, if its folder was copied or moved."""
+
+    now: Installation
+    before: Installation | None = None
+
+
+def settle(connection: sqlite3.Connection, folder: Path, borne: Callable[[str], Collection[str]]) -> Settled:
+    """The installation of a folder: as its database says, else its file, else the processes that it started.
+
+    `borne`: the ids that live processes bear which name this folder as theirs.
+    """
+    real = os.path.realpath(folder)
+    found = _recorded(connection) or read_installation(folder)
+    if found is None:
+        ids = borne(real)
+        return Settled(Installation(next(iter(ids)) if len(ids) == 1 else _new_id(), real))
+    if found.folder in ("", real):
+        return Settled(Installation(found.id, real))
+    return Settled(Installation(_new_id(), real), before=found)
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:16]
+
+
+def _recorded(connection: sqlite3.Connection) -> Installation | None:
+    facts = dict(connection.execute("select key, value from meta where key in (?, ?)", [ID, FOLDER]).fetchall())
+    return Installation(facts[ID], facts.get(FOLDER, "")) if facts.get(ID) else None
+
+
+def read_installation(folder: Path) -> Installation | None:
+    """As the file in a state folder says."""
+    try:
+        lines = (folder / INSTALLATION).read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    identity, path = (*(line.strip() for line in lines), "", "")[:2]
+    return Installation(identity, path) if identity else None
+
+
+def write_installation(folder: Path, installation: Installation) -> None:
+    """Put the file right, if it is not. Raises OSError."""
+    if read_installation(folder) == installation:
+        return
+    draft = folder / f".{INSTALLATION}"
+    draft.write_text(f"{installation.id}\n{installation.folder}\n")
+    draft.replace(folder / INSTALLATION)

@@ -1,0 +1,194 @@
+"""What a controller needs in its state folder is kept there, and another controller's is left alone."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.controller.keeping import MEND_EACH, Keeper
+from reconciler.controller.lock import HeldError, hold, read_holder
+from reconciler.core.history import ServerRecord
+from reconciler.runtimes.claims import installations_over
+from reconciler.store.writer import Store
+
+HOLD = """
+import sys
+from pathlib import Path
+from reconciler.controller.lock import hold
+with hold(Path(sys.argv[1]), "run"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def store(state: Path) -> Iterator[Store]:
+    opened = Store(state)
+    yield opened
+    opened.close()
+
+
+def take_over(state: Path) -> "subprocess.Popen[bytes]":
+    """Another controller that holds the folder's lock."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(state)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.communicate()
+
+
+# ---------------------------------------------------------------- the lock
+
+
+def delete_lock(state: Path) -> None:
+    (state / "lock").unlink()
+
+
+def delete_folder(state: Path) -> None:
+    shutil.rmtree(state)
+
+
+@pytest.mark.parametrize("take_away", [delete_lock, delete_folder])
+def test_a_lock_whose_file_is_gone_is_taken_again(state: Path, take_away: object) -> None:
+    with hold(state, "run") as lock:
+        for _ in range(3):
+            take_away(state)  # type: ignore[operator]
+            lock.ensure()
+            with pytest.raises(HeldError, match=f"pid {os.getpid()}"), hold(state, "apply"):
+                pass
+        lock.ensure()
+    assert read_holder(state) == {}
+    with hold(state, "run"):
+        pass
+
+
+@pytest.mark.parametrize("take_away", [delete_lock, delete_folder])
+def test_a_lock_that_another_has_taken_meanwhile_is_lost_for_good(state: Path, take_away: object) -> None:
+    with hold(state, "run") as lock:
+        take_away(state)  # type: ignore[operator]
+        state.mkdir(exist_ok=True)
+        other = take_over(state)
+        for _ in range(2):
+            with pytest.raises(HeldError, match=f"pid {other.pid}"):
+                lock.ensure()
+    assert read_holder(state) == {"pid": other.pid, "verb": "run"}
+    end(other)
+
+
+def test_what_cannot_be_written_of_the_holder_is_no_error(state: Path) -> None:
+    (state / ".holder.json").mkdir()
+    with hold(state, "run"), pytest.raises(HeldError), hold(state, "apply"):
+        pass
+
+
+# ---------------------------------------------------------------- the keeper
+
+
+class House:
+    """A keeper and what it looks after."""
+
+    def __init__(self, store: Store) -> None:
+        self.told: list[str] = []
+        self.keeper = Keeper(store, lambda event: self.told.append(event.reason))
+
+
+def test_while_all_is_well_there_is_nothing_to_look_at_again(store: Store) -> None:
+    house = House(store)
+    assert house.keeper.look(0.0, fresh=True) is None
+    assert house.told == []
+
+
+def test_trouble_is_looked_at_each_second_and_told_once(store: Store) -> None:
+    house = House(store)
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("begin immediate")
+    with store.transaction(anyway=True):
+        store.save_server(ServerRecord("chat"))
+    tries: list[None] = []
+    mend = store.mend
+    store.mend = lambda: tries.append(mend())  # type: ignore[method-assign, func-returns-value]
+    wakes = [house.keeper.look(at / 10, fresh=False) for at in range(30)]
+    assert len(tries) == 3
+    assert wakes[:10] == [MEND_EACH] * 10
+    assert house.told == ["StateUnwritable"]
+    other.close()
+    assert house.keeper.look(3.0, fresh=False) is None
+    assert house.told == ["StateUnwritable", "StateRecovered"]
+
+
+def test_everything_is_put_right_when_the_folder_was_gone(store: Store, state: Path) -> None:
+    house, calls = House(store), []
+
+    def refuse() -> None:
+        calls.append("refused")
+        raise OSError("later")
+
+    with hold(state, "run") as lock:
+        house.keeper.hold(lock)
+        house.keeper.keep(refuse)
+        house.keeper.keep(store.put_installation_right)
+        house.keeper.look(0.0, fresh=False)
+        assert calls == []
+        shutil.rmtree(state)
+        assert house.keeper.look(1.0, fresh=False) is None
+        assert calls == ["refused"]
+        assert house.told == ["StateRecovered"]
+        assert (state / "installation").read_text().splitlines() == [store.installation, os.path.realpath(state)]
+        assert read_holder(state)["pid"] == os.getpid()
+
+
+def test_nothing_is_written_over_what_another_controller_has_taken(store: Store, state: Path) -> None:
+    house = House(store)
+    with hold(state, "run") as lock:
+        house.keeper.hold(lock)
+        shutil.rmtree(state)
+        state.mkdir()
+        other = take_over(state)
+        theirs = Store(state)
+        for at in range(3):
+            with pytest.raises(HeldError):
+                house.keeper.look(float(at), fresh=True)
+        with pytest.raises((HeldError, sqlite3.Error)), store.transaction():
+            store.save_server(ServerRecord("chat"))
+        assert theirs.history().servers == {}
+        theirs.look()
+        assert theirs.trouble is None
+        theirs.close()
+    end(other)
+    assert not list(state.glob("state.db.replaced*"))
+
+
+# ---------------------------------------------------------------- whose a folder is
+
+
+def test_the_processes_of_a_folder_tell_whose_it_is(tmp_path: Path) -> None:
+    def sleeper(installation: str, folder: Path) -> "subprocess.Popen[bytes]":
+        marks = {"RECONCILER_INSTALLATION": installation, "RECONCILER_FOLDER": str(folder)}
+        return subprocess.Popen(["sleep", "60"], env={**os.environ, **marks})
+
+    running = [sleeper("1" * 16, tmp_path / "a"), sleeper("1" * 16, tmp_path / "a"), sleeper("2" * 16, tmp_path / "ab")]
+    try:
+        assert installations_over(str(tmp_path / "a")) == {"1" * 16}
+        assert installations_over(str(tmp_path / "ab")) == {"2" * 16}
+        assert installations_over(str(tmp_path)) == set()
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    assert installations_over(str(tmp_path / "a")) == set()
