@@ -113,6 +113,8 @@ class Forker:
 def _serve() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
+    # An exception amid a fork would be ignored, and so the signal be lost.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     rest = b""
     while read := os.read(0, 1 << 20):
         *lines, rest = (rest + read).split(b"\n")
@@ -132,6 +134,7 @@ def _fork(asked: Mapping[str, Any]) -> int:
 def _become(asked: Mapping[str, Any]) -> NoReturn:
     code = 70
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         log = os.open(asked["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         for number, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
             os.dup2(descriptor, number)

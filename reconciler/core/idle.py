@@ -89,7 +89,7 @@ def _plan_start(server: Server) -> None:
         server.record = replace(
             server.record, n=0, ended=None, delay=0.0, failed=None, completed=False, next_trigger=Trigger.REQUESTED
         )
-    if False:
+    if server.adopt_request is not None:
         # Whoever is there is asked for now, whatever became of earlier starts.
         server.record = replace(server.record, n=0, ended=None, delay=0.0, failed=None, completed=False)
     if server.record.completed:

@@ -1,10 +1,11 @@
 """Who holds which port, who keeps one, and which one `auto` takes."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from reconciler.core.history import History, Instance
-from reconciler.core.model import Desired, Observed, Stranger, Wanted
+from reconciler.core.model import Desired, Listener, Observed, Stranger, Wanted
 from reconciler.core.ports import choose_port, hosts_overlap
 from reconciler.core.server import Server
 from reconciler.core.source import GIT
@@ -33,6 +34,13 @@ class Ports:
         self._adopted = adopted
         """By pid: they bear no mark."""
         self._listeners = observed.listeners
+        # By port: where hundreds wait for a slot, each pass asks for each of them.
+        self._listening: dict[int, list[Listener]] = defaultdict(list)
+        self._running: dict[int, list[tuple[str, Instance]]] = defaultdict(list)
+        for listener in self._listeners:
+            self._listening[listener.port].append(listener)
+        for name, instance in self._instances.items():
+            self._running[instance.port].append((name, instance))
         self._strangers = observed.strangers
         self._assigned = dict(history.ports)
         self._limits = desired.limits
@@ -49,13 +57,13 @@ class Ports:
     def holders(self, name: str, host: str, port: int) -> Iterator[Holder]:
         """Those other than the server itself who would collide with it."""
         yield from self._keepers(name, host, port)
-        for listener in self._listeners:
+        for listener in self._listening.get(port, ()):
             owner = self._servers.get(listener.uid) or self._adopted.get(listener.pid or 0, "")
-            if listener.port == port and owner != name and hosts_overlap(host, listener.address):
+            if owner != name and hosts_overlap(host, listener.address):
                 program = f"pid {listener.pid} {listener.program}".strip() if listener.pid else "another program"
                 yield Holder(owner, f"server '{owner}'" if owner else program)
-        for owner, instance in self._instances.items():
-            if instance.port == port and owner != name and hosts_overlap(host, _host(instance)):
+        for owner, instance in self._running.get(port, ()):
+            if owner != name and hosts_overlap(host, _host(instance)):
                 yield Holder(owner, f"server '{owner}'")
         for owner, (its_host, its_port) in self._starting.items():
             if its_port == port and hosts_overlap(host, its_host):

@@ -111,11 +111,11 @@ def _why_never(strangers: Sequence[Stranger]) -> tuple[str, str] | None:
         return f"it is a server of the installation {clean(stranger.installation)}", stop
     folder = shlex.quote(clean(stranger.folder))
     stop = f"stop it with: reconciler --state {folder} stop {_there(stranger)}, or declare another port"
-    return f"it is server '{_there(stranger)}' of the installation in {clean(stranger.folder)}", stop
+    return f"it is server '{clean(stranger.server)}' of the installation in {clean(stranger.folder)}", stop
 
 
 def _there(stranger: Stranger) -> str:
-    return clean(stranger.server) or "--all"
+    return shlex.quote(clean(stranger.server)) if stranger.server else "--all"
 
 
 def _refuse(server: Server, port: int, stranger: Stranger, refusal: tuple[str, str]) -> None:

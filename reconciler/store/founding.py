@@ -1,5 +1,6 @@
 """Opening a state folder: what is damaged is set aside, what cannot be understood is left out, a copy is told."""
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection
@@ -20,7 +21,7 @@ from reconciler.store.trouble import Cause, Trouble, trouble_of
 
 OTHER_INSTALLATION = "OtherInstallation"
 """Diagnosis of an instance that was started over the folder that this one was copied or moved from."""
-READABLE = (Cause.DISK_FULL, Cause.READ_ONLY, Cause.OTHER)
+READABLE = (Cause.DISK_FULL, Cause.READ_ONLY, Cause.PERMISSION, Cause.OTHER)
 """Troubles in which the database can still be read, so that its servers are watched until it can be written."""
 MOST_NAMED = 8
 
@@ -52,7 +53,7 @@ def found(path: Path, borne: Callable[[str], Collection[str]]) -> Founded:
         trouble = trouble_of(error, path)
         if trouble.cause is Cause.CORRUPT:
             founded = _rebuilt(path, error)
-        elif trouble.cause in READABLE and path.exists():
+        elif trouble.cause in READABLE and os.path.exists(path):  # noqa: PTH110 - a Path raises where the folder may not be entered
             founded = _read(Founded(opening.copy_in_memory(path), trouble=trouble))
         else:
             raise

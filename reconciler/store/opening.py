@@ -89,14 +89,23 @@ def is_displaced(files: Files, path: Path) -> bool:
 def copy_in_memory(path: Path) -> Database:
     """All that a database holds which can be read but not written. Raises sqlite3.Error, OSError."""
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    with tempfile.TemporaryDirectory() as folder:
-        copied = Path(folder, path.name)
-        for suffix in BESIDE[:2]:
-            if os.path.exists(f"{path}{suffix}"):  # noqa: PTH110 - as above
-                shutil.copyfile(f"{path}{suffix}", f"{copied}{suffix}")
-        with closing(sqlite3.connect(copied, isolation_level=None)) as connection:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            _copy_through(Path(folder, path.name), path, memory)
+    except (OSError, sqlite3.OperationalError):
+        # No room for temporary files either: what is in the write-ahead log waits until the file can be opened.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
             connection.backup(memory)
     return prepared(memory, path)
+
+
+def _copy_through(copied: Path, path: Path, memory: sqlite3.Connection) -> None:
+    """By way of a copy, as SQLite writes beside what it reads."""
+    for suffix in BESIDE[:2]:
+        if os.path.exists(f"{path}{suffix}"):  # noqa: PTH110 - as above
+            shutil.copyfile(f"{path}{suffix}", f"{copied}{suffix}")
+    with closing(sqlite3.connect(copied, isolation_level=None)) as connection:
+        connection.backup(memory)
 
 
 def check(path: Path) -> None:

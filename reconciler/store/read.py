@@ -202,10 +202,10 @@ def restarts(db: sqlite3.Connection, wanted: Iterable[str] | None = None, *, lim
     """The newest `limit` starts (all: None) of the named servers (all: None), one for each instance, oldest first."""
     where, values = _where(wanted)
     rows = db.execute(
-        f"select row from instances {where} order by started_at desc, rowid desc limit ?",  # noqa: S608 - as above
+        f"select server, row from instances {where} order by started_at desc, rowid desc limit ?",  # noqa: S608 - as above
         [*values, _most(limit)],
     )
-    return [restart_item(json.loads(row["row"])) for row in reversed(rows.fetchall())]
+    return [restart_item(row) for _, row in _understood(reversed(rows.fetchall()))]
 
 
 def _where(wanted: Iterable[str] | None) -> tuple[str, list[str]]:

@@ -12,6 +12,8 @@ from reconciler.store.database import Database
 from reconciler.store.opening import BESIDE, Files, files_of, open_database
 
 DRAFT = ".draft"
+KEPT = 5
+"""Databases set aside that are kept; the oldest go."""
 TABLES = ("meta", "documents", "servers", "instances", "events", "requests", "ports", "sources")
 
 
@@ -92,6 +94,9 @@ def set_aside(path: Path, what: str, wall: float, ours: Files = ()) -> Path | No
         with suppress(FileNotFoundError):
             os.rename(f"{path}{suffix}", f"{aside}{suffix}")  # noqa: PTH104 - as above
             moved = moved or not suffix
+    asides = [one for one in path.parent.glob(f"{path.name}.{what}-*") if not one.name.endswith(BESIDE[1:])]
+    for old in sorted(asides, key=lambda one: one.lstat().st_ctime_ns)[:-KEPT]:
+        _remove(old)
     return aside if moved else None
 
 

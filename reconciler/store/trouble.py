@@ -65,18 +65,20 @@ def _cause(error: BaseException, path: Path) -> Cause:
 
 def _seen(path: Path) -> Cause | None:
     """What the folder itself says: SQLite has one error for many causes."""
+    effective = os.access in os.supports_effective_ids
     try:
         space = os.statvfs(path.parent)
+        if space.f_flag & os.ST_RDONLY:
+            return Cause.READ_ONLY
+        if space.f_blocks and not space.f_bavail:
+            return Cause.DISK_FULL
+        if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=effective):
+            return Cause.PERMISSION
         path.stat()
         os.close(os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
         return _BY_NUMBER.get(error.errno or 0)
-    if space.f_flag & os.ST_RDONLY:
-        return Cause.READ_ONLY
-    if space.f_blocks and not space.f_bavail:
-        return Cause.DISK_FULL
-    writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
-    return None if writable else Cause.PERMISSION
+    return None if os.access(path, os.W_OK, effective_ids=effective) else Cause.PERMISSION
 
 
 def _explained(cause: Cause, path: Path, error: BaseException | None = None) -> str:

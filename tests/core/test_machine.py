@@ -28,7 +28,9 @@ SPECS = st.fixed_dictionaries(
         "stop": st.sampled_from([{"drain": "2s"}, {"gracePeriod": "0s"}]),
     },
 )
-BEHAVIOURS = st.sampled_from(["quick", "slow", "crash", "crash late", "stuck", "exit 0", "spawn fails", "no room", "deaf"])
+BEHAVIOURS = st.sampled_from(
+    ["quick", "slow", "crash", "crash late", "stuck", "exit 0", "spawn fails", "no room", "deaf"]
+)
 ANSWERS = [HealthState.OK, HealthState.LOADING, HealthState.BUSY, HealthState.FAILING]
 WHICH = st.integers(0, 9)
 MOST_STEPS = 400

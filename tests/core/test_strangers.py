@@ -267,6 +267,11 @@ def test_one_that_nobody_may_take_over_is_told_with_what_helps(case: str) -> Non
     assert world.told("AdoptRefused") == [f"pid 101 {who}) is not taken over: {why}"]
 
 
+def test_what_a_mark_says_is_quoted_where_it_is_to_be_pasted() -> None:
+    world = world_with(installation="abc", server="x; rm -rf ~", folder="/srv/$(id)", is_folder_there=True)
+    assert "reconciler --state '/srv/$(id)' stop 'x; rm -rf ~', or" in world.status("a").message
+
+
 def test_of_several_on_one_port_none_is_taken_over() -> None:
     world = world_with(answers=None)
     world.run_by_hand(PORT)

@@ -12,22 +12,24 @@ import pytest
 from tests.e2e.installation import Installation
 
 pytestmark = pytest.mark.real
+LONG = f"7654.{os.getpid()}"
+"""Seconds that a helper sleeps, and what it is known by when it bears no mark."""
 HELPERS = {
-    "in its session": "sleep 7654 &",
-    "in its session, without the mark": "env -i /bin/sleep 7654 &",
-    "in a session of its own": "setsid sleep 7654 &",
+    "in its session": f"sleep {LONG} &",
+    "in its session, without the mark": f"env -i /bin/sleep {LONG} &",
+    "in a session of its own": f"setsid sleep {LONG} &",
 }
-HOLDER = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep(7654)"
+HOLDER = f"import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); time.sleep({LONG})"
 
 
-@pytest.fixture
-def helpers() -> Iterator[list[int]]:
-    """Pids of helpers; whatever becomes of the test, they end."""
-    pids: list[int] = []
-    yield pids
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """After all else: helpers without a mark are nobody's to find."""
+    yield
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if LONG in " ".join(process.cmdline()):
+                process.kill()
 
 
 def wrapper(installation: Installation, script: str) -> str:
@@ -41,7 +43,7 @@ def wrapper(installation: Installation, script: str) -> str:
 
 
 def children(pid: int) -> list[int]:
-    return [child.pid for child in psutil.Process(pid).children() if "7654" in " ".join(child.cmdline())]
+    return [child.pid for child in psutil.Process(pid).children() if LONG in " ".join(child.cmdline())]
 
 
 def spawned(installation: Installation) -> int:
@@ -64,16 +66,14 @@ def runs(pid: int) -> bool:
 
 @pytest.mark.parametrize("kind", HELPERS)
 @pytest.mark.parametrize("how", ["crash", "stop", "crash while no controller runs"])
-def test_they_are_gone_before_the_next_one_starts(
-    installation: Installation, helpers: list[int], kind: str, how: str
-) -> None:
+def test_they_are_gone_before_the_next_one_starts(installation: Installation, kind: str, how: str) -> None:
     if "without" in kind and (installation.is_portable or "no controller" in how):
         pytest.skip("nothing is left by which it could be known")
     installation.declare("chat", binary=wrapper(installation, HELPERS[kind]))
     installation.start()
     leader = ready(installation)
     installation.wait_for("the helper", lambda: children(leader))
-    helpers += children(leader)
+    helpers = children(leader)
     installation.reconcile()
     if how == "stop":
         installation.cli("stop", "chat", "--wait")
@@ -90,7 +90,7 @@ def test_they_are_gone_before_the_next_one_starts(
     assert [reason for reason, _ in installation.events("chat") if reason in ("Adopted", "Superfluous")] == []
 
 
-def test_a_helper_that_has_the_port_gives_it_back(installation: Installation, helpers: list[int]) -> None:
+def test_a_helper_that_has_the_port_gives_it_back(installation: Installation) -> None:
     port = installation.ports.start
     # The program itself never listens: only what it leaves behind does.
     script = f'setsid {sys.executable} -c "{HOLDER}" {port} &\nexec sleep 7653'
@@ -98,19 +98,19 @@ def test_a_helper_that_has_the_port_gives_it_back(installation: Installation, he
     installation.start()
     leader = spawned(installation)
     installation.wait_for("the holder", lambda: children(leader))
-    helpers += children(leader)
+    helpers = children(leader)
     os.kill(leader, signal.SIGKILL)
     installation.wait_for("another", lambda: len(installation.instances("chat")) == 2)
     assert not runs(helpers[0])
     assert "PortInUse" not in {reason for reason, _ in installation.events("chat")}
 
 
-def test_a_helper_of_a_server_that_runs_is_let_be(installation: Installation, helpers: list[int]) -> None:
+def test_a_helper_of_a_server_that_runs_is_let_be(installation: Installation) -> None:
     installation.declare("chat", binary=wrapper(installation, "\n".join(HELPERS.values())))
     installation.start()
     leader = ready(installation)
     installation.wait_for("the helpers", lambda: len(children(leader)) == len(HELPERS))
-    helpers += children(leader)
+    helpers = children(leader)
     installation.reconcile()
     installation.end(signal.SIGKILL)
     installation.start()

@@ -264,6 +264,7 @@ def test_restarts_are_starts_with_their_ends(filling: Filling) -> None:
         "uid": "uid4",
         "attempt": 3,
         "trigger": "Crashed",
+        "adopted": False,
         "delay": 2.0,
         "startedAt": "2023-11-14T22:13:50.250Z",
         "readyAt": None,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.actions import Event
+from reconciler.store import read
 from reconciler.store.changes import Row
 from reconciler.store.trouble import Cause
 from reconciler.store.writer import Store
@@ -198,6 +199,32 @@ def _source() -> Row:
     from reconciler.store.rows import source_row
 
     return source_row(SourceRecord("git", "https://example.com/x", "main"))
+
+
+def test_only_the_newest_that_were_set_aside_are_kept(tmp_path: Path) -> None:
+    for number in range(8):
+        (tmp_path / "state.db").write_bytes(f"no database {number}".encode() * 100)
+        Store(tmp_path).close()
+    kept = sorted(path.read_bytes() for path in tmp_path.glob("state.db.broken-*"))
+    assert kept == [f"no database {number}".encode() * 100 for number in range(3, 8)]
+
+
+def test_lists_leave_out_what_cannot_be_read(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.transaction():
+        change_everything(store)
+        change_everything(store, 2)
+    store._db.conn.execute("update servers set record = '{' where name = 'server-1'")
+    store._db.conn.execute("update instances set row = '[]' where server = 'server-1'")
+    with read.opened(tmp_path) as db:
+        shown = {
+            item["metadata"]["name"]: item["status"]["instance"] for item in read.servers(db, now=0, controller=True)
+        }
+        restarts = read.restarts(db)
+    assert shown["server-2"]["uid"] == "u2"
+    assert shown.get("server-1") is None
+    assert [item["uid"] for item in restarts] == ["u2"]
+    store.close()
 
 
 def test_a_byte_that_is_no_text_hides_one_row_only(tmp_path: Path) -> None:

@@ -75,7 +75,12 @@ def test_a_full_disk_is_waited_for(disk: Path) -> None:
     store.close()
 
 
-def test_a_controller_that_begins_on_a_full_disk_knows_what_was_written(disk: Path) -> None:
+@pytest.mark.parametrize("is_room_elsewhere", [True, False])
+def test_a_controller_that_begins_on_a_full_disk_knows_what_was_written(
+    disk: Path, is_room_elsewhere: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_room_elsewhere:
+        monkeypatch.setattr("tempfile.tempdir", str(disk))
     first = Store(disk)
     with first.transaction():
         change_everything(first)
