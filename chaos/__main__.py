@@ -5,6 +5,7 @@ import importlib
 import os
 import pkgutil
 import random
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ def main() -> int:
     found = find_llama_server(os.environ)
     if found is None:
         sys.exit("error: no llama-server: `make chaos` builds one, or set LLAMA_SERVER to yours")
+    # An end from outside cleans up too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     RESULTS.mkdir(exist_ok=True)
     names = arguments.only or [name for name, module in known.items() if getattr(module, "BY_DEFAULT", True)]
     with TemporaryDirectory(dir=RESULTS, prefix="run-", ignore_cleanup_errors=True) as scratch:

@@ -80,6 +80,7 @@ class Forker:
             cwd=Path(__file__).parent.parent,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            start_new_session=True,  # what a terminal sends is for the game: it ends what it began
         )
 
     def run(self, arguments: Sequence[str], folder: Path, environ: Mapping[str, str], log: Path, fuse: Path) -> Forked:
@@ -98,9 +99,14 @@ class Forker:
         stdin, stdout = self._popen.stdin, self._popen.stdout
         assert stdin is not None
         assert stdout is not None
-        stdin.write(json.dumps(asked).encode() + b"\n")
-        stdin.flush()
-        return dict(json.loads(stdout.readline()))
+        # An end of the game between question and answer would leave a controller that nobody knows.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        try:
+            stdin.write(json.dumps(asked).encode() + b"\n")
+            stdin.flush()
+            return dict(json.loads(stdout.readline()))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def close(self) -> None:
         """End it; controllers that run go on."""

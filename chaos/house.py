@@ -193,7 +193,8 @@ def housed(root: Path, llama_server: str, model: Path, ports: range, forker: For
         log = house.log()
         assert "Traceback" not in log, log[max(0, log.index("Traceback") - 500) :][:4000]
     finally:
-        house.kill_controller()
+        with suppress(TimeoutError):
+            house.kill_controller()
         house.close()
         # What was spawned and lost by all: its mark names an installation that no database knows any more.
         for line in house.ledger.read_text().splitlines():

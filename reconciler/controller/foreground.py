@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from reconciler.settings import Settings
 LOCK_LOOK = 0.2
 """Seconds between tries for a lock that an `apply` holds."""
 MOST_FILES = 65536
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
@@ -35,6 +36,8 @@ def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
     try:
         with private(state) as umask, _wait_for_lock(state) as lock:
             remember(state)
+            # They wait until there are handlers: an interrupt while asyncio is being set up ends in its complaints.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             return asyncio.run(_foreground(settings, on_exit, umask, lock))
     except HeldError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -45,19 +48,31 @@ def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
 
 async def _foreground(settings: Settings, on_exit: str, umask: int, lock: Lock) -> int:
     _allow_many_files()
-    loop, stop = asyncio.get_running_loop(), Stop(on_exit)
+    stop = Stop(on_exit)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.event.set)
+        _on_signal(number, stop.event.set)
     # A look at a manifest takes a lease for a moment; a writer that comes then sends SIGIO, whose default is to kill.
     signal.signal(signal.SIGIO, lambda *_: None)
     daemon = Daemon(settings, os.environ, umask, lock)
-    loop.add_signal_handler(signal.SIGHUP, daemon.poke)
+    _on_signal(signal.SIGHUP, daemon.poke)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     log.info("controller pid %d over %s, state in %s", os.getpid(), settings.manifests, settings.state)
     await daemon.serve(stop)
     if on_exit == "leave":
         program = _program()
         log.info("ended; the servers run on. To stop them: %s stop --all; to go on: %s run", program, program)
     return 0
+
+
+def _on_signal(number: int, then: Callable[[], None]) -> None:
+    """Call `then` in the loop. asyncio's own way loses signals, SIGTERM too, where many come while the loop is busy."""
+    loop = asyncio.get_running_loop()
+
+    def handle(*_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(then)
+
+    signal.signal(number, handle)
 
 
 @contextmanager

@@ -122,6 +122,7 @@ def test_files_that_are_taken_away_are_made_anew_with_all_history(
     assert "was deleted or replaced" in told(installation, "StateRecovered")[0]
     assert len(installation.instances("chat")) == 2
     assert installation.query("select value from meta where key = 'installation'") == identity
+    installation.wait_for("the id's file", (installation.state / "installation").exists)
     assert (installation.state / "installation").read_text().splitlines() == [
         identity[0][0],
         os.path.realpath(installation.state),
@@ -316,7 +317,8 @@ def small_disk(installation: Installation) -> Iterator[Path]:
         pytest.skip("only root may mount a file system")
     yield installation.state
     installation.close()
-    subprocess.run(["umount", "-l", str(installation.state)], check=True)
+    while os.path.ismount(installation.state):
+        subprocess.run(["umount", "-l", str(installation.state)], check=True)
 
 
 def test_a_full_disk_stops_nobody_and_is_made_up_for(installation: Installation, small_disk: Path) -> None:

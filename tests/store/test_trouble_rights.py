@@ -31,6 +31,10 @@ def folder() -> Iterator[Path]:
         shutil.rmtree(made)
 
 
+def cause(store: Store) -> Cause | None:
+    return store.trouble.cause if store.trouble else None
+
+
 def test_rights_that_are_taken_do_not_matter_until_a_file_has_to_be_made(folder: Path) -> None:
     store = Store(folder)
     for path in (*folder.iterdir(), folder):
@@ -38,15 +42,14 @@ def test_rights_that_are_taken_do_not_matter_until_a_file_has_to_be_made(folder:
     with store.transaction():
         change_everything(store)
     store.look()
-    assert store.trouble is None
+    assert cause(store) is None
     folder.chmod(0o700)
     (folder / "state.db").unlink()
     folder.chmod(0o500)
     with pytest.raises(StateUnwritableError), store.transaction():
         change_everything(store, 2)
     store.mend()
-    assert store.trouble
-    assert store.trouble.cause is Cause.PERMISSION
+    assert cause(store) is Cause.PERMISSION
     assert f"this user may not write {folder}; see whose it is, and give it back: ls -la {folder}" in str(store.trouble)
     folder.chmod(0o700)
     store.mend()
@@ -64,8 +67,7 @@ def test_a_database_that_is_another_users_is_readable_at_the_start_or_refused(fo
     (folder / "state.db").chmod(0o400)
     folder.chmod(0o500)
     store = Store(folder)
-    assert store.trouble
-    assert store.trouble.cause is Cause.PERMISSION
+    assert cause(store) is Cause.PERMISSION
     assert set(store.documents) == {"doc-1"}
     (folder / "state.db").chmod(0o600)
     folder.chmod(0o700)
