@@ -1,18 +1,12 @@
 """What happens while a controller may be killed at any boundary: edits, requests, crashes, and its own start."""
 
-import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from chaos import deeds
+from chaos.deeds import BASE, GROUP, HAND, SLOW, SLOW_HAND, SUBJECT
 from chaos.house import House
-
-KEPT = ("calm", "quiet")
-"""Servers that nothing happens to, in any act."""
-SUBJECT = "subject"
-GROUP = ("many-1", "many-2", "many-3")
-BASE = (*KEPT, SUBJECT)
 
 
 @dataclass(frozen=True)
@@ -37,115 +31,103 @@ class Act:
     """What a person does when it is held until somebody confirms it."""
     replaced: tuple[str, ...] = ()
     """Servers that run before and after, as another process."""
+    prepare: Callable[[House], None] = lambda _: None
+    """What is the case beforehand, besides what every act begins with. No boundary of it is counted."""
+    tidy: Callable[[House], None] = lambda _: None
+    """From where it leads back to what every act begins with."""
 
 
-def _declare(*names: str, **spec: Any) -> Callable[[House], None]:
-    def do(house: House) -> None:
-        for name in names:
-            house.declare(name, **spec)
-
-    return do
+def _without(name: str) -> tuple[str, ...]:
+    return tuple(one for one in BASE if one != name)
 
 
-def _prune(*names: str) -> Callable[[House], None]:
-    def do(house: House) -> None:
-        for name in names:
-            (house.manifests / f"{name}.yaml").unlink(missing_ok=True)
-
-    return do
-
-
-def _confirm(*names: str) -> Callable[[House], None]:
-    """Several removals within a short time are held by the prune guard until a person confirms them."""
-
-    def confirm(house: House) -> None:
-        held = [name for (name,) in house.query("select name from documents") if name in names]
-        if held:
-            house.ask_for("prune", *held)
-
-    return confirm
+def _stop(name: str, act: str, partner: str = "", **more: Any) -> Act:
+    again = deeds.ask("stop", name)
+    return Act(
+        act, deeds.first("stop", name), _without(name), is_done=deeds.stopped, again=again, partner=partner, **more
+    )
 
 
-def _gone(*names: str) -> Callable[[House], bool]:
-    return lambda house: not {name for (name,) in house.query("select name from servers")} & set(names)
+def _start(name: str, act: str, partner: str) -> Act:
+    return Act(
+        act,
+        deeds.first("start", name),
+        starts=1,
+        is_done=deeds.unstopped,
+        again=deeds.ask("start", name),
+        partner=partner,
+    )
 
 
-def _ask(kind: str, name: str) -> Callable[[House], None]:
-    """As a person would who asks again when the command was cut off: unless it turns out to have been committed."""
-
-    def ask(house: House) -> None:
-        if kind == "start":
-            pending = house.query("select 1 from requests where kind = 'stop' and done_at is null")
-            if pending:
-                house.ask_for(kind, name)
-            return
-        asked = int((house.root / "asked").read_text())
-        if house.query("select count(*) from requests where kind = ?", kind)[0][0] <= asked:
-            house.ask_for(kind, name)
-
-    return ask
+def _restart(name: str, act: str) -> Act:
+    again = deeds.ask("restart", name)
+    return Act(
+        act, deeds.first("restart", name), starts=1, is_done=deeds.done("restart"), again=again, replaced=(name,)
+    )
 
 
-def _first(kind: str, name: str) -> Callable[[House], None]:
-    def ask(house: House) -> None:
-        before = house.query("select count(*) from requests where kind = ?", kind)[0][0]
-        (house.root / "asked").write_text(str(before))
-        _ask(kind, name)(house)
-
-    return ask
-
-
-def _stopped(house: House) -> bool:
-    return bool(house.query("select 1 from requests where kind = 'stop' and done_at is null"))
-
-
-def _unstopped(house: House) -> bool:
-    return not _stopped(house)
-
-
-def _restarted(house: House) -> bool:
-    return not house.query("select 1 from requests where kind = 'restart' and done_at is null")
-
-
-def _crash(house: House) -> None:
-    house.crash(house.pids()[SUBJECT])
-
-
-def _forget_rows(house: House) -> None:
-    """A lost database: what runs is known by its marks alone."""
-    with suppress(sqlite3.OperationalError), house.writing() as connection:
-        for table in ("servers", "documents", "ports"):
-            connection.execute(f"delete from {table}")
-        # Ends are history that was told already; what is open is what is lost.
-        connection.execute("delete from instances where ended_at is null")
-
-
-def _edit(house: House) -> None:
-    """Another context size, and so another fingerprint."""
-    other = 256 if '"ctx": 128' in (house.manifests / f"{SUBJECT}.yaml").read_text() else 128
-    house.declare(SUBJECT, ctx=other)
-
-
-def _nothing(_: House) -> None:
-    pass
-
-
-_RESTART, _STOP, _START = (_first(kind, SUBJECT) for kind in ("restart", "stop", "start"))
-LESS = tuple(name for name in BASE if name != SUBJECT)
 MORE = (*BASE, *GROUP)
+_SLOW_ONE: dict[str, Any] = {"prepare": deeds.take_over(SLOW_HAND), "tidy": deeds.leave}
+_SUCCESSOR: dict[str, Any] = {"running": (*BASE, SLOW_HAND), "starts": 1, "replaced": (SLOW_HAND,), **_SLOW_ONE}
+BY_HAND = (
+    Act("take over", deeds.declare_there(HAND), (*BASE, HAND), prepare=deeds.run_by_hand, tidy=deeds.leave),
+    Act(
+        "take over on request",
+        deeds.first("adopt", HAND),
+        (*BASE, HAND),
+        is_done=deeds.done("adopt"),
+        again=deeds.ask("adopt", HAND),
+        prepare=deeds.be_in_the_way,
+        tidy=deeds.leave,
+    ),
+    Act(
+        "take over anew",
+        deeds.forget_rows,
+        (*BASE, HAND),
+        is_down=True,
+        prepare=deeds.take_over(HAND),
+        tidy=deeds.leave,
+    ),
+    Act(
+        "taken over: start", deeds.nothing, (*BASE, HAND), is_down=True, prepare=deeds.take_over(HAND), tidy=deeds.leave
+    ),
+    Act("taken over: update", deeds.declare_there(SLOW_HAND, ctx=256), **_SUCCESSOR),
+    Act("taken over: crash", deeds.crash(SLOW_HAND), **_SUCCESSOR),
+    _stop(SLOW_HAND, "taken over: stop", **_SLOW_ONE),
+    Act("taken over: suspend", deeds.declare_there(SLOW_HAND, suspend=True), **_SLOW_ONE),
+    Act(
+        "taken over: prune",
+        deeds.prune(SLOW_HAND),
+        is_done=deeds.gone(SLOW_HAND),
+        confirms=deeds.confirm(SLOW_HAND),
+        **_SLOW_ONE,
+    ),
+)
+"""What becomes of a server that somebody started by hand."""
 ACTS = (
-    Act("controller's start", _nothing, is_down=True),
-    Act("adopt by marks", _forget_rows, is_down=True),
-    Act("update", _edit, starts=1, replaced=(SUBJECT,)),
-    Act("update while down", _edit, starts=1, is_down=True, replaced=(SUBJECT,)),
-    Act("crash", _crash, starts=1, replaced=(SUBJECT,)),
-    Act("crash while down", _crash, starts=1, is_down=True, replaced=(SUBJECT,)),
-    Act("restart", _RESTART, starts=1, is_done=_restarted, again=_ask("restart", SUBJECT), replaced=(SUBJECT,)),
-    Act("stop", _STOP, LESS, is_done=_stopped, again=_ask("stop", SUBJECT), partner="start"),
-    Act("start", _START, starts=1, is_done=_unstopped, again=_ask("start", SUBJECT), partner="stop"),
-    Act("suspend", _declare(SUBJECT, suspend=True), LESS, partner="resume"),
-    Act("resume", _declare(SUBJECT), starts=1, partner="suspend"),
-    Act("start several", _declare(*GROUP), MORE, starts=3, partner="prune several"),
-    Act("prune several", _prune(*GROUP), is_done=_gone(*GROUP), confirms=_confirm(*GROUP), partner="start several"),
+    Act("controller's start", deeds.nothing, is_down=True),
+    Act("adopt by marks", deeds.forget_rows, is_down=True),
+    Act("update", deeds.edit(SUBJECT), starts=1, replaced=(SUBJECT,)),
+    Act("update while down", deeds.edit(SUBJECT), starts=1, is_down=True, replaced=(SUBJECT,)),
+    Act("update of a slow one", deeds.edit(SLOW), starts=1, replaced=(SLOW,)),
+    Act("crash", deeds.crash(SUBJECT), starts=1, replaced=(SUBJECT,)),
+    Act("crash while down", deeds.crash(SUBJECT), starts=1, is_down=True, replaced=(SUBJECT,)),
+    _restart(SUBJECT, "restart"),
+    _restart(SLOW, "restart of a slow one"),
+    _stop(SUBJECT, "stop", "start"),
+    _start(SUBJECT, "start", "stop"),
+    _stop(SLOW, "stop of a slow one", "start of a slow one"),
+    _start(SLOW, "start of a slow one", "stop of a slow one"),
+    Act("suspend", deeds.declare(SLOW, suspend=True), _without(SLOW), partner="resume"),
+    Act("resume", deeds.declare(SLOW), starts=1, partner="suspend"),
+    Act("start several", deeds.declare(*GROUP), MORE, starts=3, partner="prune several"),
+    Act(
+        "prune several",
+        deeds.prune(*GROUP),
+        is_done=deeds.gone(*GROUP),
+        confirms=deeds.confirm(*GROUP),
+        partner="start several",
+    ),
+    *BY_HAND,
 )
 """In an order in which each leaves what the next one needs."""

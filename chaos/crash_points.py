@@ -5,7 +5,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.acts import ACTS, BASE, KEPT, Act
+from chaos.acts import ACTS, Act
+from chaos.deeds import BASE, KEPT
 from chaos.forking import Forker
 from chaos.house import House, housed
 from chaos.scenario import Options, Outcome
@@ -63,6 +64,7 @@ def at_base(root: Path, options: Options) -> Iterator[House]:
 
 def play_act(house: House, act: Act, number: int, score: Score) -> None:
     """One act, with a controller that is killed at its boundary of that number (0: at none)."""
+    act.prepare(house)
     before, starts = house.pids(), house.spawns() + act.starts
     place = act.name
     if _survives(house, act, number, starts):
@@ -78,6 +80,7 @@ def play_act(house: House, act: Act, number: int, score: Score) -> None:
     if house.spawns() != starts:
         faults.append(f"no needless start: {act.starts} were called for, {house.spawns() - starts + act.starts} seen")
     score.failures += [f"{place}: {fault}" for fault in faults]
+    act.tidy(house)
 
 
 def _survives(house: House, act: Act, number: int, starts: int) -> bool:

@@ -11,7 +11,7 @@ from chaos.scenario import Options, Outcome
 from reconciler.controller.preview import check_spec
 from reconciler.core.accept import Seen, accept
 from reconciler.core.model import Document, Now
-from reconciler.core.pruning import PRUNE_DELAY, Memory
+from reconciler.core.pruning import LONG_DELAY, Memory
 from reconciler.core.spec import HfModel, ServerSpec
 from reconciler.engines import engine_of
 from reconciler.manifests.parse import Parsed, parse
@@ -84,7 +84,7 @@ class Judge:
         other = self._accepted["other"]
         seen = Seen((other, *(one for one in parsed.documents if one.name != "other")), parsed.problems)
         first = accept(self._accepted, seen, Memory(), 100.0)
-        second = accept(dict(first.documents), seen, first.memory, 100.0 + PRUNE_DELAY)
+        second = accept(dict(first.documents), seen, first.memory, 100.0 + LONG_DELAY)
         if "other" not in second.documents:
             yield "a server of another file was stopped"
         if parsed.problems and "chat" not in second.documents:

@@ -3,34 +3,23 @@
 import http.client
 import json
 import os
-import re
 import signal
 import socket
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import psutil
 
 from chaos.forking import Forker
 from chaos.fuse import LEDGER, TRACE, Fuse
+from chaos.ledger import Ledger
 from tests.e2e.installation import Installation
 
-if TYPE_CHECKING:
-    import subprocess
-
-SERVER = """#!/bin/sh
-# Notes each start, and whether another process of the same server still lives: descriptor 9 stays with the server.
-if [ -n "$RECONCILER_UID" ]; then
-  exec 9>>"{lives}/$RECONCILER_SERVER"
-  flock -n 9 || echo "double $RECONCILER_SERVER $$" >>"{ledger}"
-  echo "spawn $RECONCILER_UID $RECONCILER_SERVER $$" >>"{ledger}"
-fi
-exec "{llama_server}" "$@"
-"""
 PROMPT = {"initialBackoff": "20ms", "maxBackoff": "100ms", "maxRestarts": 100000}
 """A restart policy that makes a long game short."""
 GRACE = {"gracePeriod": "1s"}
@@ -46,13 +35,10 @@ class House(Installation):
         self._forker = forker
         self.fuse_path = root / "fuse"
         self.fuse = Fuse(self.fuse_path)
-        self.ledger = self.fuse_path.with_suffix(LEDGER)
-        self.ledger.touch()
-        (root / "lives").mkdir()
-        program = root / "llama-server"
-        program.write_text(SERVER.format(lives=root / "lives", ledger=self.ledger, llama_server=llama_server))
-        program.chmod(0o755)
-        self.environ["LLAMA_SERVER"] = str(program)
+        self.ledger = Ledger(self.fuse_path.with_suffix(LEDGER))
+        self.by_hand: dict[str, subprocess.Popen[bytes]] = {}
+        """By the server that each is, or will be, declared as."""
+        self.environ["LLAMA_SERVER"] = str(self.ledger.write_server(root, llama_server))
         with (root / "reconciler.toml").open("a") as settings:
             settings.write("[history]\ninstances = 100000\n")
 
@@ -70,6 +56,29 @@ class House(Installation):
     def runs(self) -> bool:
         """Whether the controller runs."""
         return self.controller is not None and self.controller.poll() is None
+
+    def run_by_hand(self, name: str, port: int, ctx: int) -> None:
+        """Somebody starts what is, or will be, declared as this server, from the models' folder; no mark tells that."""
+        if name in self.by_hand:
+            self.by_hand[name].wait(10)
+        command = [self.environ["LLAMA_SERVER"], "-m", "tiny.gguf", "-c", str(ctx), "-np", "1", "-t", "1"]
+        with (self.root / "by-hand.log").open("ab") as log:
+            self.by_hand[name] = subprocess.Popen(
+                [*command, "--no-warmup", "--port", str(port)],
+                cwd=self.models,
+                env={**self.environ, "BY_HAND": name},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+        self.wait_for(f"{name}, run by hand, to listen", lambda: _is_open(port))
+
+    def pids(self) -> dict[str, int]:
+        """Those with our mark, and those by hand, which have none."""
+        found = super().pids()
+        by_hand = {name: child.pid for name, child in self.by_hand.items() if child.poll() is None}
+        assert not found.keys() & by_hand.keys(), f"no double: by hand {by_hand}, spawned {found}"
+        return {**found, **by_hand}
 
     def kill_controller(self, number: int = signal.SIGKILL) -> None:
         """Signal it, and wait for its end."""
@@ -100,12 +109,9 @@ class House(Installation):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
-    def spawns(self, name: str = "") -> int:
-        """How often servers were started, or one of them."""
-        return sum(1 for line in self._lines("spawn") if name in ("", line[1]))
-
-    def _lines(self, kind: str) -> list[list[str]]:
-        return [line.split()[1:] for line in self.ledger.read_text().splitlines() if line.startswith(f"{kind} ")]
+    def spawns(self) -> int:
+        """How often servers were started."""
+        return len(self.ledger.lines("spawn"))
 
     # -- what must hold
 
@@ -118,21 +124,25 @@ class House(Installation):
         orphans = {process.pid for process in self.processes()} - set(pids.values())
         if orphans:
             found.append(f"no orphan: {sorted(orphans)}")
-        return found + self._double() + self._lost_rows(pids)
+        return found + self.ledger.faults() + self._lost_rows(pids) + self._taken_over()
 
-    def _double(self) -> list[str]:
-        found = [f"no double: {name} was started as {pid} beside a live one" for name, pid in self._lines("double")]
-        twice = Counter(uid for uid, *_ in self._lines("spawn"))
-        found += [f"one process an instance: {uid} was spawned {n} times" for uid, n in twice.items() if n > 1]
-        terms = Counter((pid, ticks) for name, pid, ticks in self._lines("signal") if name == "SIGTERM")
-        return found + [f"no second TERM: pid {pid} got {n}" for (pid, _), n in terms.items() if n > 1]
+    def _taken_over(self) -> list[str]:
+        """Whoever was started by hand has one row, which says so."""
+        rows = self.query("select row from instances where row ->> 'adopted'")
+        identities = [json.loads(row)["identity"] for (row,) in rows]
+        taken = Counter((str(one["pid"]), str(one["start_ticks"])) for one in identities)
+        return [
+            f"taken over once: {name}, started by hand as pid {pid}, has {taken[pid, ticks]} rows"
+            for name, pid, ticks in self.ledger.lines("hand")
+            if taken[pid, ticks] != 1
+        ]
 
     def _lost_rows(self, pids: Mapping[str, int]) -> list[str]:
         """`NotStarted` is right too for one that ended unseen before anybody could note its pid."""
         rows = self.query("select uid, server, pid, ended_at, row ->> 'diagnosis' from instances")
         known = {uid: (server, pid, ended, diagnosis) for uid, server, pid, ended, diagnosis in rows}
         found = []
-        for uid, name, pid in self._lines("spawn"):
+        for uid, name, pid in self.ledger.lines("spawn"):
             if uid not in known:
                 found.append(f"no lost history row: instance {uid} of {name} (pid {pid}) has none")
             elif known[uid][3] == "SpawnFailed":
@@ -166,6 +176,11 @@ class House(Installation):
                 passed, since = self.fuse.passed, time.monotonic()
 
 
+def _is_open(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 class _Unix(http.client.HTTPConnection):
     """HTTP over the controller's socket; httpx leaves its own open where nobody listens."""
 
@@ -196,10 +211,12 @@ def housed(root: Path, llama_server: str, model: Path, ports: range, forker: For
         with suppress(TimeoutError):
             house.kill_controller()
         house.close()
+        for child in house.by_hand.values():
+            child.kill()
+            child.wait()
         # What was spawned and lost by all: its mark names an installation that no database knows any more.
-        for line in house.ledger.read_text().splitlines():
-            if spawned := re.fullmatch(r"spawn (\S+) \S+ (\d+)", line):
-                _end(int(spawned[2]), spawned[1])
+        for uid, _, pid in house.ledger.lines("spawn"):
+            _end(int(pid), uid)
 
 
 def _end(pid: int, uid: str) -> None:

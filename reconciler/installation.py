@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import socket
+import stat
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -36,14 +37,24 @@ def find_state(cwd: Path, environ: Mapping[str, str], flag: str | None, config: 
             return found
         raise NotFoundError(_nothing_found(f"no '{STATE}/{DATABASE}' in {cwd} or in a folder above it"))
     folder, origin = named
-    if not (folder / DATABASE).is_file():
+    if not holds_one(folder):
         raise NotFoundError(_nothing_found(f"{folder} holds no {DATABASE} (named by {origin})"))
     return folder
 
 
 def search_upward(cwd: Path) -> Path | None:
     """The nearest `state/` with a database in it, from this folder upward."""
-    return next((folder / STATE for folder in (cwd, *cwd.parents) if (folder / STATE / DATABASE).is_file()), None)
+    return next((folder / STATE for folder in (cwd, *cwd.parents) if holds_one(folder / STATE)), None)
+
+
+def holds_one(state: Path) -> bool:
+    """Whether a folder is an installation's; one that may not be looked into is, and one whose controller runs."""
+    try:
+        return stat.S_ISREG(os.stat(state / DATABASE).st_mode)  # noqa: PTH116 - a Path hides which error it was
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return is_controller_running(state)
 
 
 def named_state(cwd: Path, environ: Mapping[str, str], flag: str | None, config: str | None) -> tuple[Path, str] | None:

@@ -41,7 +41,7 @@ class Logging(_Section):
     """`[logs]`: the servers' log files."""
 
     keep: Annotated[int, Field(ge=1)] = 10
-    """Log files kept for each server."""
+    """Log files kept for each server, and ten times as many of all those together that are gone."""
     max_mib: Annotated[int, Field(ge=1)] = 64
     """Size of one log file, in MiB, above which its older half is dropped."""
 
@@ -50,7 +50,7 @@ class Keeping(_Section):
     """`[history]`: what the database keeps."""
 
     instances: Annotated[int, Field(ge=1)] = 100
-    """Instances kept for each server."""
+    """Instances kept for each server, and ten times as many of all those together that are gone."""
     events: Annotated[int, Field(ge=10)] = 5000
     """Events kept in all."""
 

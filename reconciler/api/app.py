@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from reconciler.store.trouble import StateUnwritableError
@@ -44,6 +44,10 @@ class Controller(Protocol):
         """Who it is."""
         ...
 
+    def database(self) -> bytes:
+        """All that it knows, as a database's file."""
+        ...
+
     async def reconcile(self) -> dict[str, Any]:
         """Look at everything now; answer when the pass is done."""
         ...
@@ -65,7 +69,7 @@ class Controller(Protocol):
         ...
 
 
-_Route = tuple[str, Callable[[Request], Awaitable[JSONResponse]], str]
+_Route = tuple[str, Callable[[Request], Awaitable[Response]], str]
 """Path, endpoint, method."""
 
 
@@ -96,6 +100,9 @@ def _server_routes(controller: Controller) -> list[_Route]:
     async def healthz(_request: Request) -> JSONResponse:
         return JSONResponse({"status": "ok", **controller.describe()})
 
+    async def database(_request: Request) -> Response:
+        return Response(controller.database(), media_type="application/vnd.sqlite3")
+
     async def reconcile(_request: Request) -> JSONResponse:
         return JSONResponse(await controller.reconcile())
 
@@ -107,6 +114,7 @@ def _server_routes(controller: Controller) -> list[_Route]:
 
     return [
         ("/healthz", healthz, "GET"),
+        ("/database", database, "GET"),
         ("/reconcile", reconcile, "POST"),
         ("/requests", requests, "POST"),
         ("/preview", preview, "POST"),

@@ -12,6 +12,8 @@ IN_TROUBLE = frozenset({"Failed", "Blocked", "Invalid", "BackOff"})
 ON_ITS_WAY = frozenset({"Pending", "Blocked", "BackOff"})
 """Phases of servers that a controller would go on with."""
 UNATTENDED = "nothing for now: no controller is running"
+PAUSED = frozenset({"ResourcesExhausted", "LogUnwritable"})
+"""Reasons of which only a try tells whether they hold still."""
 MOST_DELAYS = 6
 
 
@@ -51,6 +53,8 @@ def _tried(item: Mapping[str, Any], ended: Sequence[Mapping[str, Any]]) -> str:
     status = item["status"]
     if status["phase"] == "Invalid":
         return "nothing was started: no valid version of its manifest was ever accepted"
+    if status["phase"] == "Blocked" and condition(item, "Ready")["reason"] in PAUSED:
+        return "it is tried again after a pause of 0.5 s that grows to 10 s, until that is put right; no restart was counted"
     if status["phase"] == "Blocked":
         return "it is looked at again each second, and starts by itself once that is put right; no restart was counted"
     count = status["backoffAttempt"]

@@ -55,7 +55,9 @@ class _Task:
 @click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
 @click.option("-f", "--filename", "paths", multiple=True, metavar="FILE|DIR|-", help="Put these manifests in force.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
-@click.option("--prune", is_flag=True, help="Confirm the removal of servers whose manifests are gone.")
+@click.option(
+    "--prune", is_flag=True, help="Confirm the removal of the named servers (else all) whose manifests are gone."
+)
 @waits
 @pass_invocation
 def apply(
@@ -83,11 +85,14 @@ def apply(
         return BAD_INPUT if is_refused(answer) else 0
     task = _check(settings, given, names)
     _write(task)
-    with open_controller(task.state, lambda: settings, "apply") as controller:
-        answer = _reconcile(controller, prune=prune)
+    with open_controller(task.state, lambda: settings, "apply", timeout) as controller:
+        answer = controller.reconcile()
+        if prune:
+            answer = _prune(controller, answer, names)
+        _tell(answer)
         if timeout is None:
             return _leave(task, answer, controller)
-        return _wait(task, answer, timeout)
+        return _wait(task, answer, timeout, controller.began)
 
 
 def _check(settings: "Settings", given: Sequence[Source], names: Sequence[str]) -> _Task:
@@ -141,16 +146,24 @@ def _write(task: _Task) -> None:
             click.echo(clean(f"{document.name}  written to {shown_folder(str(path))}"))
 
 
-def _reconcile(controller: Controller, *, prune: bool) -> Mapping[str, Any]:
-    answer = controller.reconcile()
-    if prune and answer["prunable"]:
-        controller.request("prune", answer["prunable"])
+def _prune(controller: Controller, answer: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    """Confirm what is held; of the rest nothing, where names are given."""
+    held: Sequence[str] = answer["prunable"]
+    confirmed = [name for name in held if not names or name in names]
+    if confirmed:
+        click.echo(f"removal confirmed: {', '.join(confirmed)}")
+        controller.request("prune", confirmed)
         answer = controller.reconcile()
+    if others := [name for name in held if name not in confirmed]:
+        click.echo(f"held as before, for it is not named: {', '.join(others)}", err=True)
+    return answer
+
+
+def _tell(answer: Mapping[str, Any]) -> None:
     # The files may have changed since they were checked.
     print_problems([problem["text"] for problem in answer["problems"]])
     if answer["folderProblem"]:
         click.echo(f"warning: {clean(answer['folderProblem'])}", err=True)
-    return answer
 
 
 def _leave(task: _Task, answer: Mapping[str, Any], controller: Controller) -> int:
@@ -169,12 +182,12 @@ def _judge(task: _Task, answer: Mapping[str, Any]) -> Judge:
     return briefly(as_declared(specs), str(answer["folderProblem"]))
 
 
-def _wait(task: _Task, answer: Mapping[str, Any], timeout: float) -> int:
+def _wait(task: _Task, answer: Mapping[str, Any], timeout: float, began: float) -> int:
     names = list(task.named) or sorted({*task.before, *snapshot(task.state, None, controller=True)})
-    followed = follow(task.state, names, _judge(task, answer), timeout=timeout, known=list(task.before))
-    for why in sorted(
-        {str(answer["held"][name]) for name in names if name in answer["held"]} - {answer["folderProblem"]}
-    ):
-        click.echo(f"held: {clean(why)}", err=True)
+    judge, known = _judge(task, answer), list(task.before)
+    followed = follow(task.state, names, judge, timeout=timeout, known=known, began=began)
+    held = {name: str(answer["held"][name]) for name in names if name in answer["held"]}
+    for why in sorted(set(held.values()) - {answer["folderProblem"]}):
+        click.echo(f"held: {', '.join(name for name in held if held[name] == why)}: {clean(why)}", err=True)
     code = conclude(names, task.before, followed)
     return code or (BAD_INPUT if answer["problems"] else 0)

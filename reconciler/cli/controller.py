@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from reconciler.cli.failure import BAD_INPUT, Failure
+from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running, socket_path
 
 if TYPE_CHECKING:
@@ -19,34 +20,50 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 120.0
 """Seconds for an answer: a pass may start a hundred servers."""
+LEAST_TIMEOUT = 1.0
+"""Seconds for an answer, however short `--timeout` is: a controller that is well needs a few milliseconds."""
 CONNECT_TIMEOUT = 5.0
 """Seconds until somebody takes the call."""
 BEGIN_TIMEOUT = 10.0
 """Seconds for a controller that holds the lock to open its socket, or to end."""
 LOOK = 0.1
 """Seconds between looks for that."""
+PATIENCE = 2.0
+"""Seconds for a trouble of the state to pass: another program's lock may be a moment's."""
+UNWRITABLE = "what the manifests say is done once that is mended; see how it goes with: reconciler get servers"
 BAD_REQUEST, NOT_FOUND = 400, 404
 
 
 class Controller:
     """The interface of a running controller. All calls raise Failure."""
 
-    def __init__(self, state: Path, *, is_here: bool = False) -> None:
-        """`is_here`: it lives within this command, and ends with it."""
+    def __init__(self, state: Path, *, is_here: bool = False, timeout: float | None = None) -> None:
+        """`is_here`: it lives within this command, and ends with it. `timeout`: seconds for all that is asked of it."""
         self.state = state
         self.is_here = is_here
+        self.began = time.monotonic()
+        self._until = None if timeout is None or is_here else self.began + timeout
         # Plain HTTP on a socket that only its owner can open; to load the certificates would take longer than the rest.
         transport = httpx.HTTPTransport(uds=str(socket_path(state)), verify=False)
-        timeout = httpx.Timeout(ANSWER_TIMEOUT, connect=CONNECT_TIMEOUT)
-        self._client = httpx.Client(transport=transport, base_url="http://controller", timeout=timeout, trust_env=False)
+        self._client = httpx.Client(transport=transport, base_url="http://controller", trust_env=False)
 
     def close(self) -> None:
         """Hang up."""
         self._client.close()
 
     def reconcile(self) -> Mapping[str, Any]:
-        """Have it look at everything now; the answer comes when its actions are done and its statuses written."""
-        return self._post("/reconcile", {})
+        """Have it look at everything now; the answer comes when its actions are done and its statuses written.
+
+        Raises Failure too where the state cannot be written, and that goes on for a while.
+        """
+        until = time.monotonic() + PATIENCE
+        while True:
+            answer = self._post("/reconcile", {})
+            if not (trouble := answer.get("stateTrouble")):
+                return answer
+            if time.monotonic() > until:
+                raise Failure(trouble, UNWRITABLE)
+            time.sleep(LOOK)
 
     def request(self, kind: str, servers: Sequence[str]) -> None:
         """Ask for `stop`, `start`, `restart`, `adopt` or `prune`."""
@@ -70,10 +87,17 @@ class Controller:
 
     def _post(self, path: str, body: Mapping[str, Any], *, looks: bool = False) -> Mapping[str, Any]:
         """`looks`: at the remote of a source, for which git has time limits of its own."""
-        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT) if looks else httpx.USE_CLIENT_DEFAULT
+        seconds = None if looks else ANSWER_TIMEOUT
+        if self._until is not None:
+            seconds = max(LEAST_TIMEOUT, self._until - time.monotonic())
         try:
-            answer = self._client.post(path, json=body, timeout=timeout)
+            answer = self._client.post(path, json=body, timeout=httpx.Timeout(seconds, connect=CONNECT_TIMEOUT))
             data = answer.json()
+        except httpx.ReadTimeout:
+            # It has it already: a controller that stands still reads it as soon as it goes on.
+            lasting = describe_duration(seconds or 0.0)
+            message = f"the controller has not answered within {lasting}; what was asked for may still be done"
+            raise Failure(message, "see how it goes with: reconciler get servers -w") from None
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
             raise Failure(f"the controller does not answer: {what}", _log_hint(self.state)) from None
@@ -97,22 +121,28 @@ def _log_hint(state: Path) -> str:
 
 
 @contextmanager
-def open_controller(state: Path, settings: Callable[[], "Settings"], verb: str) -> Iterator[Controller]:
+def open_controller(
+    state: Path, settings: Callable[[], "Settings"], verb: str, timeout: float | None = None
+) -> Iterator[Controller]:
     """A controller of a state folder: the running one, else one within this command. Raises Failure.
 
-    The settings are asked for only when this command has to be the controller.
+    The settings are asked for only when this command has to be the controller; `timeout` is for a running one: seconds
+    for all its answers together.
     """
     if is_controller_running(state):
-        with _connected(state) as controller:
+        with _connected(state, timeout=timeout) as controller:
             yield controller
         return
-    with _embedded_or_running(settings(), verb) as is_here, _connected(state, is_here=is_here) as controller:
+    with (
+        _embedded_or_running(settings(), verb) as is_here,
+        _connected(state, is_here=is_here, timeout=timeout) as controller,
+    ):
         yield controller
 
 
 @contextmanager
-def _connected(state: Path, *, is_here: bool = False) -> Iterator[Controller]:
-    controller = Controller(state, is_here=is_here)
+def _connected(state: Path, *, is_here: bool = False, timeout: float | None = None) -> Iterator[Controller]:
+    controller = Controller(state, is_here=is_here, timeout=timeout)
     try:
         yield controller
     finally:

@@ -11,13 +11,14 @@ import click
 
 from reconciler.cli.advice import advice
 from reconciler.cli.failure import BAD_INPUT, Failure, refuse_unknown
+from reconciler.cli.folding import fold_behind
 from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, age, event_row, restart_row
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.output import show
-from reconciler.cli.servers import context_size, restart_count, running_spec
-from reconciler.cli.standing import state_warning
+from reconciler.cli.servers import context_size, is_taken_over, restart_count, running_spec
+from reconciler.cli.standing import opened
 from reconciler.cli.tables import Table
-from reconciler.cli.terminal import clean, paint
+from reconciler.cli.terminal import cells, clean, paint, width
 from reconciler.core.durations import describe_duration
 from reconciler.core.source import GIT
 from reconciler.installation import is_controller_running
@@ -78,7 +79,7 @@ def describe(invocation: Invocation, resource: str, name: str) -> None:
     state = invocation.state_folder()
     controller = is_controller_running(state)
     try:
-        with read.opened(state) as db:
+        with opened(state, warns=True) as db:
             refuse_unknown([name], read.names(db))
             now = time.time()
             (item,) = read.servers(db, [name], now=now, controller=controller)
@@ -88,8 +89,6 @@ def describe(invocation: Invocation, resource: str, name: str) -> None:
             known = _Known(item, events, restarts, launch, state, now, controller)
     except read.ReadError as error:
         raise Failure(str(error)) from None
-    if controller and (warning := state_warning(state)):
-        click.echo(f"warning: {clean(warning)}", err=True)
     show("\n".join(_lines(known)))
 
 
@@ -102,13 +101,10 @@ def _lines(known: _Known) -> Iterable[str]:
     yield from section("Instance", _instance(known))
     yield from section("Models", [clean(_model(model)) for model in known.status["models"]])
     yield from section("Launch of the last instance", _launch(known))
-    table = Table(EVENT_HEADERS, width=None)
-    yield from section(
-        "Events", table.lines([event_row(one, known.now) for one in known.events]) if known.events else ()
-    )
-    last = known.restarts[-RESTARTS:]
-    table = Table(RESTART_HEADERS, width=None)
-    yield from section("Restarts", table.lines([restart_row(one, known.now) for one in last]) if last else ())
+    events = [event_row(one, known.now) for one in known.events]
+    yield from section("Events", history_section(EVENT_HEADERS, events))
+    starts = [restart_row(one, known.now) for one in known.restarts[-RESTARTS:]]
+    yield from section("Restarts", history_section(RESTART_HEADERS, starts))
     yield from section("Last lines of its last log", _tail(known))
     yield from field_lines([("Log", _log(known))])
     yield from field_lines(advice(known.item, known.restarts, controller=known.controller))
@@ -134,13 +130,31 @@ def _head(known: _Known) -> Iterable[str]:
 
 def field_lines(fields: Iterable[tuple[str, str]]) -> Iterable[str]:
     """`Heading:  text`, without those that say nothing."""
-    return [f"{heading + ':':<{LABEL}} {clean(text)}" for heading, text in fields if text]
+    return [
+        line
+        for heading, text in fields
+        if text
+        for line in fold_behind(f"{heading + ':':<{LABEL}} ", clean(text), width())
+    ]
 
 
 def section(heading: str, lines: Iterable[str]) -> list[str]:
     """Lines below a heading; nothing where there are none."""
     content = [f"  {line}" for line in lines]
     return [f"{heading}:", *content] if content else []
+
+
+def history_section(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table below a heading; on a terminal without the server's name, which is known, where it is too broad."""
+    if not rows:
+        return []
+    room = None if (columns := width()) is None else columns - 2
+    lines = Table(headers, width=None).folded(rows, width=room)
+    if "SERVER" not in headers or room is None or max(map(cells, lines)) <= room:
+        return lines
+    at = headers.index("SERVER")
+    without = [[*row[:at], *row[at + 1 :]] for row in rows]
+    return Table([*headers[:at], *headers[at + 1 :]], width=None).folded(without, width=room)
 
 
 def _pairs(mapping: Mapping[str, str]) -> str:
@@ -184,7 +198,7 @@ def _scalar(value: Any) -> str:
 def _conditions(known: _Known) -> list[str]:
     found = known.status["conditions"]
     rows = [[c["type"], c["status"], c["reason"], age(c["lastTransitionTime"], known.now), c["message"]] for c in found]
-    return Table(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), width=None).lines(rows) if rows else []
+    return history_section(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
 
 
 def _instance(known: _Known) -> Iterable[str]:
@@ -198,7 +212,7 @@ def _instance(known: _Known) -> Iterable[str]:
         ("uid", instance["uid"]),
         ("pid", str(instance["pid"] or "not spawned yet")),
         ("address", address),
-        ("started", f"{instance['startedAt']}, {describe_duration(known.status['uptimeSeconds'])} ago"),
+        ("taken over" if is_taken_over(known.status) else "started", _since(known.status)),
         ("ready", instance["readyAt"] or "not yet"),
         ("fingerprint", known.status["fingerprint"]),
         ("context", context_size(spec, known.status["effective"])),
@@ -206,7 +220,15 @@ def _instance(known: _Known) -> Iterable[str]:
         ("gpu layers", str(effective.get("gpuLayers") or "")),
         ("unverified", effective.get("unverified", "")),
     ]
-    return [f"{name + ':':<{LABEL - 2}} {clean(text)}" for name, text in fields if text]
+    room = None if (columns := width()) is None else columns - 2
+    return [
+        line for name, text in fields if text for line in fold_behind(f"{name + ':':<{LABEL - 2}} ", clean(text), room)
+    ]
+
+
+def _since(status: Mapping[str, Any]) -> str:
+    ran = "; it ran before" if is_taken_over(status) else ""
+    return f"{status['instance']['startedAt']}, {describe_duration(status['uptimeSeconds'])} ago{ran}"
 
 
 def _model(model: Mapping[str, Any]) -> str:

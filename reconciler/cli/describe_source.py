@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli.describe import EVENTS, field_lines, section
+from reconciler.cli.describe import EVENTS, field_lines, history_section, section
 from reconciler.cli.failure import database_trouble
 from reconciler.cli.history import EVENT_HEADERS, age, event_row
 from reconciler.cli.servers import condition, paint_phase
 from reconciler.cli.sources import named_sources, warn_of_old_settings
+from reconciler.cli.standing import opened
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean
 from reconciler.core.source import Revision, event_object
@@ -34,7 +35,7 @@ def source_lines(state: Path, name: str) -> list[str]:
     """All that is known of a source. Raises Failure."""
     now, controller = time.time(), is_controller_running(state)
     warn_of_old_settings(state)
-    with database_trouble(state), read.opened(state) as db:
+    with database_trouble(state), opened(state, warns=True) as db:
         (item,) = named_sources(db, [name])
         own = item["metadata"]["name"]
         events = read.events(db, [event_object(own)], limit=EVENTS)
@@ -80,7 +81,7 @@ def _revision(revision: Item | None, applied_at: str | None, now: float) -> str:
 
 def _conditions(item: Item) -> list[str]:
     rows = [[one["type"], one["status"], one["reason"], one["message"]] for one in item["status"]["conditions"]]
-    return Table(("TYPE", "STATUS", "REASON", "MESSAGE"), width=None).lines(rows)
+    return history_section(("TYPE", "STATUS", "REASON", "MESSAGE"), rows)
 
 
 def _servers(items: Sequence[Item]) -> list[str]:
@@ -89,7 +90,7 @@ def _servers(items: Sequence[Item]) -> list[str]:
 
 
 def _events(events: Sequence[Item], now: float) -> list[str]:
-    return Table(EVENT_HEADERS, width=None).lines([event_row(one, now) for one in events]) if events else []
+    return history_section(EVENT_HEADERS, [event_row(one, now) for one in events])
 
 
 def _advice(item: Item, *, controller: bool) -> list[tuple[str, str]]:

@@ -13,9 +13,10 @@ import click
 
 from reconciler.cli.failure import FAILED, Failure, database_trouble
 from reconciler.cli.judging import Item, Judge, Judgement, Verdict, name_of, uid_of
+from reconciler.cli.standing import opened, state_trouble
 from reconciler.cli.terminal import clean, cut, is_terminal, paint, width
 from reconciler.core.durations import describe_duration
-from reconciler.installation import is_controller_running
+from reconciler.installation import holds_one, is_controller_running
 from reconciler.store import read
 
 LOOK = 0.02
@@ -24,6 +25,7 @@ REFRESH = 0.5
 """Seconds after which all is looked at again without a commit."""
 PATIENCE = 2.0
 """Seconds for which a server may be stuck before it counts as failed: what it waits for may just be ending."""
+UNWRITABLE = "what is asked for is done once that is mended; see how it goes with: reconciler get servers"
 OUTCOMES = ("started", "changed", "unchanged", "stopped", "failed")
 MOST_LIVE = 12
 """Servers listed one by one while they are on their way."""
@@ -44,13 +46,21 @@ class Followed:
         return [name for name, found in self.judgements.items() if found.verdict is not Verdict.DONE]
 
 
-def follow(state: Path, names: Sequence[str], judge: Judge, *, timeout: float, known: Sequence[str] = ()) -> Followed:
-    """Wait until every server is done or has failed, or the time (in seconds) is over.
+def follow(
+    state: Path,
+    names: Sequence[str],
+    judge: Judge,
+    *,
+    timeout: float,
+    known: Sequence[str] = (),
+    began: float | None = None,
+) -> Followed:
+    """Wait until every server is done or has failed, or the time (in seconds, from `began` on) is over.
 
     Those of `known` that are done at once are passed over in silence. Raises Failure when the controller ends.
     """
-    follower = _Follower(state, judge, time.monotonic())
-    with database_trouble(state), read.opened(state) as db, _Progress(max(map(len, names), default=0)) as progress:
+    follower = _Follower(state, judge, time.monotonic() if began is None else began)
+    with database_trouble(state), opened(state) as db, _Progress(max(map(len, names), default=0)) as progress:
         return follower.run(db, list(names), timeout, progress, frozenset(known))
 
 
@@ -60,6 +70,7 @@ class _Follower:
     judge: Judge
     began: float
     stuck_since: dict[str, float] = field(default_factory=dict)
+    trouble_since: float | None = None
 
     def run(
         self, db: sqlite3.Connection, names: list[str], timeout: float, progress: "_Progress", silent: frozenset[str]
@@ -108,6 +119,14 @@ class _Follower:
         if not is_controller_running(self.state):
             message = "the controller ended meanwhile; what was asked for is kept"
             raise Failure(message, "go on with: reconciler apply, or reconciler run")
+        self._refuse_trouble()
+
+    def _refuse_trouble(self) -> None:
+        """Nothing is started or stopped, nor seen here, while the state cannot be written."""
+        trouble, now = state_trouble(self.state), time.monotonic()
+        self.trouble_since = (self.trouble_since or now) if trouble else None
+        if self.trouble_since is not None and now - self.trouble_since >= PATIENCE:
+            raise Failure(trouble, UNWRITABLE)
 
 
 class _Progress:
@@ -182,9 +201,9 @@ def _step(found: Judgement) -> str:
 
 def snapshot(state: Path, names: Sequence[str] | None, *, controller: bool) -> dict[str, Item]:
     """The servers as they are now, by name; none where there is no database yet."""
-    if not (state / read.DATABASE).exists():
+    if not holds_one(state):
         return {}
-    with database_trouble(state), read.opened(state) as db:
+    with database_trouble(state), opened(state) as db:
         return {name_of(item): item for item in read.servers(db, names, now=time.time(), controller=controller)}
 
 

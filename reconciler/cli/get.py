@@ -13,7 +13,7 @@ from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean, refuse_unkn
 from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, event_row, history_table, restart_row
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.output import format_option, list_of, print_json, print_yaml, show
-from reconciler.cli.servers import paint_phase, server_row, server_table, summary
+from reconciler.cli.servers import paint_phase, server_lines, server_row, server_table, summary
 from reconciler.cli.sources import (
     NO_SOURCES,
     has_notes,
@@ -24,9 +24,9 @@ from reconciler.cli.sources import (
     warn_of_old_settings,
 )
 from reconciler.cli.sources import warnings as source_warnings
-from reconciler.cli.standing import state_warning
+from reconciler.cli.standing import opened
 from reconciler.cli.tables import Table
-from reconciler.cli.terminal import clean
+from reconciler.cli.terminal import clean, width
 from reconciler.installation import is_controller_running
 from reconciler.store import read
 
@@ -49,6 +49,8 @@ class Listing:
     """For `-o name`, and to tell what changed."""
     summary: Callable[[Sequence[Any]], str] | None = None
     empty: str = ""
+    lines: Callable[[Sequence[Any]], list[str]] | None = None
+    """The table as it fits a terminal, where its columns depend on what is in it."""
 
 
 @click.command(cls=Verb, short_help="List servers, events, restarts or sources.")
@@ -74,7 +76,7 @@ def get(
         )
     state = invocation.state_folder()
     try:
-        with read.opened(state) as db:
+        with opened(state, warns=True) as db:
             _refuse_unknown(db, resource, names)
             if resource == "sources":
                 warn_of_old_settings(state)
@@ -83,7 +85,7 @@ def get(
             if watch:
                 from reconciler.cli.watch import watch_list  # noqa: PLC0415 - only -w needs it
 
-                watch_list(db, listing, output)
+                watch_list(state, listing, output)
             else:
                 show_list(listing, listing.read(db), output)
     except read.ReadError as error:
@@ -107,7 +109,10 @@ def show_list(listing: Listing, items: Sequence[Any], output: str | None) -> Non
 
 def table_lines(listing: Listing, items: Sequence[Any]) -> list[str]:
     """The table with its last line."""
-    lines = listing.table().lines([listing.row(item) for item in items], paint_phase)
+    if listing.lines is not None:
+        lines = listing.lines(items)
+    else:
+        lines = listing.table().lines([listing.row(item) for item in items], paint_phase)
     last = listing.summary(items) if listing.summary else ""
     return [*lines, last] if last else lines
 
@@ -144,6 +149,7 @@ def _servers(asked: _Question) -> Listing:
         lambda item: f"server/{item['metadata']['name']}",
         summary,
         "no servers are declared; write a manifest into the manifests folder, or run: reconciler apply -f FILE",
+        None if asked.is_wide else lambda items: server_lines(items, time.time(), asked.told, width()),
     )
 
 
@@ -198,7 +204,6 @@ def _refuse_unknown(db: sqlite3.Connection, resource: str, names: Sequence[str])
 def _warn(db: sqlite3.Connection, state: Path) -> str:
     """On stderr: that no controller runs, and what is wrong with the manifests as a whole. Returns the latter."""
     warnings = [] if is_controller_running(state) else ["no controller is running; start one with: reconciler run"]
-    warnings += [told] if not warnings and (told := state_warning(state)) else []
     manifests = read.meta(db).get("manifests", {})
     folder_problem = str(manifests.get("folderProblem", ""))
     warnings += [folder_problem] if folder_problem else []

@@ -104,10 +104,11 @@ def _is_project(folder: Path) -> bool:
 
 def _recorded(state: Path) -> Mapping[str, Any]:
     """The folders that the installation's last controller used."""
-    from reconciler.store import read  # noqa: PLC0415 - not all verbs need it
+    from reconciler.cli.standing import opened  # noqa: PLC0415 - not all verbs need it
+    from reconciler.store import read  # noqa: PLC0415
 
     try:
-        with read.opened(state) as db:
+        with opened(state) as db:
             facts = read.meta(db)
     except read.ReadError as error:
         raise Failure(str(error)) from None

@@ -15,6 +15,7 @@ import click
 
 from reconciler.cli.failure import Failure, refuse_unknown
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.standing import opened
 from reconciler.cli.terminal import clean_lines, is_terminal
 from reconciler.store import read
 
@@ -35,7 +36,7 @@ def logs(invocation: Invocation, name: str, follow: bool, tail: int | None, prev
         raise click.UsageError("an earlier instance writes no more: give --follow or --previous")
     state = invocation.state_folder()
     try:
-        with read.opened(state) as db:
+        with opened(state, warns=True) as db:
             refuse_unknown([name], {*read.names(db), *read.names_in_history(db)})
             _refuse_adopted(db, name, 1 if previous else 0)
             uid = _uid(db, name, 1 if previous else 0)

@@ -91,11 +91,11 @@ def _ask(kind: str, invocation: Invocation, asked: _Names, timeout: float | None
     names = asked.among(sorted(before))
     if not names:
         raise Failure("no servers are declared", "declare one with: reconciler apply -f FILE")
-    with open_controller(state, lambda: invocation.settings_of(state), kind) as controller:
+    with open_controller(state, lambda: invocation.settings_of(state), kind, timeout) as controller:
         controller.request(kind, names)
         judge = _judge(kind, before)
         if timeout is not None:
-            followed = follow(state, names, judge, timeout=timeout)
+            followed = follow(state, names, judge, timeout=timeout, began=controller.began)
         elif controller.is_here:
             # What waits for an end or a turn would never be done without it.
             follow(state, names, begun(judge), timeout=BEGIN_TIMEOUT)

@@ -6,13 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.cli.tables import Table
-from reconciler.cli.terminal import paint, width
+from reconciler.cli.terminal import cells, paint, width
 from reconciler.core.durations import describe_duration
 
 HEADERS = ("NAME", "PHASE", "MODEL", "CTX", "NGL", "PORT", "PID", "RESTARTS", "UPTIME", "MESSAGE")
 WIDE = (*HEADERS[:-1], "SLOTS", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE")
 NOTHING = "-"
 SEE_WARNING = "held, see the warning"
+_DROPPED = ("NGL", "CTX", "MODEL")
+"""Columns that go first where a server's reason has to be told."""
+LEAST_MESSAGE = 20
+"""Columns of a message that is worth its room."""
+_SCARCE = ((HEADERS[-1], 8), ("NAME", 8))
 _GIVES_WAY = (("MESSAGE", 20), ("MODEL", 12), ("MESSAGE", 0), ("MODEL", 8), ("NAME", 8))
 
 
@@ -21,6 +26,45 @@ def server_table(*, wide: bool = False) -> Table:
     if wide:
         return Table(WIDE, width=None)
     return Table(HEADERS, width=width(), gives_way=_GIVES_WAY)
+
+
+def server_lines(items: Sequence[Mapping[str, Any]], now: float, told: str, columns: int | None) -> list[str]:
+    """The table of servers in so many columns: where their messages do not fit, it says at least why in a word."""
+    rows = [server_row(item, now, told=told) for item in items]
+    if columns is None or _breadth(HEADERS, rows) <= columns:
+        return Table(HEADERS, width=None).lines(rows, paint_phase)
+    messages, reasons = [row[-1] for row in rows], [_reason(item) for item in items]
+    headers, table = list(HEADERS), server_table()
+    if any(reasons):
+        headers.insert(2, "REASON")
+        rows = [[*row[:2], reason or NOTHING, *row[2:]] for row, reason in zip(rows, reasons, strict=True)]
+        for name in _DROPPED:
+            if _breadth(headers, rows) > columns:
+                headers, rows = _without(name, headers, rows)
+        if _breadth(*_without("MESSAGE", headers, rows)) + LEAST_MESSAGE > columns:
+            headers, rows = _without("MESSAGE", headers, rows)
+        table = Table(headers, width=columns, gives_way=_SCARCE)
+    shown = table.lines(rows, paint_phase)
+    cut = [item for item, text, line in zip(items, messages, shown[1:], strict=True) if not line.endswith(text)]
+    worst = next((item for item in cut if _reason(item)), cut[0] if cut else None)
+    return [*shown, f"why: reconciler describe server {worst['metadata']['name']}"] if worst else shown
+
+
+def _breadth(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    return max(map(cells, Table(headers, width=None).lines(rows)))
+
+
+def _without(name: str, headers: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    at = headers.index(name)
+    return [*headers[:at], *headers[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
+
+
+def _reason(item: Mapping[str, Any]) -> str:
+    """What is to be told of it in one word; nothing of a server that is as it should be."""
+    ready, reconciled = condition(item, "Ready"), condition(item, "Reconciled")
+    phase = item["status"]["phase"]
+    told = reconciled if phase == "Ready" and reconciled["status"] == "False" else ready
+    return "" if told["reason"] == phase else str(told["reason"])
 
 
 def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False, told: str = "") -> list[str]:
@@ -43,7 +87,7 @@ def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False, told:
         str(status["port"] or "auto"),
         str(instance.get("pid") or NOTHING),
         restart_count(status, now),
-        NOTHING if status["uptimeSeconds"] is None else describe_duration(status["uptimeSeconds"]),
+        uptime(status),
         *(more if wide else ()),
         without(told, status["message"]),
     ]
@@ -117,6 +161,18 @@ def restart_count(status: Mapping[str, Any], now: float) -> str:
         return count
     left = max(0.0, unix(status["backoffUntil"]) - now) if status["backoffUntil"] else 0.0
     return f"{count} ({status['backoffAttempt']}/{status['maxRestarts']} in {describe_duration(left)})"
+
+
+def uptime(status: Mapping[str, Any]) -> str:
+    """How long its process runs; `>9.8s` for one that ran before it was taken over, at least so long."""
+    if status["uptimeSeconds"] is None:
+        return NOTHING
+    return f"{'>' if is_taken_over(status) else ''}{describe_duration(status['uptimeSeconds'])}"
+
+
+def is_taken_over(status: Mapping[str, Any]) -> bool:
+    """Whether its process ran before it was known here."""
+    return bool(status["instance"]) and status["instance"]["trigger"] == "Adopted"
 
 
 def unix(text: str) -> float:

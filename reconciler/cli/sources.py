@@ -12,6 +12,7 @@ import click
 from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, did_you_mean
 from reconciler.cli.history import age
 from reconciler.cli.servers import NOTHING, condition, unix
+from reconciler.cli.standing import opened
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean, width
 from reconciler.core.durations import describe_duration
@@ -119,7 +120,7 @@ def warn_of_old_settings(state: Path) -> None:
     """Say on stderr when the settings file says something else than what the running controller read at its start."""
     if not is_controller_running(state):
         return
-    with database_trouble(state), read.opened(state) as db:
+    with database_trouble(state), opened(state) as db:
         facts = read.meta(db).get("controller", {})
     file, began = facts.get("settings", ""), facts.get("startedAt", 0.0)
     with suppress(OSError):
@@ -144,7 +145,7 @@ def followed(state: Path, settings: "Settings") -> str:
     """The Git repository that manifests come from, in words; empty when none is followed. Raises Failure."""
     if not is_controller_running(state):
         return settings.source.git.where if settings.source.git else ""
-    with database_trouble(state), read.opened(state) as db:
+    with database_trouble(state), opened(state) as db:
         return next((f"{item['spec']['url']}, {item['spec']['ref']}" for item in read.sources(db)), "")
 
 

@@ -14,9 +14,10 @@ from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, as_declared, begun
 from reconciler.cli.output import plural, print_problems
 from reconciler.cli.sources import held, is_from_git, refuse_without_source, warn_of_old_settings, words
+from reconciler.cli.standing import opened
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, may_wait
-from reconciler.installation import is_controller_running
+from reconciler.installation import holds_one, is_controller_running
 from reconciler.store import read
 
 
@@ -38,7 +39,7 @@ def sync(invocation: Invocation, timeout: float | None) -> int:
     warn_of_old_settings(state)
     before = snapshot(state, None, controller=is_controller_running(state))
     known = revision_known(state)
-    with open_controller(state, lambda: settings, "sync") as controller:
+    with open_controller(state, lambda: settings, "sync", timeout) as controller:
         source = controller.sync()
         stay = removals_held(state)
         code = tell(source, known, stay)
@@ -51,9 +52,9 @@ def sync(invocation: Invocation, timeout: float | None) -> int:
 
 def revision_known(state: Path) -> str:
     """The commit that is in force before, as far as the database knows."""
-    if not (state / read.DATABASE).exists():
+    if not holds_one(state):
         return ""
-    with database_trouble(state), read.opened(state) as db:
+    with database_trouble(state), opened(state) as db:
         return next((str(item["status"]["revision"]["commit"]) for item in _with_revision(db)), "")
 
 
@@ -111,7 +112,8 @@ def _follow(controller: Controller, before: Mapping[str, Item], stay: Mapping[st
     controller.reconcile()
     declared = _declared({**before, **snapshot(controller.state, None, controller=True)}, before)
     names = [name for name in declared if name not in stay]
-    followed = follow(controller.state, names, as_declared({}), timeout=timeout, known=list(before))
+    judge, known = as_declared({}), list(before)
+    followed = follow(controller.state, names, judge, timeout=timeout, known=known, began=controller.began)
     return conclude(names, before, followed)
 
 

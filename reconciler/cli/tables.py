@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from reconciler.cli.folding import fold_behind
 from reconciler.cli.terminal import cells, clean, cut
 
 GAP = "  "
@@ -27,12 +28,25 @@ class Table:
         shown = [self._line(row, sizes, paint) for row in texts]
         return [self._line(self.headers, sizes, None), *shown] if header else shown
 
+    def folded(self, rows: Sequence[Sequence[str]], paint: Paint | None = None, *, width: int | None) -> list[str]:
+        """The header and the rows in at most `width` columns: the last cell of each goes on in lines below."""
+        header, *lines = self.lines([[*row[:-1], ""] for row in rows], paint)
+        before = sum(self._sizes[:-1]) + len(GAP) * (len(self._sizes) - 1)
+        shown = [header]
+        for line, row in zip(lines, rows, strict=True):
+            # Behind the padding, which is not there any more: colours make the line longer than it looks.
+            plain = cells(self._line([*map(clean, row[:-1]), ""], self._sizes, None))
+            shown += fold_behind(line + " " * (before - plain), clean(row[-1]), width)
+        return shown
+
     def _fitting(self) -> list[int]:
         sizes = list(self._sizes)
         if self._width is None:
             return sizes
         excess = sum(sizes) + len(GAP) * (len(sizes) - 1) - self._width
         for name, least in self._gives_way:
+            if name not in self.headers:
+                continue
             column = self.headers.index(name)
             given = min(max(0, excess), max(0, sizes[column] - least))
             sizes[column] -= given

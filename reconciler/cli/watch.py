@@ -3,54 +3,72 @@
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from reconciler.cli.get import Listing, show_list, table_lines
 from reconciler.cli.output import print_json, print_yaml, show
 from reconciler.cli.servers import paint_phase
+from reconciler.cli.standing import opened
 from reconciler.cli.terminal import is_terminal
 from reconciler.store import read
 
 LOOK = 0.1
 """Seconds between looks for commits."""
 _PASSING = {"uptimeSeconds": None, "lastCheckedAt": None}
+PATIENCE = 5.0
+"""Seconds for a database that cannot be read."""
 REDRAW = 1.0
 """Seconds after which times and processes are looked at again without a commit."""
 
 
-def watch_list(db: sqlite3.Connection, listing: Listing, output: str | None) -> None:
+def watch_list(state: Path, listing: Listing, output: str | None) -> None:
     """Show the list, then each change of it, until interrupted."""
     if is_terminal() and output in (None, "wide") and listing.summary:
-        _redraw(db, listing)
+        _redraw(state, listing)
     else:
-        _append(db, listing, output)
+        _append(state, listing, output)
 
 
-def _looks(db: sqlite3.Connection, listing: Listing) -> Iterator[list[Any]]:
-    """The list: now, after each commit, and each second."""
-    seen, at = None, 0.0
+def _looks(state: Path, listing: Listing) -> Iterator[list[Any]]:
+    """The list: now, after each commit, and each second, then of the database that is there by now."""
+    good_at = time.monotonic()
     while True:
+        try:
+            with opened(state) as db:
+                good_at = time.monotonic()
+                yield from _commits(db, listing, good_at + REDRAW)
+        except read.ReadError:
+            # It is being made anew.
+            if time.monotonic() - good_at > PATIENCE:
+                raise
+            time.sleep(LOOK)
+
+
+def _commits(db: sqlite3.Connection, listing: Listing, until: float) -> Iterator[list[Any]]:
+    seen = None
+    while time.monotonic() < until:
         version = read.version_of(db)
-        if version != seen or time.monotonic() - at >= REDRAW:
-            seen, at = version, time.monotonic()
+        if version != seen:
+            seen = version
             yield listing.read(db)
         time.sleep(LOOK)
 
 
-def _redraw(db: sqlite3.Connection, listing: Listing) -> None:
+def _redraw(state: Path, listing: Listing) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to import, and of use on terminals only
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     with Live(console=Console(), auto_refresh=False, vertical_overflow="visible") as live:
-        for items in _looks(db, listing):
+        for items in _looks(state, listing):
             text = "\n".join(table_lines(listing, items)) if items else listing.empty
             live.update(Text.from_ansi(text, no_wrap=True), refresh=True)
 
 
-def _append(db: sqlite3.Connection, listing: Listing, output: str | None) -> None:
+def _append(state: Path, listing: Listing, output: str | None) -> None:
     """All at first, then what is new or different."""
-    looks = _looks(db, listing)
+    looks = _looks(state, listing)
     items = next(looks)
     table = listing.table()
     if output in (None, "wide"):

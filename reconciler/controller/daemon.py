@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from reconciler.controller.keeping import Checker
 from reconciler.controller.launching import Launcher
 from reconciler.controller.lock import Lock
 from reconciler.controller.loop import Loop, log
@@ -20,11 +21,12 @@ from reconciler.controller.manifests import Manifests, in_force_of_git
 from reconciler.controller.preview import SETTLE, Before, check_spec, preview_texts, problems_data, refused, shown
 from reconciler.controller.syncing import Syncing
 from reconciler.core.model import Document
+from reconciler.core.pruning import LONG_DELAY
 from reconciler.core.server import STATE_UNWRITABLE
 from reconciler.core.source import GIT
 from reconciler.installation import socket_path
 from reconciler.manifests.folder import Folder
-from reconciler.runtimes.claims import installations_over
+from reconciler.runtimes.claims import Claims
 from reconciler.runtimes.host import choose_host
 from reconciler.runtimes.local import LocalRuntime
 from reconciler.runtimes.logs import Logs
@@ -56,9 +58,9 @@ class Daemon:
         """Open the state; the caller holds its `lock` and runs an event loop. `umask` is the servers'."""
         state = Path(settings.state)
         self._settings = settings
-        self._store = Store(state, installations_over)
-        logs = Logs(state / "logs", keep=settings.logs.keep, most_bytes=settings.logs.max_mib * MIB)
         host = choose_host(settings.host)
+        self._store = Store(state, Claims(host))
+        logs = Logs(state / "logs", keep=settings.logs.keep, most_bytes=settings.logs.max_mib * MIB)
         bounds = Bounds(umask, settings.open_files)
         runtime = LocalRuntime(host, self._store.installation, logs, self.poke_after_end, bounds, self._store.folder)
         root = Path(settings.manifests)
@@ -69,7 +71,7 @@ class Daemon:
         if lock is not None:
             self.loop.keeper.hold(lock)
         self.loop.keeper.keep(self._store.put_installation_right)
-        self._checking: asyncio.Task[None] | None = None
+        self._checker = Checker(self._store, self.loop.poke)
         self._runtime = runtime
         self._ticks = 0
 
@@ -120,7 +122,7 @@ class Daemon:
             self._syncing.close()
             self.loop.close()
             # A check that is still reading would keep SQLite from tidying up.
-            await asyncio.wait({serving, *({self._checking} if self._checking else ())}, timeout=0.5)
+            await asyncio.wait({serving, *self._checker.running}, timeout=0.5)
             self._store.close()
 
     def _tick(self) -> None:
@@ -131,21 +133,17 @@ class Daemon:
             # restart. Later on there would be garbage in what is frozen, which would then stay for ever.
             gc.collect()
             gc.freeze()
-        self._runtime.trim_logs()
-        if self._checking is None or self._checking.done():
-            self._checking = asyncio.create_task(self._check_state())
+        self._runtime.trim_logs(self._known_names())
+        self._checker.begin()
         with suppress(sqlite3.Error):
             self._store.trim(instances=self._settings.history.instances, events=self._settings.history.events)
         self.loop.poke(fresh=True)
         self._syncing.restore()
 
-    async def _check_state(self) -> None:
-        """Read the whole database beside the loop: damage is found before what it holds is needed."""
-        try:
-            await asyncio.to_thread(self._store.check)
-        except (sqlite3.Error, OSError) as error:
-            self._store.suspect(error)
-            self.loop.poke()
+    def _known_names(self) -> frozenset[str]:
+        """Servers that are declared, or not gone yet."""
+        history = self._store.history()
+        return frozenset({*self._store.documents, *history.servers, *history.instances})
 
     async def _stop_all(self) -> None:
         """Stop every server, without a request that would outlive this controller.
@@ -190,10 +188,14 @@ class Daemon:
             "conditions": [{**writable, **about}],
         }
 
+    def database(self) -> bytes:
+        """All that is known, also while it cannot be written."""
+        return self._store.snapshot()
+
     async def reconcile(self) -> dict[str, Any]:
         """Look at everything, and wait for what is only a matter of moments: quiet files, missing documents."""
         await self._syncing.first()
-        until = time.monotonic() + SETTLE
+        until = time.monotonic() + LONG_DELAY + SETTLE
         while True:
             self.loop.poke(fresh=True)
             await self.loop.run_pass()
@@ -203,6 +205,7 @@ class Daemon:
             await asyncio.sleep(0.05)
         return {
             "pass": self.loop.passes,
+            "stateTrouble": str(self._store.trouble or ""),
             "problems": problems_data(acceptance),
             "folderProblem": acceptance.folder_problem,
             "prunable": list(acceptance.prunable),
@@ -211,7 +214,7 @@ class Daemon:
 
     async def request(self, kind: str, servers: Sequence[str]) -> list[int]:
         """Commit the requests, then act on them."""
-        known = {*self._store.documents, *self._store.history().servers, *self._store.history().instances}
+        known = self._known_names()
         if unknown := [name for name in servers if name not in known]:
             from reconciler.api.app import UnknownServersError  # noqa: PLC0415 - see serve
 

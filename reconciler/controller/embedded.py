@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.controller.daemon import Daemon, Stop
+from reconciler.controller.inherited import shed_inheritance
 from reconciler.controller.lock import Lock, hold
 from reconciler.controller.state_folder import private
 from reconciler.installation import remember
@@ -26,11 +26,10 @@ def embedded(settings: Settings, verb: str = "apply") -> Iterator[None]:
 
     Raises HeldError when another controller has the state folder, and what opening the state raises.
     """
+    shed_inheritance()
     state = Path(settings.state)
     with private(state) as umask, hold(state, verb) as lock:
         remember(state)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGIO, lambda *_: None)
         thread = _Embedded(settings, umask, lock, acts_on_all=verb in CONVERGING)
         thread.start()
         try:

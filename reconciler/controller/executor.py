@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from reconciler.controller.launching import Launcher, LaunchError
 from reconciler.core.actions import Action, Event, Kill, Plan, SaveInstance, Start, Terminate
 from reconciler.core.clean import clean
-from reconciler.core.ends import STARVED
 from reconciler.core.history import Instance, Stamp
 from reconciler.core.model import Desired, Identity, Now, Wanted
 from reconciler.core.spec import dump_spec
@@ -50,6 +49,8 @@ class Executor:
         """
         if not plan.actions and not plan.events:
             return
+        if not self._holds_adopted(plan):
+            return  # the next look tells who was faster
         starts = [
             self._intend(action, desired.servers[action.server], now)
             for action in plan.actions
@@ -65,6 +66,13 @@ class Executor:
         for event in plan.events:
             self._report(event)
         self._record_spawns(outcomes, now)
+
+    def _holds_adopted(self, plan: Plan) -> bool:
+        """Whether all that are to be adopted could be had: two installations may be about to take over the same."""
+        known = self._store.history().instances
+        found = [action.instance for action in plan.actions if isinstance(action, SaveInstance)]
+        new = [one for one in found if one.adopted and (one.server not in known or known[one.server].uid != one.uid)]
+        return all(self._runtime.hold(one) for one in new if one.ended is None)
 
     def _intend(self, start: Start, wanted: Wanted, now: Now) -> _Intent:
         instance = Instance(
@@ -108,7 +116,7 @@ class Executor:
                     events.append(Event(instance.server, "Started", _started(instance)))
                 elif isinstance(outcome, ResourceError):
                     # No event: the planner says it once, however often it is tried.
-                    instance = replace(instance, diagnosis=STARVED, evidence=clean(str(outcome)))
+                    instance = replace(instance, diagnosis=outcome.reason, evidence=clean(str(outcome)))
                 else:
                     instance = replace(instance, diagnosis="SpawnFailed", evidence=outcome)
                     events.append(Event(instance.server, "SpawnFailed", outcome, warning=True))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.controller.daemon import Daemon, Stop
+from reconciler.controller.inherited import shed_inheritance
 from reconciler.controller.lock import HeldError, Lock, hold
 from reconciler.controller.loop import log
 from reconciler.controller.preview import shown
@@ -31,14 +32,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
     """A controller in the foreground, until SIGTERM or SIGINT. Returns the exit code."""
+    shed_inheritance()
     _log_to_stdout(log_format)
     state = Path(settings.state)
     try:
         with private(state) as umask, _wait_for_lock(state) as lock:
             remember(state)
-            # They wait until there are handlers: an interrupt while asyncio is being set up ends in its complaints.
-            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-            return asyncio.run(_foreground(settings, on_exit, umask, lock))
+            with _signals_waiting():
+                return asyncio.run(_foreground(settings, on_exit, umask, lock))
     except HeldError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -51,8 +52,6 @@ async def _foreground(settings: Settings, on_exit: str, umask: int, lock: Lock) 
     stop = Stop(on_exit)
     for number in (signal.SIGTERM, signal.SIGINT):
         _on_signal(number, stop.event.set)
-    # A look at a manifest takes a lease for a moment; a writer that comes then sends SIGIO, whose default is to kill.
-    signal.signal(signal.SIGIO, lambda *_: None)
     daemon = Daemon(settings, os.environ, umask, lock)
     _on_signal(signal.SIGHUP, daemon.poke)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -62,6 +61,16 @@ async def _foreground(settings: Settings, on_exit: str, umask: int, lock: Lock) 
         program = _program()
         log.info("ended; the servers run on. To stop them: %s stop --all; to go on: %s run", program, program)
     return 0
+
+
+@contextmanager
+def _signals_waiting() -> Iterator[None]:
+    """Until there are handlers: an interrupt while asyncio is being set up ends in its complaints."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _on_signal(number: int, then: Callable[[], None]) -> None:

@@ -22,8 +22,12 @@ _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errn
 """Errors of a connection that is not even begun, for want of a descriptor, memory or a port on our side."""
 
 
+LATE = 1.0
+"""Seconds from connecting to asking after which the server may have given up waiting for us."""
+
+
 class NotAskedError(OSError):
-    """Nothing was asked, for want of means of our own: that says nothing about the server."""
+    """Nothing was asked, or too late, for want of means or time of our own: that says nothing about the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Conversation:
         self._port = port
         self._tls = _unverified() if tls else None
         self._keep = keep
+        self.asked: float | None = None
+        """When the first request was sent, by the loop's clock; whoever measures an answer may set it back."""
         self._connection = h11.Connection(h11.CLIENT)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -87,18 +93,31 @@ class Conversation:
         return await self._exchange(path, key, body)
 
     async def _exchange(self, path: str, key: str | None, body: bytes | None) -> Answer:
-        request = self._request(path, key, body)
+        loop, request = asyncio.get_running_loop(), self._request(path, key, body)
+        began = loop.time()
         if self._streams is None:
-            self._streams = await self._connect()
+            self._streams = await self._connect(began)
         reader, writer = self._streams
         writer.write(request)
-        return await _read(reader, self._connection)
+        now = loop.time()
+        if self.asked is None:
+            self.asked = now
+        try:
+            return await _read(reader, self._connection)
+        except ConnectionError as error:
+            if now - began > LATE:
+                raise NotAskedError(error.errno, f"asked {now - began:.1f} s after connecting: {error}") from error
+            raise
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self, began: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
             return await asyncio.open_connection(self._address, self._port, ssl=self._tls)
+        except ConnectionRefusedError:
+            raise
         except OSError as error:
-            if error.errno in _OURS:
+            # With TLS the server hears of us only by the handshake, which may be late as a request may.
+            is_late = self._tls is not None and asyncio.get_running_loop().time() - began > LATE
+            if error.errno in _OURS or is_late:
                 raise NotAskedError(error.errno, error.strerror) from error
             raise
         except RuntimeError as error:
@@ -129,11 +148,15 @@ class Conversation:
 
 
 async def _read(reader: asyncio.StreamReader, connection: h11.Connection) -> Answer:
-    status, headers, body = 0, {}, bytearray()
+    status, headers, body, heard = 0, {}, bytearray(), False
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(65536))
+            data = await reader.read(65536)
+            heard = heard or bool(data)
+            if not heard:
+                raise ConnectionResetError("the connection was closed before an answer came")
+            connection.receive_data(data)
         elif isinstance(event, h11.Response):
             status = event.status_code
             headers = {name.decode(): value.decode(errors="replace") for name, value in event.headers}

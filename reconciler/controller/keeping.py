@@ -1,14 +1,19 @@
 """Keeps what the controller needs in its state folder, whatever is done to that folder while it runs."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from reconciler.controller.lock import Lock
 from reconciler.core.actions import Event
+from reconciler.store.trouble import TROUBLES
 from reconciler.store.writer import Store
 
 MEND_EACH = 1.0
 """Seconds between tries to end a trouble of the state."""
+CHECK_REST = 50
+"""Times as long as a check of the whole database took, until the next: 2 % of a core at most."""
 
 
 class Keeper:
@@ -53,3 +58,33 @@ class Keeper:
                 with suppress(OSError):
                     put_right()
         return self._mend_at if self._store.trouble is not None else None
+
+
+class Checker:
+    """Reads the whole database beside the loop, now and again: damage is found before what it holds is needed."""
+
+    def __init__(self, store: Store, poke: Callable[[], None]) -> None:
+        """`poke`: have the loop look."""
+        self._store = store
+        self._poke = poke
+        self._not_before = float("-inf")
+        self.running: set[asyncio.Task[None]] = set()
+        """The check that is under way."""
+
+    def begin(self) -> None:
+        """Begin a check, if none is under way and the last was not a moment ago."""
+        if not self.running and time.monotonic() >= self._not_before:
+            task = asyncio.create_task(self._check())
+            self.running.add(task)
+            task.add_done_callback(self.running.discard)
+
+    async def _check(self) -> None:
+        began, renewals = time.monotonic(), self._store.renewals
+        try:
+            await asyncio.to_thread(self._store.check)
+        except TROUBLES as error:
+            if renewals == self._store.renewals:  # else it is about a file that is no longer there
+                self._store.suspect(error)
+                self._poke()
+        ended = time.monotonic()
+        self._not_before = ended + CHECK_REST * (ended - began)

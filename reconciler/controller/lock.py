@@ -4,11 +4,9 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 LOCK = "lock"
 HOLDER = "holder.json"
@@ -32,8 +30,8 @@ class Lock:
     def __init__(self, state: Path, verb: str) -> None:
         self._state = state
         self._verb = verb
-        self._held: list[Callable[[], None]] = []
-        """What lets go of it: on the newest file, and on those that were deleted."""
+        self._held: list[int] = []
+        """Descriptors that hold it: of the newest file, and of those that were moved away."""
         self._file: tuple[int, int] | None = None
 
     def ensure(self) -> None:
@@ -43,9 +41,13 @@ class Lock:
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._held.append(_acquired(self._state / LOCK))
-        except (Timeout, BlockingIOError):
+        except BlockingIOError:
             raise HeldError(self._state) from None
         self._file = _inode(self._state / LOCK)
+        for descriptor in self._held[:-1]:
+            if os.fstat(descriptor).st_nlink == 0:  # nobody else can find it
+                self._held.remove(descriptor)
+                os.close(descriptor)
         with suppress(OSError):  # it is only for people: a full disk must not end supervision
             draft = self._state / f".{HOLDER}"
             draft.write_text(json.dumps({"pid": os.getpid(), "verb": self._verb}))
@@ -53,12 +55,11 @@ class Lock:
 
     def release(self) -> None:
         """Let go. What says who holds it stays where that is somebody else by now."""
-        if self._held and _inode(self._state / LOCK) == self._file:
-            with suppress(OSError):
+        with suppress(OSError):
+            if self._held and _inode(self._state / LOCK) == self._file:
                 (self._state / HOLDER).unlink()
-        for release in self._held:
-            with suppress(OSError):
-                release()
+        for descriptor in self._held:
+            os.close(descriptor)
         self._held.clear()
 
 
@@ -73,24 +74,21 @@ def hold(state: Path, verb: str) -> Iterator[Lock]:
         lock.release()
 
 
-def _acquired(path: Path) -> Callable[[], None]:
-    """Lock a file; what lets go of it. Raises Timeout, BlockingIOError or OSError."""
-    lock = FileLock(path, mode=0o600, thread_local=False)
+def _acquired(path: Path) -> int:
+    """Lock a file; the descriptor that holds it. Raises BlockingIOError when somebody else does, or OSError."""
     try:
-        lock.acquire(timeout=0)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno != errno.EROFS:
             raise
-    else:
-        return lock.release
-    # Of a read-only file system what is there can be locked all the same.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Of a read-only file system what is there can be locked all the same.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
         raise
-    return lambda: os.close(descriptor)
+    return descriptor
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

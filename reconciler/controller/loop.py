@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from reconciler.controller.bystanders import Bystanders
 from reconciler.controller.executor import Executor
 from reconciler.controller.keeping import Keeper
 from reconciler.controller.launching import Launcher
@@ -19,7 +20,8 @@ from reconciler.core.accept import Acceptance, Seen, accept
 from reconciler.core.actions import Event, Plan
 from reconciler.core.history import Requests
 from reconciler.core.idle import WITH_CONTROLLER
-from reconciler.core.model import Desired, Now, Observed, Wanted
+from reconciler.core.model import Desired, Now, Wanted
+from reconciler.core.observed import Observed
 from reconciler.core.plan import plan
 from reconciler.core.pruning import Memory
 from reconciler.engines import engine_of
@@ -35,6 +37,8 @@ POLL = 0.25
 """Seconds between looks where the end of a process is not told."""
 RETRY = 1.0
 """Seconds until the next look after a pass that failed."""
+MEMORY = "manifestsMemory"
+"""What is kept under this key for the next controller's acceptance."""
 
 
 @dataclass(slots=True)
@@ -62,7 +66,7 @@ class Loop:
         self._observer = Observer(runtime, self.prober, launcher, self.poke)
         self._executor = Executor(store, runtime, launcher, report)
         self.keeper = Keeper(store, report)
-        self._accepted = _Accepted(acceptance=Acceptance({}, memory=Memory(doubted=_held_before(store))))
+        self._accepted = _Accepted(acceptance=Acceptance({}, memory=_memory_of(store)))
         self._desired = Desired({}, limits=settings.limits())
         self._manifests = settings.manifests
         self._poked = asyncio.Event()
@@ -72,6 +76,7 @@ class Loop:
         self._lock = asyncio.Lock()
         self._told_manifests = ""
         self._told_blindness = ""
+        self._bystanders = Bystanders(store, report)
 
     @property
     def acceptance(self) -> Acceptance:
@@ -150,6 +155,7 @@ class Loop:
             requests = replace(requests, stop={**dict.fromkeys(names, WITH_CONTROLLER), **requests.stop})
         observed = self._observer.observe(self._desired, history, requests, now, fresh=fresh)
         self._told_blindness = ""
+        self._bystanders.tell(self.runtime.bystanders, now)
         decided = self._plan_and_execute(observed, requests, now)
         self._observer.probe(self._desired, self.store.history(), observed)
         self.runtime.forget_ended({instance.uid for instance in self.store.history().instances.values()})
@@ -208,7 +214,9 @@ class Loop:
         )
         # One that came back: what was confirmed then says nothing about the next time.
         stale = self.store.confirmed_prunes() - acceptance.memory.missing.keys() - set(acceptance.removed)
-        if not (acceptance.changed or acceptance.removed or stale) and told == self._told_manifests:
+        memory = json.dumps({"doubted": sorted(acceptance.memory.doubted), "devices": acceptance.memory.devices})
+        same = told == self._told_manifests and memory == self.store.meta.get(MEMORY)
+        if same and not (acceptance.changed or acceptance.removed or stale):
             return
         news = [Event("", "ManifestUnreadable", str(problem), warning=True) for problem in acceptance.general]
         if acceptance.folder_problem:
@@ -224,6 +232,7 @@ class Loop:
             for event in news:
                 self.store.add_event(event, now)
             self.store.set_meta("manifests", told)
+            self.store.set_meta(MEMORY, memory)
         self._told_manifests = told
         for event in news:
             report(event)
@@ -245,11 +254,19 @@ class Loop:
         self.runtime.close()
 
 
-def _held_before(store: Store) -> frozenset[str]:
-    """What the controller before this one held until a person confirms its removal."""
+def _memory_of(store: Store) -> Memory:
+    """What the controller before this one held until a person confirms it, and on which file systems the folders were.
+
+    A device may have another number after a start of the machine: what is missing as well is then held, not removed.
+    """
+    doubted, devices = frozenset[str](), dict[str, int]()
     with suppress(ValueError, TypeError, KeyError):  # what cannot be read is told anew with the first pass
-        return frozenset(str(name) for name in json.loads(store.meta["manifests"])["prunable"])
-    return frozenset()
+        doubted = frozenset(str(name) for name in json.loads(store.meta["manifests"])["prunable"])
+    with suppress(ValueError, TypeError, KeyError, AttributeError):
+        kept = json.loads(store.meta[MEMORY])
+        doubted |= frozenset(str(name) for name in kept["doubted"])
+        devices = {str(folder): int(device) for folder, device in kept["devices"].items()}
+    return Memory(doubted=doubted, devices=devices)
 
 
 def _is_quiet(acceptance: Acceptance, now: Now) -> bool:

@@ -10,7 +10,8 @@ from reconciler.controller.target import Target
 from reconciler.core.clean import clean
 from reconciler.core.ends import STARVED
 from reconciler.core.history import History, Instance, Requests
-from reconciler.core.model import Desired, GateFacts, Health, Now, Observed, Process, Wanted
+from reconciler.core.model import Desired, GateFacts, Health, Now, Process, Wanted
+from reconciler.core.observed import Observed
 from reconciler.core.spec import ServerSpec
 from reconciler.core.turns import turns
 from reconciler.engines import engine_of

@@ -25,7 +25,7 @@ from reconciler.store.rows import open_snapshot, read_documents, read_history, r
 
 Texts = Sequence[Mapping[str, str]]
 SETTLE = 4.0
-"""Most seconds to wait for files to be quiet, and for missing documents to count as gone."""
+"""Most seconds to wait for files to be quiet, and, besides their delay, for missing documents to count as gone."""
 
 
 def check_spec(spec: ServerSpec) -> Sequence[tuple[tuple[str | int, ...], str]]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from reconciler.controller.http_get import Conversation
 from reconciler.runtimes.host import Progress
 
 BUSY_SHARE = 0.05
@@ -22,6 +23,8 @@ STALL = 0.5
 """Seconds by which a timeout may come late, or..."""
 STALL_SHARE = 0.1
 """...this share of it; by more, and it was our own loop that stood still."""
+TURNS = 6
+"""Turns of the loop in which what is there already is taken before a wait is given up."""
 
 Read = Callable[[], Progress | None]
 
@@ -31,17 +34,57 @@ class LoopStoodStillError(Exception):
 
 
 @asynccontextmanager
-async def within(seconds: float) -> AsyncIterator[None]:
-    """Bound a wait. Raises TimeoutError, or LoopStoodStillError when the timeout itself came late."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
+async def within(seconds: float, talk: Conversation | None = None) -> AsyncIterator[None]:
+    """Bound a wait. Raises TimeoutError, or LoopStoodStillError when the timeout itself came late.
+
+    Who is asked late in a `talk` has as long for the answer; and what is there by the end is taken, even if we were
+    not there to see it come.
+    """
+    alarm = None
     try:
-        async with asyncio.timeout(seconds):
-            yield
+        async with asyncio.timeout(None) as limit:
+            alarm = _Alarm(limit, seconds, talk)
+            try:
+                yield
+            finally:
+                alarm.stop()
     except TimeoutError:
-        if loop.time() - began - seconds > max(STALL, STALL_SHARE * seconds):
+        if alarm is not None and alarm.is_late:
             raise LoopStoodStillError from None
         raise
+
+
+class _Alarm:
+    """Ends a wait, unless what is waited for is there, or was not asked for in time."""
+
+    def __init__(self, limit: asyncio.Timeout, seconds: float, talk: Conversation | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._limit = limit
+        self._seconds = seconds
+        self._talk = talk
+        if talk is not None:
+            talk.asked = None
+        self.is_late = False
+        self._due = self._loop.time() + seconds
+        self._handle: asyncio.Handle = self._loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        self.is_late = self._loop.time() - self._due > max(STALL, STALL_SHARE * self._seconds)
+        self._turn(TURNS)
+
+    def _turn(self, left: int) -> None:
+        asked = self._talk.asked if self._talk is not None else None
+        if asked is not None and asked + self._seconds > max(self._due, self._loop.time()):
+            self._due = asked + self._seconds
+            self._handle = self._loop.call_at(self._due, self._ring)
+        elif left:
+            self._handle = self._loop.call_soon(self._turn, left - 1)
+        else:
+            self._limit.reschedule(self._loop.time())
+
+    def stop(self) -> None:
+        """It is no longer needed."""
+        self._handle.cancel()
 
 
 @dataclass(slots=True)

@@ -8,15 +8,18 @@ from dataclasses import replace
 
 import h11
 
-from reconciler.controller.http_get import http_get
+from reconciler.controller.http_get import NotAskedError, http_get
 from reconciler.controller.launching import Launcher
 from reconciler.core.history import Instance
-from reconciler.core.model import Identity, Listener, Now, Process, Started, Stranger, Wanted
+from reconciler.core.model import Identity, Now, Process, Wanted
+from reconciler.core.observed import Listener, Started, Stranger
 from reconciler.core.ports import hosts_overlap
 from reconciler.core.spec import DEFAULT_HOST
 from reconciler.engines.started import is_llama_server, is_of_llama_server, read_started, shown_command
+from reconciler.runtimes.homes import is_at_home
 from reconciler.runtimes.host import ResourceError
 from reconciler.runtimes.local import LocalRuntime
+from reconciler.runtimes.models_in_use import model_in_use
 from reconciler.runtimes.strangers import Seen, find_listener, look_at
 
 PROGRAM = "llama"
@@ -75,15 +78,27 @@ class Strangers:
         identity = None if pid is None or pid in ours else self._runtime.identify(pid)
         if pid is None or identity is None:
             return None
+        # Each time anew: a process may execute another program, and have the same identity and sockets.
+        seen = look_at(pid)
+        holder = self._runtime.holder(identity)
+        if seen is None or (holder is None and seen.installation == self._runtime.installation):
+            return None
         key = (identity, listener.port)
-        known = self._met.get(key)
-        if known is None:
-            seen = look_at(pid)
-            if seen is None or seen.installation == self._runtime.installation:
-                return None
-            known = self._met[key] = _stranger(identity, listener, seen)
-        there = bool(known.folder) and os.path.isdir(known.folder)  # noqa: PTH112 - it may hold anything
-        return replace(known, address=listener.address or DEFAULT_HOST, is_folder_there=there)
+        known, found = self._met.get(key), _stranger(identity, listener, seen)
+        if known is not None and (known.name, known.command, known.started) == (
+            found.name,
+            found.command,
+            found.started,
+        ):
+            found = replace(found, answers=known.answers)
+        elif known is not None and key in self._asked:
+            self._asked.pop(key).cancel()
+        self._met[key] = found
+        if holder is not None:
+            return replace(
+                found, installation=holder.installation, folder=holder.folder, server=holder.server, is_at_home=True
+            )
+        return replace(found, is_at_home=bool(found.folder) and is_at_home(found.installation, found.folder, pid))
 
     def _model_of(self, wanted: Wanted) -> str:
         path = self._launcher.model_path(wanted.spec)
@@ -103,7 +118,9 @@ class Strangers:
             async with asyncio.timeout(TIMEOUT):
                 tls = "ssl-cert-file" in started.flags
                 answer = await http_get(stranger.address, stranger.port, path, tls=tls)
-            answers = is_of_llama_server(answer.headers)
+            answers: bool | None = is_of_llama_server(answer.headers)
+        except NotAskedError:
+            answers = stranger.answers
         except (OSError, TimeoutError, h11.RemoteProtocolError, ValueError):
             answers = False
         known = self._met.get(key)
@@ -193,6 +210,8 @@ def _stranger(identity: Identity, listener: Listener, seen: Seen) -> Stranger:
         is_same_user=seen.is_same_user,
         installation=seen.installation,
         folder=seen.folder,
+        is_contained=not seen.shares_files,
+        unit=seen.unit,
         server=seen.server,
         started=_started(seen) if is_named else None,
         answers=None if is_named else False,
@@ -207,5 +226,8 @@ def _started(seen: Seen) -> Started:
     if not started.model or started.hf:
         return replace(started, api_key_file=key)
     is_known = seen.shares_files and (seen.cwd or os.path.isabs(started.model))  # noqa: PTH117 - a Path may raise
-    model = os.path.realpath(os.path.join(seen.cwd, started.model)) if is_known else ""  # noqa: PTH118
+    path = os.path.join(seen.cwd, started.model)  # noqa: PTH118
+    if not seen.cwd and seen.shares_files and seen.mapped:
+        return replace(started, model=seen.mapped[0].path, api_key_file=key)
+    model = model_in_use(path, seen.mapped, seen.since) if is_known else ""
     return replace(started, model=model, api_key_file=key)

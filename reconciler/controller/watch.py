@@ -4,7 +4,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -43,6 +42,7 @@ class Watch:
         self._on_change = on_change
         self._loading = Loading(self._progress)
         self._serving = Serving(self._progress)
+        self._measured = -math.inf
         self._unheard = Lasting()
         self._next_step = time.monotonic()
         """When the probe goes on at the latest, unless our own loop stands still."""
@@ -113,23 +113,30 @@ class Watch:
             await self._look_at_work()
 
     async def _look(self, seconds: float, *, counts: bool) -> Health:
-        loop = asyncio.get_running_loop()
         # Only of those that are slow to answer: to read it of each at every look would cost as much as the look.
-        baseline = loop.call_later(BASELINE * seconds, lambda: self._serving.begin(loop.time()))
+        baseline = asyncio.get_running_loop().call_later(BASELINE * seconds, self._measure)
         try:
-            async with within(seconds):
-                return await self._ask()
+            return await self._ask(seconds)
         except (LoopStoodStillError, NotAskedError):
             return self._answered
         except (OSError, TimeoutError, h11.RemoteProtocolError, ValueError) as error:
+            counts = counts and not (isinstance(error, TimeoutError) and self._was_measured_late(seconds))
             is_known = self._answered.verified and not counts
             return self._answered if is_known else self._unanswered(error, seconds)
         finally:
             baseline.cancel()
 
+    def _measure(self) -> None:
+        self._measured = asyncio.get_running_loop().time()
+        self._serving.begin(self._measured)
+
+    def _was_measured_late(self, timeout: float) -> bool:
+        """Whether its work was watched for too short a time to say that there was none."""
+        return asyncio.get_running_loop().time() - self._measured < (1 - BASELINE) / 2 * timeout
+
     async def _look_at_work(self) -> None:
         if self._working is None:
-            self._working = Working(self._serving)
+            self._working = Working(self._progress)
         await self._working.look(self.target)
         self._show(self._with_work(self._answered))
 
@@ -155,10 +162,13 @@ class Watch:
         if is_news:
             self._on_change()
 
-    async def _ask(self) -> Health:
+    async def _ask(self, seconds: float) -> Health:
         target, tls = self.target, engine_of(self.target.spec).scheme(self.target.spec) == "https"
         more = target.draining or not self.health.verified
-        async with conversation(target.spec.host, target.port, tls=tls, keep=more) as talk:
+        async with (
+            conversation(target.spec.host, target.port, tls=tls, keep=more) as talk,
+            within(seconds, talk),
+        ):
             return await self._ask_over(talk)
 
     async def _ask_over(self, talk: Conversation) -> Health:
@@ -204,11 +214,14 @@ class Watch:
 
     async def _busy_slots(self, talk: Conversation) -> int | None:
         engine = engine_of(self.target.spec)
-        with suppress(OSError, h11.RemoteProtocolError, ValueError):
+        try:
             answer = await talk.get(engine.slots_path(self.target.spec), self.target.api_key)
             work = engine.read_work(answer.body) if answer.status == HTTPStatus.OK else None
-            return None if work is None else work.busy
-        return None
+        except NotAskedError:
+            raise
+        except (OSError, h11.RemoteProtocolError, ValueError):
+            return None
+        return None if work is None else work.busy
 
     def _unanswered(self, error: Exception, timeout: float) -> Health:
         if not self._answered.verified:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 import h11
 
 from reconciler.controller.http_get import Conversation, NotAskedError, conversation
-from reconciler.controller.progress import Lasting, LoopStoodStillError, Serving, within
+from reconciler.controller.progress import Lasting, LoopStoodStillError, Read, Serving, within
 from reconciler.controller.target import Target
 from reconciler.core.durations import format_duration
 from reconciler.core.spec import LivenessProbe
@@ -78,6 +78,7 @@ class Trials:
     """What the completions that were tried come to."""
 
     due: float
+    serving: Serving
     failures: int = 0
     message: str = ""
     note: str = ""
@@ -98,15 +99,16 @@ def pause_of(liveness: LivenessProbe) -> float:
 class Working:
     """One server's work, as far as it is looked at."""
 
-    def __init__(self, serving: Serving) -> None:
+    def __init__(self, read: Read) -> None:
         now = asyncio.get_running_loop().time()
-        self._serving = serving
-        self._slots = Slots(serving)
+        # Each judge has samples of its own: one that others move on shows him less work than there was.
+        self._slots = Slots(Serving(read))
         self._slots.over(now)
         self._slots_due: float | None = None
         self._are_told = True
         """Whether the server shows its slots to us."""
-        self._trials = Trials(now)
+        self._trials = Trials(now, Serving(read))
+        self._trials.serving.begin(now)
 
     @property
     def failures(self) -> int:
@@ -122,7 +124,9 @@ class Working:
 
     def reset(self) -> None:
         """It loads anew, or is asked in other ways: what was before says nothing."""
-        self._slots.over(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self._slots.over(now)
+        self._trials.serving.begin(now)
         self._trials.failures, self._trials.note, self._are_told = 0, "", True
 
     async def look(self, target: Target) -> None:
@@ -141,7 +145,9 @@ class Working:
                     if is_idle:
                         await self._try(target, talk)
         except LoopStoodStillError:
-            self._serving.begin(asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            self._slots.serving.begin(now)
+            self._trials.serving.begin(now)
 
     def _looks(self, target: Target, now: float) -> bool:
         """Whether the slots are to be looked at now. Of one that may sleep never: that would keep it awake."""
@@ -157,7 +163,7 @@ class Working:
         loop, liveness = asyncio.get_running_loop(), target.spec.probes.liveness
         work = None
         try:
-            async with within(liveness.timeout):
+            async with within(liveness.timeout, talk):
                 work = await self._ask_slots(target, talk) if self._are_told else None
         except TimeoutError:
             if liveness.stall:
@@ -166,7 +172,7 @@ class Working:
         except (OSError, h11.RemoteProtocolError, ValueError):
             return False  # that is no silence; `/health` tells what is wrong with such a one
         if work is None:
-            return not self._serving.worked(loop.time())
+            return not self._trials.serving.worked(loop.time())
         if liveness.stall:
             self._slots.judge(work, loop.time(), liveness)
         return not work.busy
@@ -181,17 +187,18 @@ class Working:
         """Ask for a completion, and judge it."""
         loop, engine, timeout = asyncio.get_running_loop(), engine_of(target.spec), target.spec.probes.liveness.timeout
         trial = engine.trial(target.spec)
-        self._serving.begin(loop.time())
+        self._trials.serving.begin(loop.time())
         try:
-            async with within(timeout):
+            async with within(timeout, talk):
                 answer = await talk.post(trial.path, trial.body, target.api_key)
         except TimeoutError:
             # With work going on, somebody else's request came first; the slots tell whether that gets anywhere.
-            if not self._serving.worked(loop.time()):
+            if not self._trials.serving.worked(loop.time()):
                 self._trials.judge(trial.path, went_well=False, why=f"no answer within {timeout:g} s")
         except NotAskedError:
             pass
         except (OSError, h11.RemoteProtocolError, ValueError) as error:
             self._trials.judge(trial.path, went_well=False, why=str(error) or type(error).__name__)
         else:
+            self._trials.serving.begin(loop.time())  # what it took was our own doing
             self._trials.judge(trial.path, *engine.read_trial(answer.status, answer.body))

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.core.clashes import without_port_clashes
+from reconciler.core.guard import CONFIRM, Held
 from reconciler.core.model import Document, Problem
-from reconciler.core.pruning import CONFIRM, Memory, Missing, prune
+from reconciler.core.pruning import Memory, Missing, prune
 from reconciler.core.source import GIT, LOCAL, PREFIX
 
 NAMED = 3
@@ -58,14 +59,14 @@ def accept(
     in_force = {**accepted, **{document.name: document for document in changed}}
     absent = [name for name in accepted if name not in candidates and name not in problems]
     general = tuple(problem for problem in seen.problems if not problem.server)
-    folder_problem = _folder_problem(accepted, seen)
+    bare = _bare(accepted, absent, seen)
     unsure = {
         **_emptied(in_force, absent, seen.empty),
-        **_unsure(in_force, absent, problems, general, folder_problem),
+        **_unsure(in_force, absent, problems, general, seen.failed),
     }
     # With nothing accepted before, nothing can have been renamed.
     newcomers = [document.name for document in changed if accepted and document.name not in accepted]
-    missing = Missing(in_force, absent, unsure, newcomers, folder_problem, seen.devices)
+    missing = Missing(in_force, absent, unsure, newcomers, bare, seen.devices)
     pruning = prune(missing, memory, now, confirmed)
     return Acceptance(
         documents={name: document for name, document in in_force.items() if name not in pruning.removed},
@@ -75,7 +76,7 @@ def accept(
         general=general,
         held=pruning.held,
         prunable=pruning.prunable,
-        folder_problem=folder_problem,
+        folder_problem="; ".join(filter(None, (seen.failed, *bare.values()))),
         memory=pruning.memory,
         wake_at=pruning.wake_at,
     )
@@ -125,18 +126,20 @@ def _generations(accepted: Mapping[str, Document], effective: Mapping[str, Docum
             yield replace(document, generation=before.generation)
 
 
-def _folder_problem(accepted: Mapping[str, Document], seen: Seen) -> str:
-    if seen.failed:
-        return seen.failed
-    if accepted and not seen.documents and not seen.problems:
-        return f"no manifest is left, but {len(accepted)} were accepted: nothing is stopped; {CONFIRM}"
-    return ""
+def _bare(accepted: Mapping[str, Document], absent: Iterable[str], seen: Seen) -> dict[str, str]:
+    """Origins that declare nothing any more, and that in words. An unreadable folder says nothing of itself."""
+    left = {document.origin for document in seen.documents} | {_origin(problem) for problem in seen.problems}
+    bare = {}
+    for origin in {accepted[name].origin for name in absent} - left - ({LOCAL} if seen.failed else set()):
+        count, where = sum(one.origin == origin for one in accepted.values()), " in Git" if origin == GIT else ""
+        bare[origin] = f"no manifest is left{where}, but {count} were accepted: nothing is stopped; {CONFIRM}"
+    return bare
 
 
-def _emptied(in_force: Mapping[str, Document], missing: Iterable[str], empty: frozenset[str]) -> dict[str, str]:
+def _emptied(in_force: Mapping[str, Document], missing: Iterable[str], empty: frozenset[str]) -> dict[str, Held]:
     """An empty file is a half-written one, or an accident: who means it removes the file, or confirms."""
     return {
-        name: f"{in_force[name].file} is empty: write the document again or remove the file; {CONFIRM}"
+        name: Held(f"{in_force[name].file} is empty: write the document again or remove the file; {CONFIRM}", True)
         for name in missing
         if in_force[name].file in empty
     }
@@ -147,9 +150,9 @@ def _unsure(
     missing: Iterable[str],
     problems: Mapping[str, Iterable[Problem]],
     general: tuple[Problem, ...],
-    folder_problem: str,
-) -> dict[str, str]:
-    """Missing documents that this look says nothing about, with the reason: they stay in force.
+    failed: str,
+) -> dict[str, Held]:
+    """Missing documents that this look says nothing about: they stay in force.
 
     What cannot be read of the manifests folder may have declared what was declared there, and nothing of Git's.
     """
@@ -158,12 +161,12 @@ def _unsure(
     unsure = {}
     for name in missing:
         document = in_force[name]
-        if folder_problem and (document.origin == LOCAL or folder_problem.endswith(CONFIRM)):
-            unsure[name] = folder_problem
+        if failed and document.origin == LOCAL:
+            unsure[name] = Held(failed, lasting=True)
         elif document.origin in unreadable:
-            unsure[name] = f"not removed while a manifest cannot be read: {unreadable[document.origin]}"
+            unsure[name] = Held(f"not removed while a manifest cannot be read: {unreadable[document.origin]}")
         elif document.file in broken:
-            unsure[name] = f"not removed while its file has an error: {document.file}"
+            unsure[name] = Held(f"not removed while its file has an error: {document.file}")
     return unsure
 
 

@@ -12,6 +12,8 @@ KEPT_LINES = 20
 """Log lines kept with each end."""
 STARVED = "ResourcesExhausted"
 """Diagnosis of an intent for whose process the machine had no room."""
+UNBEGUN = frozenset({STARVED, "LogUnwritable"})
+"""Diagnoses of intents of which nothing came, for a reason that lies neither in the manifest nor in the server."""
 
 
 def gave_up(max_restarts: int, policy: str, error: str) -> str:
@@ -26,7 +28,7 @@ def end_what_died(server: Server) -> None:
     instance, process = server.instance, server.process
     if instance is None or (process is not None and process.alive):
         return
-    if instance.diagnosis == STARVED and instance.intent.boot == server.now.boot:
+    if instance.diagnosis in UNBEGUN and instance.intent.boot == server.now.boot:
         _withdraw(server, instance)
         return
     ended = replace(instance, ended=Stamp.of(server.now))
@@ -60,6 +62,7 @@ def _withdraw(server: Server, instance: Instance) -> None:
         starved=Stamp.of(server.now),
         starved_times=record.starved_times + 1,
         starved_why=instance.evidence,
+        starved_reason=instance.diagnosis,
     )
 
 
@@ -122,7 +125,11 @@ def _count_failure(server: Server, ended: Instance, exit_: Exit, error: str, tri
 
 def adopt(server: Server) -> None:
     """Take over live leaders that the rows do not know; of several, one. What is left of one that ended is none."""
-    leaders = [p for p in server.processes if p.leader and p.alive and p.uid != server.record.ended_uid]
+    leaders = [
+        process
+        for process in server.processes
+        if process.leader and process.alive and process.is_launched and process.uid != server.record.ended_uid
+    ]
     if server.instance is None and leaders:
         # Of one uid the oldest is the instance, and the others are its children.
         oldest = {p.uid: p for p in sorted(leaders, key=lambda p: -p.identity.start_ticks)}

@@ -162,13 +162,19 @@ class ServerRecord:
     was_ready: bool = False
     swept: Stamp | None = None
     """When SIGKILL was last sent to processes that must not run beside its instance."""
+    swept_pids: tuple[int, ...] = ()
+    """Those of them that were not seen to be gone since."""
+    swept_first: Stamp | None = None
+    """When SIGKILL was first sent to any of those."""
     ended_uid: str = ""
     """The instance that ended last: what still bears its mark is left over of it, whatever session it leads."""
     starved: Stamp | None = None
-    """When the machine last had no room for its start; None once it runs."""
+    """When the machine last had no room for its start, or for its log; None once it runs."""
     starved_times: int = 0
     """Starts in a row for which there was no room."""
     starved_why: str = ""
+    starved_reason: str = "ResourcesExhausted"
+    """The diagnosis of those starts."""
     last_error: str = ""
     status: Status | None = None
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from reconciler.core.actions import FinishRequest, Forget
-from reconciler.core.ends import STARVED, gave_up
+from reconciler.core.ends import gave_up
 from reconciler.core.history import Stamp, Trigger
 from reconciler.core.model import Phase, Process
 from reconciler.core.server import NO_CONTROLLER, Server
@@ -26,6 +26,7 @@ def plan_idle(server: Server) -> None:
     if leftovers:
         _wait_for(server, leftovers)
         return
+    server.sweep([])
     if server.wanted is None:
         _plan_unwanted(server)
     elif server.wanted.spec.suspend:
@@ -40,10 +41,9 @@ def plan_idle(server: Server) -> None:
 
 def _wait_for(server: Server, leftovers: list[Process]) -> None:
     """None that bears the mark may run beside the next instance: it would hold its port, or the GPU's memory."""
-    sent = server.sweep(leftovers)
+    server.sweep(leftovers)
     pids = ",".join(str(pid) for pid in sorted(process.identity.pid for process in leftovers)[:MOST_SHOWN])
-    before = server.saved.status.message if server.saved and server.saved.status else ""
-    if STUCK in before or (sent and before.startswith(WAITS)):
+    if server.resists:
         message = f"{WAITS} (pid {pids}): {STUCK}; see what they wait for: ps -o pid,stat,wchan:32,args -p {pids}"
     else:
         message = f"{WAITS} (pid {pids})"
@@ -155,5 +155,5 @@ def _is_starved(server: Server) -> bool:
     if server.now.monotonic >= due:
         return False
     server.wake(due)
-    server.show(Phase.BLOCKED, STARVED, record.starved_why)
+    server.show(Phase.BLOCKED, record.starved_reason, record.starved_why)
     return True

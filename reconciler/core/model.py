@@ -238,62 +238,10 @@ class Process:
     """The engine's name for the cause of its end."""
     evidence: str = ""
     health: Health = Health()
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Somebody listens on a port."""
-
-    address: str
-    port: int
-    pid: int | None = None
     program: str = ""
-    uid: str = ""
-    """The instance's uid when it is one of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """How a llama-server that somebody else runs was started, by its command line and environment."""
-
-    model: str = ""
-    """The path as given; once it was looked for, the real one."""
-    hf: str = ""
-    """`user/repo:quant` of a model that it downloads."""
-    ctx: int | None = None
-    parallel: int | None = None
-    gpu_layers: str = ""
-    threads: int | None = None
-    api_key_file: str = ""
-    flags: Mapping[str, Any] = field(default_factory=dict)
-    """The others by long name, as a manifest writes them; none that holds a secret."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stranger:
-    """A process that is not ours and listens on a port that a server of ours wants, or has."""
-
-    identity: Identity
-    address: str
-    port: int
-    name: str
-    command: str = ""
-    """Its command line in one line, without secrets."""
-    user: str = ""
-    is_same_user: bool = False
-    installation: str = ""
-    """The id of the other installation whose mark it bears."""
-    folder: str = ""
-    """That one's state folder."""
-    is_folder_there: bool = False
-    server: str = ""
-    """Its name there."""
-    started: Started | None = None
-    """None for a program that is no llama-server by its name."""
-    answers: bool | None = None
-    """Whether llama.cpp answers on the port; None while it was not heard yet."""
-    output: str = ""
-    """The file that its messages go to, if they go to one."""
+    """Its program's name, where it was found running."""
+    is_launched: bool = True
+    """Its command line may be that of an instance. Where it is not, it is a helper, or a copied mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,22 +254,3 @@ class GateFacts:
     """Monotonic time at which to look again, when sooner than each second."""
     identity: str = ""
     """The model's and binary's file identities: a change of it lets a Failed server try again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What is."""
-
-    processes: Mapping[str, tuple[Process, ...]] = field(default_factory=dict)
-    """By server name."""
-    gates: Mapping[str, GateFacts] = field(default_factory=dict)
-    """By server name, for those whose start may be due."""
-    listeners: tuple[Listener, ...] = ()
-    strangers: tuple[Stranger, ...] = ()
-    """Those of the listeners that are not ours, as far as something is known of them."""
-    models: Mapping[str, str] = field(default_factory=dict)
-    """Real paths of the models of servers whose port a stranger has, by server name."""
-    sharers: Mapping[str, Stranger] = field(default_factory=dict)
-    """Who listens on the port of a running server beside it, by that server's name."""
-    state_trouble: str = ""
-    """Why the state cannot be written now, so that no intent can be kept; empty when it can."""

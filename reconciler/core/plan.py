@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from reconciler.core.actions import Plan, Start
-from reconciler.core.ends import STARVED
 from reconciler.core.history import History, Instance, Requests, ServerRecord, Trigger
 from reconciler.core.lifecycle import finish, settle
 from reconciler.core.load_slots import LoadSlots
-from reconciler.core.model import Desired, HealthState, Now, Observed, Phase, Wanted
+from reconciler.core.model import Desired, HealthState, Now, Phase, Wanted
+from reconciler.core.observed import Observed
 from reconciler.core.port_claims import Holder, Ports
 from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, UNASKED, Server
 from reconciler.core.status import show_status
@@ -211,7 +211,9 @@ def _gate(server: Server, ports: Ports, leaving: set[str]) -> int | None:
     if holder.server in leaving and not holder.keeps:
         server.show(Phase.PENDING, "WaitingForPort", f"port {port} is still held by {holder.told}, which is stopping")
     else:
-        server.show(Phase.BLOCKED, "PortInUse", f"port {port} is held by {holder.told}; {_way_out(holder, port)}")
+        message = f"port {port} is held by {holder.told}; {_way_out(holder, port)}"
+        ignore_adopt_request(server, message)
+        server.show(Phase.BLOCKED, "PortInUse", message)
     return None
 
 
@@ -236,4 +238,4 @@ def _begin_start(server: Server, port: int) -> None:
         server.show(Phase.STARTING)
     else:
         # Until it runs, the message stays: there may be no room again.
-        server.show(Phase.BLOCKED, STARVED, record.starved_why)
+        server.show(Phase.BLOCKED, record.starved_reason, record.starved_why)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from reconciler.core.history import History, Instance
-from reconciler.core.model import Desired, Listener, Observed, Stranger, Wanted
+from reconciler.core.model import Desired, Wanted
+from reconciler.core.observed import Listener, Observed, Stranger
 from reconciler.core.ports import choose_port, hosts_overlap
 from reconciler.core.server import Server
 from reconciler.core.source import GIT

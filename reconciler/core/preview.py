@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.core.accept import Acceptance, Seen, accept
 from reconciler.core.history import History, Requests
 from reconciler.core.model import Document
-from reconciler.core.pruning import PRUNE_DELAY, Memory
+from reconciler.core.pruning import LONG_DELAY, Memory
 from reconciler.core.spec import ServerSpec, dump_spec
 
 ABSENT = None
@@ -41,7 +41,7 @@ def preview(
     fingerprint: Callable[[ServerSpec], str],
 ) -> tuple[tuple[Change, ...], Acceptance]:
     """The changes that this look at the manifests would lead to. Documents that are missing count as gone."""
-    first = accept(accepted, seen, Memory(), -PRUNE_DELAY)
+    first = accept(accepted, seen, Memory(), -LONG_DELAY)
     acceptance = accept(accepted, seen, first.memory, 0.0)
     names = sorted({*accepted, *acceptance.documents, *acceptance.problems})
     return tuple(_change(name, accepted, acceptance, history, requests, fingerprint) for name in names), acceptance

@@ -1,30 +1,24 @@
 """Which missing documents count as gone. What an accident may have taken stays, until a person confirms it."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from math import inf
 
+from reconciler.core.guard import DOUBT, RENAME_WINDOW, Held, Loss, guarded
 from reconciler.core.model import Document
-from reconciler.core.source import LOCAL
+from reconciler.core.source import GIT, LOCAL
 
 PRUNE_DELAY = 2.0
 """Seconds for which the missing documents must be the same ones before they count as gone.
 
 Files vanish for moments during a rename, and a folder that is emptied or filled file by file is judged as a whole.
 """
+LONG_DELAY = 10.0
+"""The same where the manifests folder lost more than one within the last minute, or a folder in it is gone."""
 LONGEST_DELAY = 60.0
 """Seconds after which a missing document counts as gone though others still come and go."""
-RENAME_WINDOW = 5.0
-"""A document that appeared so many seconds before or after another went missing may be its new name."""
 PRUNE_WINDOW = 60.0
 """Seconds over which removals are judged together."""
-GUARDED_SIZE = 4
-"""From this many wanted servers on, losing more than half of them at once is held."""
-CONFIRM = "if this is meant, confirm it with: reconciler apply --prune"
-_DOUBT = (
-    "held by the prune guard: it went missing together with most servers, or while its folder was unreadable, empty or "
-    f"another file system's; {CONFIRM}"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +32,12 @@ class Memory:
     """When a document last went missing, or came back."""
     doubted: frozenset[str] = frozenset()
     """Missing ones that an accident may have taken: only a person's word removes them."""
-    returning: bool = False
-    """Some came back: the accident is being undone, and is no renaming."""
     guarded: frozenset[str] = frozenset()
-    """Those that the guard held at the last look."""
-    pruned: Mapping[str, float] = field(default_factory=dict)
-    """Wanted servers that were lately removed without anybody's word."""
+    """Those that the guard held at the last look; for a few seconds new names may still explain them."""
+    pruned: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    """Wanted servers that were lately removed without anybody's word: where they came from, and when they went."""
     devices: Mapping[str, int] = field(default_factory=dict)
-    """The file systems that the folders of the last look were on."""
+    """The file system that each folder was last seen on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +46,12 @@ class Missing:
 
     in_force: Mapping[str, Document]
     absent: Collection[str]
-    unsure: Mapping[str, str]
-    """Those of which the look says nothing, with the reason."""
+    unsure: Mapping[str, Held]
+    """Those of which the look says nothing."""
     newcomers: Collection[str]
     """Documents that are in force for the first time."""
-    folder_problem: str
-    """What is wrong with the folder as a whole."""
+    bare: Mapping[str, str]
+    """Origins that declare nothing any more, and that in words."""
     devices: Mapping[str, int]
     """The file system of each folder, by its name as shown."""
 
@@ -77,92 +69,95 @@ class Pruning:
 
 def prune(found: Missing, memory: Memory, now: float, confirmed: frozenset[str]) -> Pruning:
     """Judge the missing documents. `now` is monotonic; `confirmed` are names whose removal a person confirmed."""
-    absent = found.absent
-    sure = {name: memory.missing.get(name, now) for name in absent if name not in found.unsure}
-    stirred = memory.stirred if sure.keys() == memory.missing.keys() else now
-    pruned = _still_counted(memory, found.in_force, now)
-    arrived = {**memory.arrived, **{name: now for name in found.newcomers if name not in memory.pruned}}
-    guarded = _guarded(found.in_force, sure, arrived, pruned)
-    returning = _returning(absent, memory)
-    doubted = frozenset() if _renamed(absent, arrived, now) and not returning else _doubted(found, sure, memory, now)
-    held = {**dict.fromkeys(doubted, _DOUBT), **guarded, **found.unsure}
-    prunable = {name for name, why in held.items() if why.endswith(CONFIRM)}
-    ripe = {name for name, since in sure.items() if now >= _ripe_at(since, stirred)} - held.keys()
-    meant = {name for name in confirmed.intersection(absent) if name not in held or name in prunable}
-    removed = tuple(name for name in absent if name in ripe or name in meant)
-    stopped = [name for name in removed if name not in meant and not found.in_force[name].spec.suspend]
-    waiting = [_ripe_at(since, stirred) for name, since in sure.items() if name not in held and name not in removed]
+    sure = {name: memory.missing.get(name, now) for name in found.absent if name not in found.unsure}
+    memory = _noted(found, memory, sure, now)
+    losses = [Loss.of(origin, found.in_force, sure, memory.arrived, memory.pruned) for origin in (LOCAL, GIT)]
+    guard = {name: why for loss in losses for name, why in guarded(loss, found.bare).items()}
+    doubted = _doubted(found, memory, now)
+    held = {**dict.fromkeys(doubted, DOUBT), **guard, **found.unsure}
+    delay = LONG_DELAY if _goes_on(losses, doubted) or _folder_gone(found, memory) else PRUNE_DELAY
+    ripe_at = {name: min(memory.stirred + delay, at + LONGEST_DELAY) for name, at in sure.items() if name not in held}
+    meant = {name for name in confirmed.intersection(found.absent) if name not in held or held[name].prunable}
+    removed = tuple(name for name in found.absent if name in meant or now >= ripe_at.get(name, inf))
     return Pruning(
         removed,
-        {name: held[name] for name in absent if name in held and name not in removed},
-        tuple(sorted(prunable.difference(removed))),
-        Memory(
-            {name: since for name, since in sure.items() if name not in removed},
-            {name: at for name, at in arrived.items() if absent or pruned or stopped or now - at < RENAME_WINDOW},
-            stirred,
-            doubted.difference(removed),
-            returning,
-            frozenset(guarded),
-            {**pruned, **dict.fromkeys(stopped, now)},
-            {**memory.devices, **found.devices},
-        ),
-        min(waiting, default=None),
+        {name: held[name].why for name in found.absent if name in held and name not in removed},
+        tuple(sorted(name for name, why in held.items() if why.prunable and name not in removed)),
+        _kept(found, replace(memory, doubted=doubted, guarded=frozenset(guard)), removed, meant, now),
+        min((at for name, at in ripe_at.items() if name not in removed), default=None),
     )
 
 
-def _ripe_at(since: float, stirred: float) -> float:
-    return min(stirred + PRUNE_DELAY, since + LONGEST_DELAY)
+def _noted(found: Missing, memory: Memory, sure: Mapping[str, float], now: float) -> Memory:
+    """With what went and what came since the last look."""
+    arrived = dict.fromkeys(set(found.newcomers) - memory.pruned.keys(), now)
+    lately = {
+        name: (origin, at)
+        for name, (origin, at) in memory.pruned.items()
+        if name not in found.in_force and now - at < PRUNE_WINDOW
+    }
+    stirred = memory.stirred if sure.keys() == memory.missing.keys() else now
+    return replace(memory, missing=sure, stirred=stirred, arrived={**arrived, **memory.arrived}, pruned=lately)
 
 
-def _still_counted(memory: Memory, in_force: Mapping[str, Document], now: float) -> dict[str, float]:
-    """Lately removed ones that did not come back."""
-    return {name: at for name, at in memory.pruned.items() if name not in in_force and now - at < PRUNE_WINDOW}
+def _kept(found: Missing, memory: Memory, removed: Collection[str], meant: Collection[str], now: float) -> Memory:
+    """What the next look has to know, when these were removed, some of them by a person's word."""
+    ended = {name: found.in_force[name] for name in removed if name not in meant}
+    pruned = {name: (one.origin, now) for name, one in ended.items() if not one.spec.suspend}
+    arrived = {name: at for name, at in memory.arrived.items() if name in found.in_force and name not in removed}
+    waits = found.absent or memory.pruned or pruned
+    return replace(
+        memory,
+        missing={name: since for name, since in memory.missing.items() if name not in removed},
+        arrived=arrived if waits else {name: at for name, at in arrived.items() if now - at < RENAME_WINDOW},
+        doubted=memory.doubted.difference(removed),
+        guarded=memory.guarded.difference(removed),
+        pruned={**memory.pruned, **pruned},
+        devices={**memory.devices, **found.devices},
+    )
 
 
-def _returning(absent: Collection[str], memory: Memory) -> bool:
-    held = memory.doubted | memory.guarded
-    return bool(held) and (memory.returning or not held.issubset(absent))
+def _doubted(found: Missing, memory: Memory, now: float) -> frozenset[str]:
+    """Missing ones that an accident may have taken, of whatever look. New documents explain none of them.
 
-
-def _renamed(absent: Collection[str], arrived: Mapping[str, float], now: float) -> bool:
-    """Whether there is a new name for each that is missing."""
-    return sum(now - at <= RENAME_WINDOW for at in arrived.values()) >= len(absent)
-
-
-def _doubted(found: Missing, sure: Mapping[str, float], memory: Memory, now: float) -> frozenset[str]:
-    """Missing ones that were doubted before, that the guard held, or whose folder failed, was emptied or unmounted."""
-    before = memory.devices
-    moved = {folder for folder, device in found.devices.items() if before.get(folder, device) != device}
-    late = now > max(sure.values(), default=now) + RENAME_WINDOW
-    doubted = memory.doubted | (memory.guarded if late or _returning(found.absent, memory) else frozenset())
+    What the guard held belongs to them when others of it come back, or when it was missing for longer than a new name
+    lets wait for itself.
+    """
+    back = not (memory.doubted | memory.guarded).issubset(found.absent)
     return frozenset(
         name
         for name in found.absent
-        if name in doubted
-        or (found.folder_problem and found.unsure.get(name) == found.folder_problem)
-        or (found.in_force[name].origin == LOCAL and found.in_force[name].file.rpartition("/")[0] in moved)
+        if name in memory.doubted
+        or (name in memory.guarded and (back or now > memory.missing.get(name, now) + RENAME_WINDOW))
+        or (name in found.unsure and found.unsure[name].lasting)
+        or (found.in_force[name].origin == LOCAL and _is_unmounted(found.in_force[name].file, memory, found.devices))
     )
 
 
-def _guarded(
-    in_force: Mapping[str, Document],
-    missing: Mapping[str, float],
-    arrived: Mapping[str, float],
-    pruned: Mapping[str, float],
-) -> dict[str, str]:
-    """All the missing ones, when all would stop, or more than half of many; renames do not count."""
-    lost = [name for name in missing if not in_force[name].spec.suspend]
-    if not lost:
-        return {}
-    times = [*missing.values(), *pruned.values()]
-    first, last = min(times) - RENAME_WINDOW, max(times) + RENAME_WINDOW
-    wanted = {name for name, document in in_force.items() if not document.spec.suspend}
-    new = {name for name, since in arrived.items() if name in wanted and first <= since <= last}
-    new -= set(lost)
-    net, before = len(lost) + len(pruned) - len(new), len(wanted - new) + len(pruned)
-    if len(lost) < len(wanted) and not (before >= GUARDED_SIZE and net * 2 > before):
-        return {}
-    names = ", ".join(sorted(lost)[:5]) + (", …" if len(lost) > 5 else "")
-    lately = f", after {len(pruned)} within the last minute" if pruned else ""
-    why = f"held by the prune guard: {len(lost)} of {len(wanted)} servers would stop ({names}){lately}; {CONFIRM}"
-    return dict.fromkeys(missing, why)
+def _is_unmounted(file: str, memory: Memory, devices: Mapping[str, int]) -> bool:
+    """Whether a folder above is on another file system than before, or was a file system's root and is gone."""
+    for folder in _above(file):
+        before = memory.devices.get(folder)
+        if before is None:
+            continue
+        if devices.get(folder, before) != before:
+            return True
+        if folder not in devices and memory.devices.get(folder.rpartition("/")[0], before) != before:
+            return True
+    return False
+
+
+def _above(path: str) -> Iterator[str]:
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def _goes_on(losses: Collection[Loss], doubted: Collection[str]) -> bool:
+    """Whether the manifests folder lost more than one lately. A revision from Git is put in force whole."""
+    return any(loss.origin == LOCAL and loss.net - len(loss.lost.intersection(doubted)) > 1 for loss in losses)
+
+
+def _folder_gone(found: Missing, memory: Memory) -> bool:
+    """Whether something is missing together with its folder."""
+    gone = memory.devices.keys() - found.devices.keys()
+    return bool(gone) and any(found.in_force[name].file.rpartition("/")[0] in gone for name in memory.missing)

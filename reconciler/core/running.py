@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reconciler.core.history import Instance, Stamp, StopReason
+from reconciler.core.history import Instance, Stamp, StopReason, Trigger
 from reconciler.core.model import HealthState, Phase, Process
 from reconciler.core.server import NO_CONTROLLER, STATE_UNWRITABLE, Server
 from reconciler.core.stopping import begin_stop, go_on_stopping, reason_to_stop
@@ -114,10 +114,11 @@ def _judge_ready(server: Server, instance: Instance, process: Process) -> None:
 
 def _now_ready(server: Server, instance: Instance, process: Process) -> Instance:
     stamp = Stamp.of(server.now)
-    took = instance.intent.age(server.now)
+    took = f"{instance.intent.age(server.now):.1f} s"
+    ready = f"ready, {took} after it was taken over" if instance.trigger is Trigger.ADOPTED else f"ready after {took}"
     again = instance.first_ready is not None
-    server.event("Ready", "it answers again" if again else f"pid {process.identity.pid} is ready after {took:.1f} s")
+    server.event("Ready", "it answers again" if again else f"pid {process.identity.pid} is {ready}")
     server.record = replace(server.record, was_ready=True, last_error="" if not again else server.record.last_error)
-    ready = replace(instance, ready=stamp, first_ready=instance.first_ready or stamp)
-    server.save_instance(ready)
-    return ready
+    instance = replace(instance, ready=stamp, first_ready=instance.first_ready or stamp)
+    server.save_instance(instance)
+    return instance

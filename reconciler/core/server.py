@@ -1,11 +1,14 @@
 """One server while it is planned: the inputs, and what comes of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from reconciler.core.actions import Action, Event, Kill, SaveInstance
+from reconciler.core.clean import clean
 from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
-from reconciler.core.model import GateFacts, Now, Phase, Problem, Process, Stranger, Wanted
+from reconciler.core.model import GateFacts, Now, Phase, Problem, Process, Wanted
+from reconciler.core.observed import Stranger
 from reconciler.core.source import GIT
 
 NOT_LOOKED = GateFacts("NotLookedYet", "the gate was not looked at yet")
@@ -15,6 +18,13 @@ KILL_AGAIN = 1.0
 """Seconds between two SIGKILLs to one that does not end: a process may be in an uninterruptible sleep for long."""
 UNASKED = frozenset({Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.RETRIED})
 """Starts that count as restarts of a server's life."""
+MOST_NAMED = 8
+
+
+def named(processes: Sequence[Process]) -> str:
+    """Processes in a few words: `pid 4242 (sleep), pid 4243`."""
+    shown = [f"pid {p.identity.pid}{f' ({clean(p.program)})' if p.program else ''}" for p in processes[:MOST_NAMED]]
+    return ", ".join(shown) + (f" and {more} more" if (more := len(processes) - MOST_NAMED) > 0 else "")
 
 
 @dataclass(slots=True)
@@ -73,6 +83,7 @@ class Server:
 
     def sweep(self, processes: list[Process]) -> list[Process]:
         """SIGKILL what must not run beside the instance, or at all; those that are sent one now."""
+        self._note_gone({process.identity.pid for process in processes})
         if not processes:
             return []
         swept = self.saved.swept if self.saved else None
@@ -80,10 +91,30 @@ class Server:
             self.wake(swept.after(KILL_AGAIN))
             return []
         self.actions.extend(Kill(process.uid, process.identity) for process in processes)
-        swept = Stamp.of(self.now)
-        self.record = replace(self.record, swept=swept)
+        swept, before = Stamp.of(self.now), self.record.swept_pids
+        new = [process for process in processes if process.identity.pid not in before]
+        if new:
+            uids = ", ".join(sorted({process.uid for process in new}))
+            self.event("Swept", f"{named(new)} bear the mark of instance {uids}, or share its session: SIGKILL sent")
+        self.record = replace(
+            self.record,
+            swept=swept,
+            swept_pids=(*before, *(process.identity.pid for process in new)),
+            swept_first=self.record.swept_first or swept,
+        )
         self.wake(swept.after(KILL_AGAIN))
         return processes
+
+    def _note_gone(self, pids: set[int]) -> None:
+        left = tuple(pid for pid in self.record.swept_pids if pid in pids)
+        if left != self.record.swept_pids:
+            self.record = replace(self.record, swept_pids=left, swept_first=self.record.swept_first if left else None)
+
+    @property
+    def resists(self) -> bool:
+        """Whether what was swept is there none the less."""
+        first = self.record.swept_first
+        return bool(self.record.swept_pids) and first is not None and first.age(self.now) >= KILL_AGAIN
 
     def wake(self, at: float) -> None:
         """Look again at this monotonic time at the latest."""

@@ -81,7 +81,7 @@ class StartupProbe(Strict):
     timeout: Duration = 5.0
     """Time one look may take."""
     deadline: Duration = 600.0
-    """Time *without progress* (CPU time or bytes read growing) after which the start has failed."""
+    """Time *without progress* (CPU time or bytes read growing) after which the start has failed, 1s or longer."""
 
 
 class LivenessProbe(Strict):
@@ -90,11 +90,11 @@ class LivenessProbe(Strict):
     period: Duration = 5.0
     """Pause between looks, 50ms or longer."""
     timeout: Duration = 15.0
-    """Time one look may take."""
+    """Time one look may take, 100ms or longer."""
     failure_threshold: Annotated[int, Field(ge=1, le=1000)] = 3
     """Failures in a row until Unhealthy; as many more until it is restarted."""
     busy_limit: Duration = 600.0
-    """Time for which a server that computes, but shows no result, is taken to be busy and not to hang."""
+    """Time for which a server that computes, but shows no result, is taken to be busy and not to hang, 1s or longer."""
     stall: Duration = 120.0
     """Time for which slots may be at work with no counter and no CPU time moving, 1s or longer; 0s: not looked at."""
     completion: bool = False

@@ -7,6 +7,7 @@ from reconciler.core.durations import parse_duration
 from reconciler.core.history import Instance, Stamp, StopReason
 from reconciler.core.model import Phase, Process
 from reconciler.core.server import KILL_AGAIN, Server
+from reconciler.core.spec import LivenessProbe
 
 DRAIN_LOOK = 0.25
 """Seconds between looks at the slots while draining."""
@@ -47,7 +48,7 @@ def go_on_stopping(server: Server, instance: Instance, process: Process) -> None
     server.show(Phase.STOPPING, str(instance.stop_reason), _stopping_message(instance))
     monotonic, grace = server.now.monotonic, server.wanted.spec.stop.grace_period if server.wanted else _grace(instance)
     if instance.terminated is None:
-        drained_at = instance.stopping.after(_drain(server, instance))
+        drained_at = instance.stopping.after(_drain(server, instance, process))
         if monotonic < drained_at and process.health.busy_slots != 0:
             server.wake(min(drained_at, monotonic + DRAIN_LOOK))
             return
@@ -71,13 +72,22 @@ def go_on_stopping(server: Server, instance: Instance, process: Process) -> None
     server.wake(killed.after(KILL_AGAIN))
 
 
-def _drain(server: Server, instance: Instance) -> float:
-    """Seconds to wait for idle slots; one that does not answer, or is not Ready yet, has none to wait for."""
-    if instance.first_ready is None or (instance.stop_reason and instance.stop_reason.is_failure):
+def _drain(server: Server, instance: Instance, process: Process) -> float:
+    """Seconds to wait for idle slots; one that is not Ready, or hangs by now, has none to wait for."""
+    if instance.ready is None or (instance.stop_reason and instance.stop_reason.is_failure):
+        return 0.0
+    if process.health.failures >= _failure_threshold(server, instance):
         return 0.0
     if server.wanted is not None:
         return server.wanted.spec.stop.drain
     return _duration_of(instance, "drain", 0.0)
+
+
+def _failure_threshold(server: Server, instance: Instance) -> int:
+    if server.wanted is not None:
+        return server.wanted.spec.probes.liveness.failure_threshold
+    written = (instance.spec.get("probes") or {}).get("liveness") or {}
+    return int(written.get("failureThreshold", LivenessProbe().failure_threshold))
 
 
 def _grace(instance: Instance) -> float:

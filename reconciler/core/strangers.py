@@ -1,94 +1,54 @@
 """Who is on a server's port and not ours: taken over where it is what is declared, told with the way out where not."""
 
-import hashlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
-
-from pydantic import ValidationError
 
 from reconciler.core.actions import FinishRequest
 from reconciler.core.clean import clean
-from reconciler.core.history import Instance, Stamp, Trigger
-from reconciler.core.model import Identity, Observed, Phase, Started, Stranger
+from reconciler.core.history import Instance
+from reconciler.core.likeness import differences
+from reconciler.core.model import Identity, Phase
+from reconciler.core.observed import Observed, Stranger
 from reconciler.core.port_claims import Ports
-from reconciler.core.ports import addresses
-from reconciler.core.server import Server
-from reconciler.core.spec import HfModel, ServerSpec, dump_spec
+from reconciler.core.server import NOT_LOOKED, Server
+from reconciler.core.taking_over import disabling, take_over, told
 
-KEPT_FIELDS = ("engine", "probes", "restart", "stop", "suspend", "adopt")
-"""Fields of a spec that are in force at once, whatever a process was started with."""
 LOOK = 1.0
 """Seconds between looks at who is there."""
-UNKNOWN_MODEL = "unknown"
-UNSET = "unset"
-
-
-# ---------------------------------------------------------------- what it is
-
-
-def told(stranger: Stranger) -> str:
-    """A stranger in a few words: `pid 4242 (llama-server, user anna)`."""
-    user = f", user {stranger.user}" if stranger.user else ""
-    return f"pid {stranger.identity.pid} ({clean(stranger.name) or 'unknown'}{user})"
-
-
-def differences(spec: ServerSpec, model: str, stranger: Stranger) -> tuple[str, ...]:
-    """What of a llama-server on the port is not as declared; `model` is the real path of the declared one."""
-    started = stranger.started
-    if started is None:
-        return ("it is no llama-server",)
-    return tuple(f"{what} {has}, declared {wants}" for what, has, wants in _pairs(spec, model, stranger, started))
-
-
-def _pairs(spec: ServerSpec, model: str, stranger: Stranger, started: Started) -> Iterator[tuple[str, str, str]]:
-    declared = f"hf:{spec.model.hf}" if isinstance(spec.model, HfModel) else model
-    runs = f"hf:{started.hf}" if started.hf else started.model
-    if runs != declared:
-        yield "model", clean(runs) or "unknown", clean(declared)
-    if started.ctx != spec.ctx:
-        yield "ctx", str(started.ctx or UNSET), str(spec.ctx or UNSET)
-    if not addresses(stranger.address) <= addresses(spec.host):
-        yield "host", stranger.address, spec.host
-    # What decides how it is asked for its health must fit too, or it would never be seen as Ready.
-    prefixes = tuple(str(flags.get("api-prefix") or UNSET) for flags in (started.flags, spec.flags))
-    if prefixes[0] != prefixes[1]:
-        yield "api-prefix", clean(prefixes[0]), prefixes[1]
-    secured = ["https" if "ssl-cert-file" in flags else "http" for flags in (started.flags, spec.flags)]
-    if secured[0] != secured[1]:
-        yield "scheme", secured[0], secured[1]
-
-
-# ---------------------------------------------------------------- what follows
 
 
 def meet_strangers(claims: Sequence[Server], ports: Ports, observed: Observed) -> list[Server]:
     """Those of the claims that are still to be started: where a stranger has the port it is taken over, or told."""
-    left = []
+    left, taken = list[Server](), dict[Identity, str]()
     for server in claims:
         assert server.wanted is not None
         port = server.wanted.spec.port
+        if server.gate.reason and server.gate != NOT_LOOKED:
+            # Kept, the request would take whoever is there once the gate is open.
+            ignore_adopt_request(server, f"{server.gate.reason}: {server.gate.message}")
         strangers = [] if server.gate.reason else ports.strangers(server)
         if strangers and isinstance(port, int):
             server.wake(server.now.monotonic + LOOK)
-            _meet(server, port, strangers, observed.models.get(server.name, ""))
+            _meet(server, port, strangers, observed.models.get(server.name, ""), taken)
         else:
             left.append(server)
     return left
 
 
-def _meet(server: Server, port: int, strangers: Sequence[Stranger], model: str) -> None:
-    """Take over who is on the port, or show why not and what can be done."""
+def _meet(server: Server, port: int, strangers: Sequence[Stranger], model: str, taken: dict[Identity, str]) -> None:
+    """Take over who is on the port, or show why not and what can be done. `taken`: by whom, within this pass."""
     stranger = strangers[0]
-    if refusal := _why_never(strangers):
+    if owner := taken.get(stranger.identity):
+        _refuse(server, port, stranger, (f"server '{owner}' has just taken it over", "declare another port"))
+    elif refusal := _why_never(strangers):
         _refuse(server, port, stranger, refusal)
     elif stranger.answers is None:
         server.show(
             Phase.PENDING, "WaitingForPort", f"port {port} is held by {told(stranger)}; it is being asked what it is"
         )
-    else:
-        _meet_llama_server(server, port, stranger, model)
+    elif _takes(server, port, stranger, model):
+        taken[stranger.identity] = server.name
 
 
 def _why_never(strangers: Sequence[Stranger]) -> tuple[str, str] | None:
@@ -104,13 +64,14 @@ def _why_never(strangers: Sequence[Stranger]) -> tuple[str, str] | None:
         return "no llama-server answers there", f"{kill}, or declare another port"
     if not stranger.is_same_user:
         return "it is another user's", f"{kill}, or declare another port"
-    if not stranger.installation or (stranger.folder and not stranger.is_folder_there):
+    if not stranger.installation or (stranger.folder and not stranger.is_at_home):
         return None
     if not stranger.folder:
-        stop = f"stop it from that one's folder with: reconciler stop {_there(stranger)}"
+        stop = f"stop it from that one's folder with: reconciler stop {_there(stranger)}, or {kill}"
         return f"it is a server of the installation {clean(stranger.installation)}", stop
     folder = shlex.quote(clean(stranger.folder))
-    stop = f"stop it with: reconciler --state {folder} stop {_there(stranger)}, or declare another port"
+    within = " in its container" if stranger.is_contained else ""
+    stop = f"stop it{within} with: reconciler --state {folder} stop {_there(stranger)}, or declare another port"
     return f"it is server '{clean(stranger.server)}' of the installation in {clean(stranger.folder)}", stop
 
 
@@ -122,92 +83,35 @@ def _refuse(server: Server, port: int, stranger: Stranger, refusal: tuple[str, s
     why, remedy = refusal
     if server.adopt_request is not None:
         server.actions.append(FinishRequest(server.adopt_request))
+        server.adopt_request = None
         server.event("AdoptRefused", f"{told(stranger)} is not taken over: {why}; {remedy}", warning=True)
     server.show(Phase.BLOCKED, "PortInUse", f"port {port} is held by {told(stranger)}: {why}; {remedy}")
 
 
-def _meet_llama_server(server: Server, port: int, stranger: Stranger, model: str) -> None:
+def _takes(server: Server, port: int, stranger: Stranger, model: str) -> bool:
+    """Whether a llama-server on the port is taken over; if not, why and what can be done is shown."""
     assert server.wanted is not None
     spec = server.wanted.spec
     found = differences(spec, model, stranger)
-    matches = spec.adopt == "IfMatching" and not found and not stranger.installation
+    matches = spec.adopt == "IfMatching" and not (found or stranger.installation or stranger.unit)
     if matches or server.adopt_request is not None:
-        _take_over(server, port, stranger, found)
-        return
+        take_over(server, port, stranger, found)
+        return True
     if stranger.installation:
-        why = f"a server of the installation in {clean(stranger.folder)}, which is gone"
+        former = f"{clean(stranger.installation)}, which is no longer in {clean(stranger.folder)}"
+        why = f"a server of the installation {former}"
     elif found:
-        why = f"a llama-server with {'; '.join(found)}"
+        why = f"a llama-server with {'; '.join(str(one) for one in found)}"
+    elif stranger.unit:
+        why = "a llama-server as declared"
     else:
         why = "a llama-server as declared, but spec.adopt is Never"
-    ways = f"take it over as it is with: reconciler adopt {server.name}, or end it with: kill {stranger.identity.pid}"
+    end = f"kill {stranger.identity.pid}"
+    if stranger.unit:
+        why, end = f"{why}, which its service may start again", disabling(stranger.unit)
+    ways = f"take it over as it is with: reconciler adopt {server.name}, or end it with: {end}"
     server.show(Phase.BLOCKED, "PortInUse", f"port {port} is held by {told(stranger)}, {why}; {ways}")
-
-
-def _take_over(server: Server, port: int, stranger: Stranger, found: Sequence[str]) -> None:
-    assert server.wanted is not None
-    wanted, identity = server.wanted, stranger.identity
-    description = _description(stranger)
-    server.save_instance(
-        Instance(
-            uid=_uid(identity, server.now.monotonic),
-            server=server.name,
-            fingerprint=wanted.fingerprint,
-            generation=wanted.document.generation,
-            port=port,
-            intent=Stamp.of(server.now),
-            trigger=Trigger.ADOPTED,
-            identity=identity,
-            spec=_spec(stranger, wanted.spec, has_its_model=not any(one.startswith("model ") for one in found)),
-            adopted=True,
-            found=description,
-            unlike=tuple(found),
-        )
-    )
-    server.record = replace(
-        server.record, n=0, ended=None, delay=0.0, failed=None, completed=False, next_trigger=None, last_error=""
-    )
-    if server.adopt_request is not None:
-        server.actions.append(FinishRequest(server.adopt_request))
-    unlike = f"; not as declared: {'; '.join(found)}" if found else ""
-    server.event("Adopted", f"taken over as it runs: {description}{unlike}")
-    server.show(Phase.STARTING, "Starting", "taken over; it is being asked how it is")
-
-
-def _uid(identity: Identity, at: float) -> str:
-    """Made of what is given, as everything here; another one when the same process is taken over again."""
-    text = f"{identity.boot} {identity.pid} {identity.start_ticks} {at}"
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _description(stranger: Stranger) -> str:
-    output = f"; its output goes to {clean(stranger.output)}" if stranger.output else ""
-    return f"{told(stranger)}, started by hand: {stranger.command}{output}"
-
-
-def _spec(stranger: Stranger, declared: ServerSpec, *, has_its_model: bool) -> Mapping[str, Any]:
-    """What it was started with, as a manifest would write it; policies are those declared."""
-    started, written = stranger.started or Started(), dump_spec(declared)
-    kept = {name: written[name] for name in KEPT_FIELDS if name in written}
-    has_its_host = addresses(stranger.address) <= addresses(declared.host)
-    model = {"hf": started.hf} if started.hf else started.model or UNKNOWN_MODEL
-    known = {
-        "model": written["model"] if has_its_model else model,
-        "ctx": started.ctx,
-        "parallel": started.parallel,
-        "gpuLayers": int(started.gpu_layers) if started.gpu_layers.isdecimal() else started.gpu_layers or None,
-        "threads": started.threads,
-        "host": written.get("host") if has_its_host else stranger.address,
-        "port": stranger.port,
-        "flags": dict(started.flags) or None,
-        "apiKeyFile": started.api_key_file or None,
-    }
-    found = {**{name: value for name, value in known.items() if value is not None}, **kept}
-    try:
-        return dump_spec(ServerSpec.model_validate(found))
-    except ValidationError:
-        # Anything may stand on a command line; how it is asked must still be known.
-        return {**{name: found[name] for name in ("host", "port") if name in found}, "model": UNKNOWN_MODEL, **kept}
+    return False
 
 
 # ---------------------------------------------------------------- requests that come to nothing, and shared ports

@@ -23,7 +23,11 @@ MOST_THREADS = 4096
 LEAST_PERIOD = 0.05
 """Seconds between two looks at a server."""
 LEAST_TIMEOUT = 0.01
-"""Seconds for one look."""
+"""Seconds for one look at a server that starts."""
+LEAST_PATIENCE = 0.1
+"""Seconds for one look at a Ready one: within less nobody can tell whether it computes (controller.progress)."""
+LEAST_LIMIT = 1.0
+"""Seconds until a start has failed, and until one that computes is no longer busy."""
 LEAST_RETRY = 1.0
 """Seconds until a Failed server is tried again."""
 LEAST_STALL = 1.0
@@ -92,7 +96,9 @@ def _check_times(spec: ServerSpec) -> Iterator[Refusal]:
         (("probes", "startup", "maxPeriod"), startup.max_period, LEAST_PERIOD),
         (("probes", "startup", "timeout"), startup.timeout, LEAST_TIMEOUT),
         (("probes", "liveness", "period"), liveness.period, LEAST_PERIOD),
-        (("probes", "liveness", "timeout"), liveness.timeout, LEAST_TIMEOUT),
+        (("probes", "startup", "deadline"), startup.deadline, LEAST_LIMIT),
+        (("probes", "liveness", "timeout"), liveness.timeout, LEAST_PATIENCE),
+        (("probes", "liveness", "busyLimit"), liveness.busy_limit, LEAST_LIMIT),
         (("probes", "liveness", "stall"), liveness.stall or LEAST_STALL, LEAST_STALL),
         (("probes", "liveness", "completionPeriod"), liveness.completion_period, LEAST_STALL),
         (("restart", "retryFailedAfter"), restart.retry_failed_after or LEAST_RETRY, LEAST_RETRY),

@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.core.clean import clean
-from reconciler.core.model import Started
+from reconciler.core.observed import Started
 from reconciler.core.spec import Scalar
 from reconciler.engines.flags import long_name
-from reconciler.engines.known_flags import BARE, FIELD_OF, TWO_VALUES
+from reconciler.engines.known_flags import BARE, FIELD_OF, PRESET, TWO_VALUES
 
 MOST_COMMAND = 300
 """Characters that are shown of a command line."""
@@ -19,6 +19,10 @@ _NUMBER = re.compile(r"-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _OF_ENVIRONMENT: Mapping[str, str] = {
     "LLAMA_ARG_MODEL": "model",
     "LLAMA_ARG_HF_REPO": "hf-repo",
+    "LLAMA_ARG_HF_FILE": "hf-file",
+    "LLAMA_ARG_DOCKER_REPO": "docker-repo",
+    "LLAMA_ARG_MODELS_DIR": "models-dir",
+    "LLAMA_ARG_MODELS_PRESET": "models-preset",
     "LLAMA_ARG_MODEL_URL": "model-url",
     "LLAMA_ARG_CTX_SIZE": "ctx-size",
     "LLAMA_ARG_N_PARALLEL": "parallel",
@@ -32,12 +36,19 @@ _OF_ENVIRONMENT: Mapping[str, str] = {
 _UNITED = frozenset({"server", "serve"})
 """Subcommands of the one `llama` program that are llama-server."""
 
+_INTERPRETER = re.compile(r"(ba|da|a|z|k|mk|fi)?sh|busybox|env|(python|perl|ruby|node)[\d.]*|ld([-.].*)?\.so(\..*)?")
+"""Programs whose first argument is the program that they run, as far as people know it."""
+_OTHER_MODEL = frozenset({"model-url", "docker-repo", "hf-file", "models-dir", "models-preset"})
+"""Flags by which the model is another than the path or the repository says."""
+
 Value = Scalar | tuple[Scalar, ...]
 
 
 def is_llama_server(executable: str, argv: Sequence[str]) -> bool:
     """Whether a program is a llama-server by its name, or that of the script that it is run as."""
-    names = [path.rpartition("/")[2] for path in (executable, *argv[:2]) if path]
+    names = [path.rpartition("/")[2] for path in (executable, *argv[:1]) if path]
+    if len(argv) > 1 and all(_INTERPRETER.fullmatch(name) for name in names):
+        return argv[1].rpartition("/")[2].startswith("llama-server")
     if any(name.startswith("llama-server") for name in names):
         return True
     return bool(names) and names[0] == "llama" and len(argv) > 1 and argv[1] in _UNITED
@@ -60,10 +71,13 @@ def read_started(argv: Sequence[str], environment: Mapping[str, str]) -> Started
             found[name] = []  # the command line goes before the environment
         found[name].append(value)
     last = {name: values[-1] for name, values in found.items()}
+    is_other = any(name in _OTHER_MODEL or PRESET.fullmatch(name) for name in last)
+    ctx = _text(last, "ctx-size")
     return Started(
-        model=_text(last, "model"),
-        hf=_text(last, "hf-repo"),
+        model="" if is_other else _text(last, "model"),
+        hf="" if is_other else _text(last, "hf-repo"),
         ctx=_count(last, "ctx-size") or None,  # 0: what the model was trained with, as if it were not given
+        ctx_unread=ctx if ctx and _count(last, "ctx-size") is None else "",
         parallel=_positive(last, "parallel"),
         gpu_layers=_text(last, "n-gpu-layers", "gpu-layers"),
         threads=_positive(last, "threads"),
@@ -118,10 +132,9 @@ def _text(last: Mapping[str, str | bool], *names: str) -> str:
 
 
 def _count(last: Mapping[str, str | bool], name: str) -> int | None:
-    try:
-        return int(_text(last, name))
-    except ValueError:
-        return None
+    """As llama-server reads it, which of `8k` would take the 8: that is left to it."""
+    text = _text(last, name).strip()
+    return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII) else None
 
 
 def _positive(last: Mapping[str, str | bool], name: str) -> int | None:

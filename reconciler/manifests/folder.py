@@ -11,7 +11,7 @@ from typing import TypeVar
 from reconciler.core.clean import escaped
 from reconciler.core.model import Document, Problem
 from reconciler.manifests.parse import LARGEST, TOO_LARGE, Check, Parsed, parse
-from reconciler.manifests.scan import Scan
+from reconciler.manifests.scan import Scan, SuffixError
 from reconciler.manifests.settle import Writers, can_ask, writers_of
 
 QUIET = 0.5
@@ -68,6 +68,9 @@ def find(root: Path) -> list[Path]:
     scan = Scan(root).run()
     if scan.failed:
         raise OSError(scan.failed)
+    for name, found in sorted(scan.files.items()):
+        if isinstance(found, SuffixError):
+            raise OSError(f"{shown(str(root), name)}: {found}")
     return [root / relative for relative in sorted(scan.files)]
 
 
@@ -202,8 +205,8 @@ def _why(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "cannot be read (permission denied): let this user read it (chmod u+r)"
     if isinstance(error, FileNotFoundError):
-        return "a link to a file that is missing: make it, or remove the link"
-    return f"cannot be read ({error.strerror})"
+        return "a link to something that is missing: make that, or remove the link"
+    return str(error) if isinstance(error, SuffixError) else f"cannot be read ({error.strerror})"
 
 
 def _is_old(found: os.stat_result) -> bool:

@@ -8,6 +8,16 @@ from pathlib import Path
 
 from reconciler.core.clean import escaped
 
+SUFFIXES = (".yaml", ".yml")
+"""What the name of a manifest file ends in."""
+
+
+class SuffixError(OSError):
+    """The name of a file ends in something like `.YAML`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"its name ends in {name[name.rindex('.') :]}: let it end in .yaml, or in something else")
+
 
 @dataclass(slots=True)
 class Scan:
@@ -48,12 +58,14 @@ class Scan:
                 name = entry.name
                 if name[0] in ".#" or name[-1] == "~":
                     continue
-                if name.endswith((".yaml", ".yml")):
+                if name.endswith(SUFFIXES):
                     self._file(entry, prefix + name)
+                elif name.lower().endswith(SUFFIXES):
+                    self.files[prefix + name] = SuffixError(name)
                 elif entry.is_dir(follow_symlinks=False):
                     yield entry.path, f"{prefix}{name}/"
-                elif entry.is_symlink() and _leads_to_folder(entry):
-                    self._links.append((entry.path, f"{prefix}{name}/"))
+                elif entry.is_symlink():
+                    self._link(entry, prefix + name)
 
     def _file(self, entry: "os.DirEntry[str]", relative: str) -> None:
         try:
@@ -63,6 +75,13 @@ class Scan:
                 self.files[relative] = error
         except OSError as error:
             self.files[relative] = error
+
+    def _link(self, entry: "os.DirEntry[str]", relative: str) -> None:
+        if _leads_to_folder(entry):
+            self._links.append((entry.path, f"{relative}/"))
+        elif not os.path.lexists(os.path.realpath(entry.path)):
+            # A folder of manifests may have been there, on a volume that is away.
+            self.files[relative] = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), entry.path)
 
 
 def _leads_to_folder(link: "os.DirEntry[str]") -> bool:

@@ -1,37 +1,63 @@
-"""Which installations live processes belong to that were started over a state folder."""
+"""What live processes tell of the installations that started them."""
 
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from pathlib import Path
 
-from reconciler.runtimes.host import FOLDER, INSTALLATION
-
-
-def installations_over(folder: str) -> set[str]:
-    """Ids that processes of this user bear beside the real path of the folder: of use when the folder lost its own."""
-    environments = _from_proc() if sys.platform == "linux" and Path("/proc/self/environ").exists() else _from_psutil()
-    return {env[INSTALLATION] for env in environments if env.get(FOLDER) == folder and env.get(INSTALLATION)}
+import reconciler.runtimes.bearers as looks
+from reconciler.core.model import Identity
+from reconciler.runtimes.holding import Holdings
+from reconciler.runtimes.host import FOLDER, INSTALLATION, Host, ResourceError
 
 
-def _from_proc() -> Iterator[Mapping[str, str]]:
-    for entry in os.listdir("/proc"):  # noqa: PTH208 - Paths cost more than the look
-        if not entry.isdigit():
-            continue
-        with suppress(OSError):
-            if os.stat(f"/proc/{entry}").st_uid != os.geteuid():  # noqa: PTH116 - as above
-                continue
-            with open(f"/proc/{entry}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - as above
-                raw = file.read()
-            if FOLDER.encode() in raw:
-                yield dict(os.fsdecode(one).partition("=")[::2] for one in raw.split(b"\0"))
+class Claims:
+    """The marks of this user's processes, as far as they decide which installation a state folder is."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def installations_over(self, folder: str) -> Collection[str]:
+        """Ids that processes of this user bear which were started over the folder, and that nobody took over since.
+
+        Of use when the folder, of this real path, lost its own.
+        """
+        return {
+            installation
+            for pid, installation, path in self._marks()
+            if path == folder and looks.leads_to(pid, path, folder) and not self._is_taken(pid)
+        }
+
+    def is_elsewhere(self, installation: str, folder: str) -> bool:
+        """Whether a process bears the id that was started over another folder of this path, as in a container."""
+        return any(
+            found == installation and path == folder and not looks.leads_to(pid, path, folder)
+            for pid, found, path in self._marks()
+        )
+
+    def lives(self, identity: Identity) -> bool:
+        """Whether this very process is there."""
+        try:
+            return identity.boot == self._host.boot and self._host.identify(identity.pid) == identity
+        except ResourceError:
+            return True  # it cannot be seen
+
+    def _is_taken(self, pid: int) -> bool:
+        identity = self._host.identify(pid)
+        return identity is not None and Holdings("", "").other(identity) is not None
+
+    def _marks(self) -> Iterator[tuple[int, str, str]]:
+        """Pid, installation and folder of each process that nobody but this user can have given them."""
+        for pid in self._host.sessions() or _pids():
+            marks = looks.marks_of(pid)
+            if marks.get(FOLDER) and marks.get(INSTALLATION):
+                bearer = looks.look_at_bearer(pid)
+                if bearer is not None and bearer.is_users:
+                    yield pid, marks[INSTALLATION], marks[FOLDER]
 
 
-def _from_psutil() -> Iterator[Mapping[str, str]]:
-    import psutil  # noqa: PLC0415 - slow to import, and seldom needed
+def _pids() -> Collection[int]:
+    with suppress(OSError):
+        return [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]  # noqa: PTH208 - Paths cost more
+    import psutil  # noqa: PLC0415 - slow to import, and not needed with /proc
 
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.uids().effective == os.geteuid():
-                yield process.environ()
+    return psutil.pids()

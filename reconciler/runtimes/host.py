@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from reconciler.core.model import Exit, Identity, Listener
+from reconciler.core.model import Exit, Identity
+from reconciler.core.observed import Listener
 
 INSTALLATION = "RECONCILER_INSTALLATION"
 SERVER = "RECONCILER_SERVER"
@@ -22,8 +23,16 @@ MARKS = (INSTALLATION, FOLDER, SERVER, UID, FINGERPRINT, PORT, STEP)
 class ResourceError(OSError):
     """The machine had no room for it: no descriptor, process, memory or disk. Nothing was done, and nobody failed."""
 
+    reason = "ResourcesExhausted"
+
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+class LogUnwritableError(ResourceError):
+    """Something is in the way of a server's log. Nothing was done, and the server has not failed."""
+
+    reason = "LogUnwritable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,8 @@ class Marked:
     uid: str
     fingerprint: str
     port: int
+    folder: str = ""
+    """The real path of its installation's state folder, as it knows it; empty for those of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from reconciler.core.model import Exit, Identity, Listener
+from reconciler.core.model import Exit, Identity
+from reconciler.core.observed import Listener
 from reconciler.runtimes.exhaustion import raise_if_exhausted
 from reconciler.runtimes.exit_status import exit_of
-from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Marked, Progress, ResourceError
+from reconciler.runtimes.host import (
+    FINGERPRINT,
+    FOLDER,
+    INSTALLATION,
+    PORT,
+    SERVER,
+    UID,
+    Marked,
+    Progress,
+    ResourceError,
+)
 from reconciler.runtimes.sockets import can_answer, listening_sockets
 
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -110,7 +121,8 @@ class LinuxHost:
         with suppress(ProcessLookupError, ValueError):
             leader = os.getsid(pid) == pid
             port = int(marks.get(PORT) or 0)
-            yield Marked(identity, leader, marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""), port)
+            names = (marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""))
+            yield Marked(identity, leader, *names, port, marks.get(FOLDER, ""))
 
     def watch(self, identity: Identity, on_end: Callable[[], None]) -> PidfdWatch | None:
         """Open the pidfd first, then look whether the number still means the same process."""
@@ -138,9 +150,14 @@ class LinuxHost:
         )
 
     def listens(self, pid: int, host: str, port: int) -> bool | None:
-        """All sockets that overlap must be among the process's descriptors."""
+        """All sockets that overlap must be among the process's descriptors, or nobody else's that can be seen."""
         answering = {s.inode for s in listening_sockets() if s.port == port and can_answer(host, s.address)}
-        return bool(answering) and answering <= _sockets_of(str(pid))
+        if not answering:
+            return False
+        held = _sockets_of(str(pid))
+        if held is None:
+            return False if _owners(answering) else None
+        return answering <= held
 
     def progress(self, pid: int) -> Progress | None:
         """CPU time from stat (fields 14 and 15), bytes from io (rchar, and read_bytes for mapped files)."""
@@ -198,10 +215,13 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def _sockets_of(pid: str) -> set[int]:
+def _sockets_of(pid: str) -> set[int] | None:
+    """None where its descriptors may not be seen: another user's, or a program with capabilities."""
     inodes: set[int] = set()
     try:
         entries = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - as above
+    except PermissionError:
+        return None
     except OSError as error:
         raise_if_exhausted(error)
         return inodes
@@ -219,7 +239,7 @@ def _owners(inodes: set[int]) -> dict[int, tuple[int, str, str]]:
     if not inodes:
         return owners
     for entry in _pids():
-        for inode in inodes & _sockets_of(entry):
+        for inode in inodes & (_sockets_of(entry) or set()):
             owners[inode] = (int(entry), _program(entry), _uid(entry))
     return owners
 

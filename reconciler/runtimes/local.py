@@ -7,7 +7,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from reconciler.core.history import Instance
-from reconciler.core.model import Identity, Listener, Process
+from reconciler.core.model import Identity, Process
+from reconciler.core.observed import Listener
+from reconciler.runtimes.holding import Holder, Holdings
 from reconciler.runtimes.host import (
     FINGERPRINT,
     FOLDER,
@@ -23,6 +25,8 @@ from reconciler.runtimes.host import (
 from reconciler.runtimes.logs import Logs
 from reconciler.runtimes.processes import Processes
 from reconciler.runtimes.spawning import Bounds, Child, spawn
+
+MOST_HELD = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,9 @@ class LocalRuntime:
         self._logs = logs
         self._bounds = bounds or Bounds()
         self._folder = folder
-        self._processes = Processes(host, installation, logs.tail, on_end)
+        self._processes = Processes(host, installation, logs.tail, on_end, folder, self._is_taken)
+        self._holdings = Holdings(installation, folder)
+        self._held: set[Identity] = set()
         self.boot = host.boot
         self.installation = installation
 
@@ -65,11 +71,37 @@ class LocalRuntime:
         return self._processes.observe(fresh=fresh)
 
     def keep_watch(self, instances: Iterable[Instance]) -> None:
-        """Watch the adopted ones among these: they bear no mark, and are found by their recorded identity alone.
+        """Watch the processes of these, found by their recorded identity alone: not all of them bear a readable mark.
 
         Raises ResourceError when there is no room to look: then it is not known whether one runs.
         """
-        self._processes.keep_watch(instances)
+        self._processes.keep_watch(one for one in instances if one.identity in self._held or self._is_held(one))
+
+    def _is_held(self, instance: Instance) -> bool:
+        """Whether it is still this installation's; that of an adopted one is written down anew, where it was lost."""
+        identity = instance.identity
+        if identity is None:
+            return False
+        if not (self.hold(instance) if instance.adopted else self._holdings.other(identity) is None):
+            return False
+        self._held.add(identity)
+        return True
+
+    def hold(self, instance: Instance) -> bool:
+        """Have the process of one that is to be adopted; False when another installation has it by now."""
+        return instance.identity is None or self._holdings.hold(instance.identity, instance.server)
+
+    def _is_taken(self, identity: Identity) -> bool:
+        return self._holdings.other(identity) is not None
+
+    def holder(self, identity: Identity) -> Holder | None:
+        """The other installation that has taken this process over."""
+        return self._holdings.other(identity)
+
+    @property
+    def bystanders(self) -> Mapping[Identity, Process]:
+        """Processes that bear our mark, but are somebody's in a terminal: they are left alone."""
+        return self._processes.bystanders
 
     @property
     def polls(self) -> bool:
@@ -79,6 +111,8 @@ class LocalRuntime:
     def forget_ended(self, open_uids: AbstractSet[str]) -> None:
         """Drop processes that have ended, but for those whose rows are still open."""
         self._processes.forget_ended(open_uids)
+        if len(self._held) > MOST_HELD:
+            self._held.clear()  # those of instances that ended are of no use; the others are looked up again
 
     # -- act
 
@@ -156,7 +190,7 @@ class LocalRuntime:
             if (
                 process.alive
                 and process.port == listener.port
-                and self._host.listens(pid, listener.address, process.port)
+                and self._host.listens(pid, listener.address, process.port) is not False
             ):
                 return replace(listener, pid=pid, uid=process.uid)
         return listener
@@ -173,9 +207,9 @@ class LocalRuntime:
         """The beginning of an instance's log, where loading is told."""
         return self._logs.head(server, uid)
 
-    def trim_logs(self) -> None:
-        """Keep the log files within their bounds."""
-        self._logs.trim(frozenset(process.uid for process in self._processes))
+    def trim_logs(self, known: frozenset[str] = frozenset()) -> None:
+        """Keep the log files within their bounds; servers that are not `known` are gone."""
+        self._logs.trim(frozenset(process.uid for process in self._processes), known)
 
     def close(self) -> None:
         """Let go of all processes; they run on."""

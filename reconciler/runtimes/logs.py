@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from reconciler.runtimes.exhaustion import exhausted
 TAIL_BYTES = 16 * 1024
 TAIL_LINES = 100
 HEAD_BYTES = 256 * 1024
+KEPT_OF_GONE = 10
+"""So many times the logs kept for a server are kept of all names together that are gone."""
 
 
 class Logs:
@@ -28,13 +31,13 @@ class Logs:
     def open(self, server: str, uid: str) -> int:
         """A descriptor for the child to inherit. O_APPEND: a file that is cut while it writes goes on at its end.
 
-        Raises ResourceError: whatever is in its way, it is not the server's fault.
+        Raises ResourceError, or LogUnwritableError: whatever is in its way, it is not the server's fault.
         """
         path = self.path(server, uid)
         try:
             return _open(path)
         except OSError as error:
-            raise exhausted(error, f"write a log into {path.parent}", str(self._folder)) from error
+            raise exhausted(error, f"write a log into {path.parent}", str(path.parent)) from error
 
     def tail(self, server: str, uid: str, lines: int = TAIL_LINES) -> str:
         """The last lines, for the history; those cut off a moment before count too."""
@@ -49,12 +52,29 @@ class Logs:
             return file.read(HEAD_BYTES).decode(errors="replace")
         return ""
 
-    def trim(self, live: frozenset[str]) -> None:
-        """Drop logs of old instances and cut those that grew too large. `live` are the uids that may still write."""
+    def trim(self, live: frozenset[str], known: frozenset[str] = frozenset()) -> None:
+        """Drop logs of old instances and cut those that grew too large.
+
+        `live` are the uids that may still write; servers that are not `known` are gone.
+        """
         with suppress(OSError):
-            for folder in self._folder.iterdir():
+            folders = list(self._folder.iterdir())
+            # First: what is cut looks as if it had just been written.
+            self._trim_gone([folder for folder in folders if folder.name not in known], live)
+            for folder in folders:
                 with suppress(OSError):
                     self._trim_server(folder, live)
+
+    def _trim_gone(self, folders: Sequence[Path], live: frozenset[str]) -> None:
+        """Of names that are gone there may be ever more, each with few logs."""
+        logs = sorted((path for folder in folders for path in folder.glob("*.log")), key=_changed_at, reverse=True)
+        for path in logs[KEPT_OF_GONE * self._keep :]:
+            if path.stem not in live:
+                with suppress(OSError):
+                    _drop(path)
+        for folder in folders:
+            with suppress(OSError):
+                folder.rmdir()  # which it only is when it is empty
 
     def _trim_server(self, folder: Path, live: frozenset[str]) -> None:
         logs = sorted(folder.glob("*.log"), key=_changed_at, reverse=True)
@@ -62,8 +82,7 @@ class Logs:
             self._cut(path)
         for path in logs[self._keep :]:
             if path.stem not in live:
-                path.unlink(missing_ok=True)
-                _older_half(path).unlink(missing_ok=True)
+                _drop(path)
 
     def _cut(self, path: Path) -> None:
         """Move the newer half aside and empty the file: its writer holds it open, so it cannot be renamed away."""
@@ -86,6 +105,11 @@ def _open(path: Path) -> int:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, flags, 0o600)
+
+
+def _drop(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _older_half(path).unlink(missing_ok=True)
 
 
 def _older_half(path: Path) -> Path:

@@ -8,9 +8,10 @@ from contextlib import suppress
 
 import psutil
 
-from reconciler.core.model import Exit, Identity, Listener
+from reconciler.core.model import Exit, Identity
+from reconciler.core.observed import Listener
 from reconciler.runtimes.exhaustion import raise_if_exhausted
-from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Marked, Progress
+from reconciler.runtimes.host import FINGERPRINT, FOLDER, INSTALLATION, PORT, SERVER, UID, Marked, Progress
 from reconciler.runtimes.sockets import can_answer
 
 HUNDREDTHS = 100
@@ -83,7 +84,7 @@ class PortableHost:
                 with suppress(OSError, ValueError):
                     leader = os.getsid(pid) == pid
                     names = (marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""))
-                    yield Marked(identity, leader, *names, int(marks.get(PORT) or 0))
+                    yield Marked(identity, leader, *names, int(marks.get(PORT) or 0), marks.get(FOLDER, ""))
 
     def watch(self, identity: Identity, on_end: Callable[[], None]) -> PolledWatch | None:
         """`on_end` is never called: the controller polls."""

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +11,8 @@ from functools import partial
 
 from reconciler.core.history import Instance
 from reconciler.core.model import Identity, Process
-from reconciler.runtimes.host import Host, Marked, ResourceError
+from reconciler.runtimes.bearers import Bearer, leads_to, lineage, look_at_bearer, marks_of
+from reconciler.runtimes.host import FOLDER, INSTALLATION, Host, Marked, ResourceError
 from reconciler.runtimes.spawning import Child
 from reconciler.runtimes.tracked import Tracked, session_members
 
@@ -24,14 +25,27 @@ class Processes:
     """All processes of one installation on this machine, by identity."""
 
     def __init__(
-        self, host: Host, installation: str, tail: Callable[[str, str], str], on_end: Callable[[], None]
+        self,
+        host: Host,
+        installation: str,
+        tail: Callable[[str, str], str],
+        on_end: Callable[[], None],
+        folder: str = "",
+        is_taken: Callable[[Identity], bool] = lambda _: False,
     ) -> None:
-        """`tail` has the last lines of an instance's log, by server and uid; `on_end` is called for ends."""
+        """`tail` has the last lines of an instance's log, by server and uid; `on_end` is called for ends.
+
+        `folder` is the real path of the installation's state folder; `is_taken`: whether another one has a process.
+        """
         self._host = host
         self._installation = installation
+        self._folder = folder
+        self._is_taken = is_taken
         self._tail = tail
         self._on_end = on_end
         self._tracked: dict[Identity, Tracked] = {}
+        self.bystanders: Mapping[Identity, Process] = {}
+        """Processes that bear our mark, but are somebody's in a terminal: they are left alone."""
         self._unlooked: ResourceError | None = ResourceError(0, "the processes were not looked at yet")
         """Why not every process could be looked at last time, if so."""
         self._has_looked = False
@@ -76,16 +90,36 @@ class Processes:
                 self._unlooked, self._has_looked = None, True
 
     def _scan(self, *, fresh: bool, ended: Sequence[Tracked]) -> None:
+        bystanders = {} if fresh else dict(self.bystanders)
         for marked in self._host.marked(self._installation, fresh=fresh):
-            if marked.identity not in self._tracked and _is_ours(marked):
-                self._track(_process_of(marked))
+            if marked.identity not in self._tracked and _could_be_ours(marked):
+                bearer = look_at_bearer(marked.identity.pid)
+                if bearer is not None and not self._is_ours(marked, bearer):
+                    continue
+                process = _process_of(marked, bearer)
+                if bearer is not None and bearer.has_terminal:
+                    bystanders[marked.identity] = process
+                else:
+                    self._track(process)
+        if bystanders != self.bystanders:
+            self.bystanders = bystanders
         leaders = [tracked for tracked in ended if tracked.process.leader and _has_group(tracked.process.identity.pid)]
         if fresh:
             leaders += [tracked for tracked in self._tracked.values() if tracked.process.alive]
             self._watch_the_unwatched()
-        known = {identity.pid for identity in self._tracked}
+        known = {identity.pid for identity in self._tracked} | (lineage() if leaders else frozenset())
         for identity, leader in list(session_members(self._host, leaders, known)):
-            self._track(replace(leader.process, identity=identity, leader=False, alive=True, exit=None, log_tail=""))
+            bearer = look_at_bearer(identity.pid)
+            program = bearer.program if bearer is not None else ""
+            process = replace(leader.process, identity=identity, leader=False, alive=True, exit=None, log_tail="")
+            self._track(replace(process, program=program))
+
+    def _is_ours(self, marked: Marked, bearer: Bearer) -> bool:
+        """Whether this installation began it, and not one with a copied mark, in another view of the files."""
+        pid = marked.identity.pid
+        if not bearer.is_users or not leads_to(pid, marked.folder, self._folder) or pid in lineage():
+            return False
+        return not self._is_taken(marked.identity)
 
     def _track(self, process: Process) -> None:
         watch = self._host.watch(process.identity, lambda: self._mark_ending(process.identity))
@@ -93,18 +127,39 @@ class Processes:
             self._tracked[process.identity] = Tracked(process, watch)
 
     def keep_watch(self, instances: Iterable[Instance]) -> None:
-        """Watch the adopted ones among these: they bear no mark, and are found by their recorded identity alone.
+        """Watch the processes of these, found by their recorded identity alone.
+
+        Adopted ones bear no mark, and a program with capabilities, or begun with another environment, none that could
+        be read. Pid and start time mean one process within a boot, whatever it executes by now.
 
         Raises ResourceError when there is no room to look: then it is not known whether one runs.
         """
         for instance in instances:
             identity = instance.identity
-            if not instance.adopted or identity is None or identity in self._tracked:
+            if identity is None or identity in self._tracked:
                 continue
             watch = self._host.watch(identity, partial(self._mark_ending, identity))
-            if watch is not None:
-                process = Process(instance.uid, instance.server, identity, leader=True, alive=True, port=instance.port)
-                self._tracked[identity] = Tracked(process, watch, alone=True)
+            if watch is None:
+                continue
+            if not instance.adopted and self._is_anothers(identity.pid):
+                watch.close()
+                continue
+            process = Process(
+                uid=instance.uid,
+                server=instance.server,
+                identity=identity,
+                leader=True,
+                alive=True,
+                fingerprint="" if instance.adopted else instance.fingerprint,
+                port=instance.port,
+            )
+            self._tracked[identity] = Tracked(process, watch, alone=instance.adopted)
+
+    def _is_anothers(self, pid: int) -> bool:
+        """Whether its mark says that the row is a copy, of another installation or from another view of the files."""
+        marks = marks_of(pid)
+        installation, folder = marks.get(INSTALLATION, self._installation), marks.get(FOLDER, "")
+        return installation != self._installation or not leads_to(pid, folder, self._folder)
 
     def _watch_the_unwatched(self) -> None:
         """Children for whose watch there was no descriptor."""
@@ -174,12 +229,12 @@ class Processes:
         self._tracked.clear()
 
 
-def _is_ours(marked: Marked) -> bool:
+def _could_be_ours(marked: Marked) -> bool:
     """Whether we could have written its marks. Whoever may read a server's environment may copy its mark."""
     return bool(_NAME.fullmatch(marked.server) and _UID.fullmatch(marked.uid))
 
 
-def _process_of(marked: Marked) -> Process:
+def _process_of(marked: Marked, bearer: Bearer | None) -> Process:
     return Process(
         uid=marked.uid,
         server=marked.server,
@@ -188,6 +243,8 @@ def _process_of(marked: Marked) -> Process:
         alive=True,
         fingerprint=marked.fingerprint,
         port=marked.port,
+        program=bearer.program if bearer is not None else "",
+        is_launched=bearer is None or str(marked.port) in bearer.argv,
     )
 
 

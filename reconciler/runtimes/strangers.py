@@ -2,15 +2,20 @@
 
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.runtimes.host import FOLDER, INSTALLATION, SERVER
+from reconciler.runtimes.models_in_use import Mapped, mapped_models
+from reconciler.runtimes.units import unit_of
 
 if TYPE_CHECKING:
     import psutil
+
+Answer = TypeVar("Answer")
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,12 @@ class Seen:
     """Its paths mean the same files as ours: it is in no container of its own."""
     output: str = ""
     """The file that it writes its messages to; empty for terminals and pipes."""
+    unit: str = ""
+    """The systemd service that started it, with `--user` before one of a user's."""
+    since: float = float("inf")
+    """Unix time of its start; infinite where it is not known."""
+    mapped: tuple[Mapped, ...] = ()
+    """The models that it has in memory as files, as far as that can be seen."""
 
     @property
     def installation(self) -> str:
@@ -53,18 +64,21 @@ def look_at(pid: int) -> Seen | None:
     try:
         process = psutil.Process(pid)
         with process.oneshot():
-            user = process.uids().effective
-            environment = _environment(process)
+            users = process.uids()
+            environment = _asked(process.environ, None)
             return Seen(
                 name=process.name(),
-                executable=_readable(process, "exe"),
-                argv=_argv(process),
-                cwd=_readable(process, "cwd"),
+                executable=_asked(process.exe, ""),
+                argv=tuple(_asked(process.cmdline, ())),
+                cwd=_folder_of(process),
                 environment=environment or {},
-                user=_user_name(user),
-                is_same_user=user == os.geteuid() and environment is not None,
+                user=_user_name(users.effective),
+                is_same_user=set(users) == {os.geteuid()} and environment is not None,
                 shares_files=_namespace(pid) == _namespace(os.getpid()),
                 output=_output(pid),
+                unit=unit_of(pid, _asked(process.ppid, 0), environment or {}),
+                since=process.create_time(),
+                mapped=mapped_models(pid),
             )
     except (psutil.Error, OSError):
         return None
@@ -86,31 +100,22 @@ def find_listener(port: int, name: str) -> int | None:
     return None
 
 
-def _readable(process: "psutil.Process", name: str) -> str:
+def _asked(ask: Callable[[], Answer], otherwise: Other) -> Answer | Other:
+    """What may be hidden, of another user's process."""
     import psutil  # noqa: PLC0415 - as above
 
     try:
-        return str(getattr(process, name)())
+        return ask()
     except (psutil.Error, OSError):
-        return ""
+        return otherwise
 
 
-def _argv(process: "psutil.Process") -> tuple[str, ...]:
-    import psutil  # noqa: PLC0415 - as above
-
-    try:
-        return tuple(process.cmdline())
-    except (psutil.Error, OSError):
-        return ()
-
-
-def _environment(process: "psutil.Process") -> Mapping[str, str] | None:
-    import psutil  # noqa: PLC0415 - as above
-
-    try:
-        return process.environ()
-    except (psutil.Error, OSError):
-        return None
+def _folder_of(process: "psutil.Process") -> str:
+    """The folder that it stands in; empty for one that was deleted, for another may have its name by now."""
+    with suppress(OSError):
+        if os.readlink(f"/proc/{process.pid}/cwd").endswith(" (deleted)"):  # noqa: PTH115 - a link into the kernel
+            return ""
+    return _asked(process.cwd, "")
 
 
 def _user_name(user: int) -> str:

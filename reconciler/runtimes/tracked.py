@@ -33,10 +33,13 @@ class Tracked:
     def exit(self) -> Exit | None:
         """How it ended; None while it runs, and for a moment after that."""
         if self.popen is not None:
-            code = self.popen.poll()
-            if code is None:
-                return None
-            return Exit(signal=-code) if code < 0 else Exit(code=code)
+            try:
+                return _exit_of(self.popen)
+            except ChildProcessError:
+                # Somebody else reaped it, or SIGCHLD is ignored: it has ended, and how is for the pidfd to tell.
+                self._disown()
+                if self.watch is None:
+                    return Exit()
         if self.watch is None or not self.watch.has_ended():
             return None
         found = self.watch.exit() if self.process.leader else Exit()
@@ -68,9 +71,24 @@ class Tracked:
         """It runs on."""
         if self.watch is not None:
             self.watch.close()
+        self._disown()
+
+    def _disown(self) -> None:
         if self.popen is not None:
-            # Popen would warn of a child that was not waited for: it is meant to outlive us.
+            # Popen would warn of a child that was not waited for.
             self.popen.returncode = 0
+            self.popen = None
+
+
+def _exit_of(child: Child) -> Exit | None:
+    """Reap it; None while it runs. Raises ChildProcessError when it was reaped, for which Popen invents a 0."""
+    if child.returncode is None:
+        pid, status = os.waitpid(child.pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        child.returncode = os.waitstatus_to_exitcode(status)
+    code = child.returncode
+    return Exit(signal=-code) if code < 0 else Exit(code=code)
 
 
 def session_members(

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Place = tuple[str | int, ...]
@@ -34,12 +34,6 @@ class Row:
             dict(self.values),
         )
 
-    def over(self, earlier: "Change") -> "Change":
-        """Both in one."""
-        if isinstance(earlier, Row):
-            return Row(self.table, self.key, {**earlier.values, **self.values}, self.place)
-        return self
-
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -52,11 +46,6 @@ class Statement:
     def run(self, connection: sqlite3.Connection) -> None:
         """Execute it."""
         connection.execute(self.sql, self.values)
-
-    def over(self, earlier: "Change") -> "Change":
-        """It says all there is to say about its place."""
-        del earlier
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +78,6 @@ class Line:
                 [self.server, self.reason, self.message, int(self.warning), self.at, self.at],
             )
 
-    def over(self, earlier: "Change") -> "Change":
-        """Never asked for: no two share a place."""
-        del earlier
-        return self
-
 
 Change = Row | Statement | Line
 
@@ -118,12 +102,19 @@ class Backlog:
             if isinstance(change, Line):
                 self._number += 1
                 place = ("", self._number)
-                # The second is the oldest but one: the first tells how the trouble began.
-                self._changes.pop(("", self._number - MOST_EVENTS), None) if self._number > MOST_EVENTS + 1 else None
-            earlier = self._changes.pop(place, None)
-            self._changes[place] = change.over(earlier) if earlier is not None else change
+                if self._number > MOST_EVENTS + 1:
+                    # The second is the oldest but one: the first tells how the trouble began.
+                    self._changes.pop(("", self._number - MOST_EVENTS), None)
+            self._changes[place] = _merged(self._changes.pop(place, None), change)
 
     def clear(self) -> None:
         """All of it is committed."""
         self._changes.clear()
         self._number = 0
+
+
+def _merged(earlier: Change | None, later: Change) -> Change:
+    """Both in one: a row keeps what the later one does not name."""
+    if isinstance(earlier, Row) and isinstance(later, Row):
+        return replace(later, values={**earlier.values, **later.values})
+    return later

@@ -8,15 +8,28 @@ from pathlib import Path
 
 from reconciler.core.actions import Event
 from reconciler.core.clean import clean
+from reconciler.core.server import STATE_UNWRITABLE
 from reconciler.store import opening, renewal
 from reconciler.store.changes import Backlog, Change, Line
 from reconciler.store.database import Database
-from reconciler.store.trouble import FAULTS, Cause, StateUnwritableError, Trouble, deleted, trouble_of
+from reconciler.store.renewal import Lost
+from reconciler.store.salvage import salvaged
+from reconciler.store.trouble import (
+    FAULTS,
+    Cause,
+    DamagedError,
+    StateUnwritableError,
+    Trouble,
+    deleted,
+    trouble_of,
+)
 
 MEND_PATIENCE = 0.05
 """Seconds for another program's lock while the state is in trouble: it is tried each second."""
 DAMAGED_AGAIN = 60.0
 """Seconds within which a second damage is waited out: what breaks each new database is no matter of files."""
+REOPENED = (Cause.READ_ONLY, Cause.PERMISSION, Cause.OTHER)
+"""Troubles that a connection opened meanwhile does not have."""
 
 
 class Disk:
@@ -32,20 +45,22 @@ class Disk:
         """What happened and was not told yet."""
         self.may_replace: Callable[[], None] = lambda: None
         """Asked before files are made anew; raises where they are another controller's by now."""
+        self.renewals = 0
+        """How often the file was made anew."""
         self._known = known
         self._files: opening.Files = opening.files_of(path)
-        self._made: tuple[int, int] | None = None
-        """The file that a renewal made and could not open."""
+        self._is_apart = False
+        """What is open is not what is at the path: that could not be opened yet."""
+        self._lost: Lost | None = None
+        """Why the file has to be made anew, whatever else is the trouble."""
+        self._how = ""
+        """How it was made anew, until that is told."""
         self._renewed_at = float("-inf")
 
-    @property
-    def is_in_memory(self) -> bool:
-        """It could be read, but not opened for writing."""
-        return self._files == ()
-
-    def begin_in_memory(self, trouble: Trouble) -> None:
-        """The database is a copy: the file cannot be written yet."""
-        self._files = ()
+    def begin_in_memory(self, trouble: Trouble, lost: Lost | None) -> None:
+        """The database is a copy: the file cannot be written yet; `lost`: it never will."""
+        self._go_apart()
+        self._lost = lost
         self._begin(trouble)
 
     def close(self) -> None:
@@ -112,18 +127,24 @@ class Disk:
         try:
             self._mend()
         except (sqlite3.Error, OSError) as error:
-            self.trouble = trouble_of(error, self.path)
+            self._note(trouble_of(error, self.path))
             if tell:
                 self._tell_beginning()
 
     def _begin(self, trouble: Trouble) -> None:
-        was, self.trouble = self.trouble, trouble
+        was = self.trouble
+        self._note(trouble)
         if was is None:
             self._tell_beginning()
 
+    def _note(self, trouble: Trouble) -> None:
+        self.trouble = trouble
+        if trouble.cause is Cause.CORRUPT:
+            self._lost = Lost.DAMAGED
+
     def _tell_beginning(self) -> None:
         note = "; what runs is watched as before, but nothing is started or stopped until it can be"
-        self.tell(Event("", "StateUnwritable", f"{self.trouble}{note}", warning=True))
+        self.tell(Event("", STATE_UNWRITABLE, f"{self.trouble}{note}", warning=True))
 
     def tell(self, event: Event) -> None:
         """Keep an event, and have it logged."""
@@ -134,60 +155,51 @@ class Disk:
         """End the trouble, or raise."""
         opening.be_patient(self.database.conn, MEND_PATIENCE)
         try:
-            how = self._come_by_a_file()
-            self._replay(how)
+            self._come_by_a_file()
+            self._replay()
         finally:
             opening.be_patient(self.database.conn, opening.COMMIT_PATIENCE)
 
-    def _come_by_a_file(self) -> str:
-        """A database that can be written, by what it takes; what that was."""
+    def _come_by_a_file(self) -> None:
+        """Have a database open at the path that can be written, or raise."""
         assert self.trouble is not None
-        if self.is_in_memory:
+        if opening.is_displaced(self._files, self.path) or (self._is_apart and opening.is_missing(self.path)):
+            self._renew(self._lost or Lost.TAKEN)
+        elif self._lost is not None:
+            self._renew(self._lost)
+        else:
+            renewal.forget(self.path)
+        if self._is_apart or self.trouble.cause in REOPENED:
             self._replace_by(opening.open_database(self.path, MEND_PATIENCE))
-            return ""
-        if opening.is_displaced(self._files, self.path):
-            return self._renew("replaced", damaged=False)
-        if self.trouble.cause is Cause.CORRUPT:
-            return self._renew("broken", damaged=True)
-        if self.trouble.cause in (Cause.READ_ONLY, Cause.PERMISSION, Cause.OTHER):
-            self._replace_by(opening.open_database(self.path, MEND_PATIENCE))
-        return ""
+            self._files, self._is_apart = opening.files_of(self.path), False
+
+    def _renew(self, lost: Lost) -> None:
+        """Make the file anew from what is open; of a damaged one, from what can be read of it and what is known."""
+        self.may_replace()
+        if lost is Lost.DAMAGED and not self._is_apart:
+            if time.monotonic() - self._renewed_at < DAMAGED_AGAIN:
+                raise DamagedError("it was damaged and made anew a moment ago")
+            self._replace_by(salvaged(self.database.conn, self._known(), self.path))
+            self._go_apart()
+        aside = renewal.renew(self.database.conn, self.path, lost, self._files if lost is Lost.TAKEN else ())
+        self._go_apart()
+        self._lost = None
+        self.renewals += 1
+        self._renewed_at = time.monotonic() if lost is Lost.DAMAGED else self._renewed_at
+        kept = f", and what was there is kept as {aside}" if aside else ""
+        self._how = f"{self.path} {lost}; it was made anew{kept}"
+
+    def _go_apart(self) -> None:
+        self._files, self._is_apart = opening.files_of(self.path)[:1], True
 
     def _replace_by(self, database: Database) -> None:
         before, self.database = self.database, database
-        self._files = opening.files_of(self.path)
         before.close()
 
-    def _renew(self, what: str, *, damaged: bool) -> str:
-        """Make the file anew, and put it in place; what was there is set aside, unless it is ours."""
-        self.may_replace()
-        if damaged and time.monotonic() - self._renewed_at < DAMAGED_AGAIN:
-            raise opening.DamagedError("it was damaged and made anew a moment ago")
-        try:
-            if damaged:
-                raise opening.DamagedError
-            draft = renewal.draft_copy(self.database.conn, self.path)
-        except sqlite3.DatabaseError as error:
-            if trouble_of(error, self.path).cause is not Cause.CORRUPT:
-                raise
-            draft = renewal.draft_salvaged(self.database.conn, self._known(), self.path)
-        there = opening.files_of(self.path)[0]
-        is_ours = there in (self._files[0], self._made) and not damaged
-        aside = (
-            renewal.set_aside(self.path, what, time.time(), () if damaged else self._files)
-            if there and not is_ours
-            else None
-        )
-        found = draft.stat()
-        self._made = (found.st_dev, found.st_ino)
-        self._replace_by(renewal.put_in_place(draft, self.path))
-        self._renewed_at = time.monotonic() if damaged else self._renewed_at
-        gone = f"{self.path} was damaged" if damaged else f"{self.path} was deleted or replaced by another"
-        return f"{gone}; it was made anew" + (f", and what was there is kept as {aside}" if aside else "")
-
-    def _replay(self, how: str) -> None:
+    def _replay(self) -> None:
         changes = list(self.backlog)
-        told = Event("", "StateRecovered", how or f"{self.path} can be written again; what happened meanwhile is in it")
+        how = self._how or f"{self.path} can be written again; what happened meanwhile is in it"
+        told = Event("", "StateRecovered", how)
         changes.append(Line(told.server, told.reason, told.message, told.warning, time.time()))
         try:
             self._write(changes)
@@ -195,7 +207,7 @@ class Disk:
             changes = self._without_faulty(changes)
             self._write(changes)
         self.backlog.clear()
-        self.trouble = None
+        self.trouble, self._how = None, ""
         self.news.append(told)
 
     def _without_faulty(self, changes: list[Change]) -> list[Change]:

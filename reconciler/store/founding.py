@@ -1,10 +1,7 @@
 """Opening a state folder: what is damaged is set aside, what cannot be understood is left out, a copy is told."""
 
 import os
-import sqlite3
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
@@ -15,9 +12,11 @@ from reconciler.core.history import Instance, ServerRecord, Trigger
 from reconciler.store import identity, opening, renewal, rows
 from reconciler.store.changes import Change, Line, Statement
 from reconciler.store.database import Database
-from reconciler.store.identity import Installation, Settled
+from reconciler.store.identity import Installation, Living, Settled, read_installation
 from reconciler.store.mirror import Mirror, read_mirror
-from reconciler.store.trouble import Cause, Trouble, trouble_of
+from reconciler.store.renewal import Lost
+from reconciler.store.salvage import salvaged_file
+from reconciler.store.trouble import TROUBLES, Cause, Trouble, one_line, trouble_of
 
 OTHER_INSTALLATION = "OtherInstallation"
 """Diagnosis of an instance that was started over the folder that this one was copied or moved from."""
@@ -35,6 +34,9 @@ class Founded:
     installation: Installation = field(default_factory=lambda: Installation("", ""))
     last_request: int = 0
     trouble: Trouble | None = None
+    """Why the database is one in memory."""
+    lost: Lost | None = None
+    """Why the file has to be made anew from it."""
     changes: list[Change] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
@@ -45,27 +47,64 @@ class Founded:
         self.changes.append(Line(server, reason, clean(message), event.warning, time.time()))
 
 
-def found(path: Path, borne: Callable[[str], Collection[str]]) -> Founded:
+def found(path: Path, living: Living) -> Founded:
     """Open the database of a state folder. Raises NewerDatabaseError, sqlite3.Error, OSError."""
     try:
-        founded = _read(Founded(opening.open_database(path)))
-    except (sqlite3.Error, OSError) as error:
+        return _opened(path, living)
+    except TROUBLES as error:
         trouble = trouble_of(error, path)
         if trouble.cause is Cause.CORRUPT:
-            founded = _rebuilt(path, error)
-        elif trouble.cause in READABLE and os.path.exists(path):  # noqa: PTH110 - a Path raises where the folder may not be entered
-            founded = _read(Founded(opening.copy_in_memory(path), trouble=trouble))
-        else:
+            return _rebuilt(path, error, living)
+        lost, there = (Lost.UNFINISHED, renewal.new_one(path)) if renewal.is_unfinished(path) else (None, path)
+        if trouble.cause not in READABLE or not os.path.exists(there):  # noqa: PTH110 - a Path raises where the folder may not be entered
             raise
-    _settle(founded, path.parent, borne)
+    try:
+        return _read(Founded(opening.copy_in_memory(there), trouble=trouble, lost=lost), path, living)
+    except TROUBLES as error:
+        if trouble_of(error, path).cause is not Cause.CORRUPT:
+            raise
+        return _read(Founded(salvaged_file(there), trouble=trouble, lost=Lost.DAMAGED), path, living)
+
+
+def _opened(path: Path, living: Living) -> Founded:
+    """What is there; a new one where nothing is."""
+    told = ""
+    if renewal.is_unfinished(path):
+        aside = renewal.finish(path)
+        kept = f", and what was there is kept as {aside}" if aside else ""
+        told = f"{path} {Lost.UNFINISHED}; it is finished{kept}"
+    elif opening.is_missing(path) and read_installation(path.parent) is not None:
+        told = (
+            f"{path} was deleted or emptied while no controller ran; a new one was begun: history, requests to stop and"
+            " the rest are lost; what runs is adopted, and what had been stopped is started: reconciler stop NAME"
+        )
+    founded = _read(Founded(opening.open_database(path)), path, living)
+    if told:
+        founded.tell("StateRebuilt", told)
     return founded
 
 
-def _read(founded: Founded) -> Founded:
+def _rebuilt(path: Path, error: BaseException, living: Living) -> Founded:
+    """Make a damaged database anew of what can be read of it; in memory, where the disk does not take it."""
+    memory = salvaged_file(path)
+    try:
+        aside = renewal.renew(memory.conn, path, Lost.DAMAGED)
+        database = opening.open_database(path)
+    except TROUBLES as failure:
+        return _read(Founded(memory, trouble=trouble_of(failure, path), lost=Lost.DAMAGED), path, living)
+    memory.close()
+    founded = _read(Founded(database), path, living)
+    message = f"{path} was damaged ({one_line(error)}); it is kept as {aside}, and a new one was made of what could be"
+    founded.tell("StateRebuilt", f"{message} read of it, of the processes that run and of the manifests")
+    return founded
+
+
+def _read(founded: Founded, path: Path, living: Living) -> Founded:
     connection, unreadable = founded.database.conn, list[rows.Unreadable]()
     try:
         founded.mirror = read_mirror(connection, unreadable.append)
         founded.last_request = connection.execute("select coalesce(max(id), 0) from requests").fetchone()[0]
+        _settle(founded, path.parent, living)
     except BaseException:
         founded.database.close()
         raise
@@ -77,36 +116,19 @@ def _read(founded: Founded) -> Founded:
     return founded
 
 
-def _rebuilt(path: Path, error: BaseException) -> Founded:
-    """Set the damaged database aside, and begin with what can be read of it."""
-    damaged = None
-    with suppress(sqlite3.Error):
-        damaged = sqlite3.connect(path, isolation_level=None)
-    try:
-        draft = renewal.draft_salvaged(damaged, (), path)
-    finally:
-        aside = renewal.set_aside(path, "broken", time.time())
-        if damaged is not None:
-            damaged.close()
-    founded = _read(Founded(renewal.put_in_place(draft, path)))
-    message = f"{path} was damaged ({error}); it is kept as {aside}, and a new one was made of what could be read of it"
-    founded.tell("StateRebuilt", f"{message}, of the processes that run and of the manifests")
-    return founded
-
-
-def _settle(founded: Founded, folder: Path, borne: Callable[[str], Collection[str]]) -> None:
+def _settle(founded: Founded, folder: Path, living: Living) -> None:
     """Find which installation it is, and let go of what another one runs."""
-    settled = identity.settle(founded.database.conn, folder, borne)
+    settled = identity.settle(founded.database.conn, folder, living)
     founded.installation = settled.now
     facts = {identity.ID: settled.now.id, identity.FOLDER: settled.now.folder}
     new = {key: value for key, value in facts.items() if founded.mirror.meta.get(key) != value}
     founded.mirror.meta.update(new)
     founded.changes.extend(rows.fact_row(key, value) for key, value in new.items())
     if settled.before is not None:
-        _let_go(founded, settled, settled.before)
+        _let_go(founded, settled, settled.before, living)
 
 
-def _let_go(founded: Founded, settled: Settled, before: Installation) -> None:
+def _let_go(founded: Founded, settled: Settled, before: Installation, living: Living) -> None:
     mirror, wall = founded.mirror, time.time()
     left = [_left(instance, wall) for instance in mirror.instances.values()]
     mirror.instances.clear()
@@ -115,11 +137,13 @@ def _let_go(founded: Founded, settled: Settled, before: Installation) -> None:
         record = _begun_anew(mirror.servers.get(instance.server) or ServerRecord(instance.server))
         mirror.servers[record.name] = record
         founded.changes.append(rows.server_row(record))
-    pids = [str(one.identity.pid) for one in left if one.identity]
-    told = ", ".join(f"{one.server} (pid {one.identity.pid})" for one in left[:MOST_NAMED] if one.identity)
-    there = Path(before.folder, "state.db").exists()
-    stop = f"reconciler --state {quote(before.folder)} stop --all" if there else f"kill {' '.join(pids)}"
-    runs = f"; its servers are left alone: {told}; stop them, if they run, with: {stop}" if pids else ""
+    # A pid says nothing where the folder came from another machine, or over a reboot: what it named then is gone.
+    running = [(one.server, one.identity.pid) for one in left if one.identity and living.lives(one.identity)]
+    told = ", ".join(f"{server} (pid {pid})" for server, pid in running[:MOST_NAMED])
+    there = Path(before.folder, "state.db").exists() and before.folder != settled.now.folder
+    kill = f"kill {' '.join(str(pid) for _, pid in running)}"
+    stop = f"reconciler --state {quote(before.folder)} stop --all" if there else kill
+    runs = f"; its servers are left alone: {told}; stop them with: {stop}" if running else ""
     founded.tell(
         "InstallationMoved",
         f"this state folder was copied or moved from {before.folder}, and is installation {settled.now.id} from now on"

@@ -6,9 +6,12 @@ A folder that was copied or moved must not control the servers of the one it com
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+from reconciler.core.model import Identity
 
 INSTALLATION = "installation"
 """File in the state folder that holds the id, and below it the folder's path."""
@@ -33,19 +36,66 @@ class Settled:
     before: Installation | None = None
 
 
-def settle(connection: sqlite3.Connection, folder: Path, borne: Callable[[str], Collection[str]]) -> Settled:
-    """The installation of a folder: as its database says, else its file, else the processes that it started.
+class Living(Protocol):
+    """What the live processes tell that installations started."""
 
-    `borne`: the ids that live processes bear which name this folder as theirs.
-    """
+    def installations_over(self, folder: str) -> Collection[str]:
+        """The ids that those bear which were started over this folder."""
+        ...
+
+    def is_elsewhere(self, installation: str, folder: str) -> bool:
+        """Whether one of that id was started over another folder of this path, in another view of the files."""
+        ...
+
+    def lives(self, identity: Identity) -> bool:
+        """Whether this very process is there."""
+        ...
+
+
+class Nobody:
+    """Of no process anything is known."""
+
+    def installations_over(self, folder: str) -> Collection[str]:  # noqa: ARG002 - as asked
+        """None."""
+        return ()
+
+    def is_elsewhere(self, installation: str, folder: str) -> bool:  # noqa: ARG002
+        """None is."""
+        return False
+
+    def lives(self, identity: Identity) -> bool:  # noqa: ARG002
+        """It cannot be told."""
+        return True
+
+
+def settle(connection: sqlite3.Connection, folder: Path, living: Living) -> Settled:
+    """The installation of a folder: as its database says, else its file, else the processes that it started."""
     real = os.path.realpath(folder)
     found = _recorded(connection) or read_installation(folder)
     if found is None:
-        ids = borne(real)
-        return Settled(Installation(next(iter(ids)) if len(ids) == 1 else _new_id(), real))
+        return Settled(Installation(_borne(living, real) or _new_id(), real))
     if found.folder in ("", real):
-        return Settled(Installation(found.id, real))
-    return Settled(Installation(_new_id(), real), before=found)
+        if not living.is_elsewhere(found.id, real):
+            return Settled(Installation(found.id, real))
+        return Settled(Installation(_new_id(), real), before=found)
+    if _is_same(found.folder, folder):
+        # A link was left at the old path, or this one is another way to the folder (a bind mount).
+        is_link = os.path.realpath(found.folder) == real
+        return Settled(Installation(found.id, real if is_link else found.folder))
+    # Moved back, it has what was started over it before.
+    return Settled(Installation(_borne(living, real) or _new_id(), real), before=found)
+
+
+def _borne(living: Living, folder: str) -> str:
+    ids = living.installations_over(folder)
+    return next(iter(ids)) if len(ids) == 1 else ""
+
+
+def _is_same(one: str, other: Path) -> bool:
+    try:
+        return other.samefile(one)
+    except (OSError, ValueError):
+        return False
 
 
 def _new_id() -> str:

@@ -93,6 +93,7 @@ def _instance(row: Item) -> Item:
         "pid": row["identity"]["pid"] if row["identity"] else None,
         "port": row["port"],
         "startedAt": timestamp(row["intent"]["wall"]),
+        "trigger": row["trigger"],
         "readyAt": _wall(row["first_ready"]),
         "spec": row["spec"] or None,
     }

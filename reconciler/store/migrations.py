@@ -84,3 +84,11 @@ def git_source(db: Database) -> None:
     """Where documents come from, and what is remembered of sources (`row`, as JSON)."""
     db.execute("alter table documents add column origin text not null default 'local'")
     db.table("sources").create({"name": str, "row": str}, pk="name", strict=True)
+
+
+@migrations()
+def adoption(db: Database) -> None:  # noqa: ARG001 - see below
+    """The tables stay; their rows say what versions before this cannot read, and these refuse what is unknown to them.
+
+    An adopted process, and specs with `adopt` or the newer probes, for instance.
+    """

@@ -4,11 +4,13 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from reconciler.store.database import Database
 from reconciler.store.migrations import migrations
+from reconciler.store.trouble import DamagedError
 
 OPEN_PATIENCE = 5.0
 """Seconds for another program to let go of the database when it is opened."""
@@ -18,6 +20,8 @@ BESIDE = ("", "-wal", "-shm")
 """What SQLite appends to the database's name for the files it consists of."""
 
 Files = tuple[tuple[int, int] | None, ...]
+_UNSEEN = (0, 0)
+"""In place of the inode of a file that cannot be looked at."""
 
 
 class NewerDatabaseError(Exception):
@@ -31,6 +35,9 @@ def open_database(path: Path, patience: float = OPEN_PATIENCE) -> Database:
     try:
         database = prepared(connection, path)
         be_patient(connection, COMMIT_PATIENCE)
+    except UnicodeDecodeError as error:
+        connection.close()
+        raise DamagedError(str(error)) from error
     except BaseException:
         connection.close()
         raise
@@ -77,35 +84,50 @@ def _inode(path: str) -> tuple[int, int] | None:
         return None
     except OSError:
         # It cannot be seen, which is not being gone: what is open can still be written.
-        return (0, 0)
+        return _UNSEEN
     return found.st_dev, found.st_ino
 
 
 def is_displaced(files: Files, path: Path) -> bool:
     """Whether what is at the path is not what was opened."""
-    return any(was is not None and now not in (was, (0, 0)) for was, now in zip(files, files_of(path), strict=True))
+    seen = zip(files, files_of(path), strict=False)
+    return any(was not in (None, _UNSEEN) and now not in (was, _UNSEEN) for was, now in seen)
+
+
+def is_missing(path: Path) -> bool:
+    """Whether there is no database: an empty file is none either, one that cannot be seen may be one."""
+    try:
+        return path.stat().st_size == 0
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+
+
+def empty_in_memory(path: Path) -> Database:
+    """Our tables with nothing in them, in memory only."""
+    return prepared(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False), path)
 
 
 def copy_in_memory(path: Path) -> Database:
     """All that a database holds which can be read but not written. Raises sqlite3.Error, OSError."""
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            _copy_through(Path(folder, path.name), path, memory)
-    except (OSError, sqlite3.OperationalError):
-        # No room for temporary files either: what is in the write-ahead log waits until the file can be opened.
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-            connection.backup(memory)
+    read_apart(path, lambda source: source.backup(memory))
     return prepared(memory, path)
 
 
-def _copy_through(copied: Path, path: Path, memory: sqlite3.Connection) -> None:
-    """By way of a copy, as SQLite writes beside what it reads."""
-    for suffix in BESIDE[:2]:
-        if os.path.exists(f"{path}{suffix}"):  # noqa: PTH110 - as above
-            shutil.copyfile(f"{path}{suffix}", f"{copied}{suffix}")
-    with closing(sqlite3.connect(copied, isolation_level=None)) as connection:
-        connection.backup(memory)
+def read_apart(path: Path, take: Callable[[sqlite3.Connection], None]) -> None:
+    """Have a database read by way of a copy, as SQLite writes beside what it reads. Raises sqlite3.Error, OSError."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            copied = Path(folder, path.name)
+            for suffix in BESIDE[:2]:
+                if os.path.exists(f"{path}{suffix}"):  # noqa: PTH110 - as above
+                    shutil.copyfile(f"{path}{suffix}", f"{copied}{suffix}")
+            with closing(sqlite3.connect(copied, isolation_level=None)) as connection:
+                take(connection)
+    except (OSError, sqlite3.OperationalError):
+        # No room for temporary files either: what is in the write-ahead log waits until the file can be opened.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            take(connection)
 
 
 def check(path: Path) -> None:
@@ -118,9 +140,3 @@ def check(path: Path) -> None:
         found = [row[0] for row in db.execute("pragma quick_check(1)")]
     if found != ["ok"]:
         raise DamagedError("; ".join(found))
-
-
-class DamagedError(sqlite3.DatabaseError):
-    """SQLite's own check found damage."""
-
-    sqlite_errorname = "SQLITE_CORRUPT"

@@ -14,9 +14,10 @@ from typing import Any
 from reconciler.core.source import LOCAL
 from reconciler.store.items import Item, Rows, distrust, restart_item, server_item, source_item, timestamp
 from reconciler.store.liveness import is_alive
+from reconciler.store.trouble import trouble_of
 
 DATABASE = "state.db"
-MIGRATIONS = frozenset({"first_tables", "git_source"})
+MIGRATIONS = frozenset({"first_tables", "git_source", "adoption"})
 """Names of the migrations that this version can read (see store.migrations)."""
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for a lock; in WAL mode readers seldom meet one."""
@@ -32,16 +33,46 @@ def open_readonly(state: Path) -> sqlite3.Connection:
     Raises ReadError when it is missing, locked, damaged, not there yet, or of a newer version.
     """
     path = state / DATABASE
-    if not path.is_file():
-        raise ReadError(f"{path} is missing; begin an installation with: reconciler run")
     try:
-        db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None
-        )
-        db.row_factory = sqlite3.Row
-        _refuse_newer(db, path)
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ReadError(f"{path} is missing; begin an installation with: reconciler run") from None
+    except OSError as error:
+        raise ReadError(f"{path} cannot be read: {trouble_of(error, path).why}") from None
+    try:
+        return as_known(_opened(path), path)
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_IOERR")):
+            raise ReadError(explain(error, path)) from None
+        return _copied(path, error)
     except sqlite3.Error as error:
         raise ReadError(explain(error, path)) from None
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
+
+
+def _copied(path: Path, error: sqlite3.Error) -> sqlite3.Connection:
+    """All that is in a database beside which nothing can be written, as SQLite would to read it. Raises ReadError."""
+    from reconciler.store import opening  # noqa: PLC0415 - slow to import, and seldom needed
+
+    try:
+        return as_known(opening.copy_in_memory(path).conn, path)
+    except opening.NewerDatabaseError as newer:
+        raise ReadError(str(newer)) from None
+    except (sqlite3.Error, OSError):
+        raise ReadError(explain(error, path)) from None
+
+
+def as_known(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """A connection that the questions below can be asked. Raises ReadError for a newer version's, sqlite3.Error."""
+    db.row_factory = sqlite3.Row
+    try:
+        _refuse_newer(db, path)
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
@@ -59,16 +90,23 @@ def opened(state: Path) -> Iterator[sqlite3.Connection]:
 
 def explain(error: sqlite3.Error, path: Path) -> str:
     """What an error of the database means, and what to do about it."""
-    text = str(error)
+    text, name = str(error), getattr(error, "sqlite_errorname", "")
     if "no such table" in text:
-        return f"{path} is only being made; try again in a moment"
+        is_old = (path.parent / "installation").exists()
+        lost = "has lost what was in it; make it anew, and adopt what runs, with: reconciler run"
+        return f"{path} {lost if is_old else 'is only being made; try again in a moment'}"
     if "locked" in text or "busy" in text:
         return f"{path} is locked by another program; try again, and see who holds it with: fuser -v {quote(str(path))}"
-    if "unable to open" in text or "readonly" in text:
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_IOERR")):
+        return f"{path} cannot be read: {trouble_of(error, path).why}"
+    if "readonly" in text:
         folder = quote(str(path.parent))
         return f"{path} cannot be opened: its folder must be readable and writable for you; see: ls -la {folder}"
     if isinstance(error, sqlite3.DatabaseError) and ("not a database" in text or "malformed" in text):
-        return f"{path} is damaged ({text}); move it away, and reconciler run makes a new one and adopts what runs"
+        return (
+            f"{path} is damaged ({text}); reconciler run sets it aside, makes a new one of what can be read of it, and "
+            "adopts what runs; a controller that runs already does so within a tick"
+        )
     return f"{path}: {text}"
 
 

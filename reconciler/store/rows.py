@@ -112,8 +112,8 @@ def read_requests(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
     return found
 
 
-def document_row(document: Document, wall: float) -> Row:
-    """A document as its row."""
+def document_row(document: Document, wall: float | None) -> Row:
+    """A document as its row; without `wall`, when it was accepted, the row keeps what it says."""
     values = {
         "kind": document.kind,
         "name": document.name,
@@ -123,9 +123,10 @@ def document_row(document: Document, wall: float) -> Row:
         "annotations": json.dumps(dict(document.annotations)),
         "spec": json.dumps(dump_spec(document.spec)),
         "generation": document.generation,
-        "accepted_at": wall,
         "origin": document.origin,
     }
+    if wall is not None:
+        values["accepted_at"] = wall
     return Row("documents", "kind, name", values, ("documents", document.name))
 
 
@@ -171,9 +172,11 @@ def port_row(server: str, port: int) -> Row:
     return Row("ports", "server", {"server": server, "port": port}, ("ports", server))
 
 
-def request_row(number: int, kind: str, server: str, wall: float) -> Row:
-    """An open request as its row."""
-    values = {"id": number, "kind": kind, "server": server, "created_at": wall, "done_at": None}
+def request_row(number: int, kind: str, server: str, wall: float | None) -> Row:
+    """An open request as its row; without `wall`, when it was made, the row keeps what it says."""
+    values: dict[str, Any] = {"id": number, "kind": kind, "server": server, "done_at": None}
+    if wall is not None:
+        values["created_at"] = wall
     return Row("requests", "id", values, ("requests", number))
 
 

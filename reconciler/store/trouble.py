@@ -8,8 +8,20 @@ from enum import StrEnum
 from pathlib import Path
 from shlex import quote
 
+from reconciler.store.holders import who_holds
+
 FAULTS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError, ValueError)
 """What is wrong with a change itself: no trouble of the disk, and nothing that waiting mends."""
+
+
+TROUBLES = (sqlite3.Error, OSError, UnicodeDecodeError)
+"""What opening and reading a database raises; the last where its own words for a damage are damaged."""
+
+
+class DamagedError(sqlite3.DatabaseError):
+    """The file is damaged, as SQLite's own check says or as we found."""
+
+    sqlite_errorname = "SQLITE_CORRUPT"
 
 
 class StateUnwritableError(sqlite3.OperationalError):
@@ -55,6 +67,8 @@ def deleted(path: Path) -> Trouble:
 def _cause(error: BaseException, path: Path) -> Cause:
     if isinstance(error, OSError):
         return _BY_NUMBER.get(error.errno or 0, Cause.OTHER)
+    if isinstance(error, UnicodeDecodeError) or "Could not decode" in str(error):
+        return Cause.CORRUPT
     name = getattr(error, "sqlite_errorname", "") or ""
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")):
         return _seen(path) or (Cause.READ_ONLY if name.startswith("SQLITE_READONLY") else Cause.OTHER)
@@ -82,13 +96,19 @@ def _seen(path: Path) -> Cause | None:
 
 
 def _explained(cause: Cause, path: Path, error: BaseException | None = None) -> str:
-    return _WORDS[cause].format(folder=quote(str(path.parent)), file=quote(str(path)), error=error)
+    if cause is Cause.LOCKED:
+        return who_holds(path)
+    return _WORDS[cause].format(folder=quote(str(path.parent)), file=quote(str(path)), error=one_line(error))
+
+
+def one_line(error: BaseException | None) -> str:
+    """An error's text: SQLite's check answers with several lines."""
+    return " ".join(str(error).split())
 
 
 _WORDS = {
     Cause.DISK_FULL: "its disk is full; make room there: df -h {folder}",
     Cause.READ_ONLY: "{folder} is read-only; see why, and mount it writable: findmnt -T {folder}",
-    Cause.LOCKED: "another program holds {file} locked; see which, and end it: fuser -v {file}",
     Cause.CORRUPT: "{file} is damaged ({error}); it is set aside, and made anew",
     Cause.DELETED: (
         "{file} was deleted or replaced; it is made anew as soon as the folder can be written; see: ls -la {folder}"

@@ -1,6 +1,6 @@
 """The database's one writer. What it has committed is mirrored in memory, so that a pass need not read."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,31 +15,29 @@ from reconciler.store.changes import Change, Line, Place, Statement
 from reconciler.store.database import Database
 from reconciler.store.disk import Disk
 from reconciler.store.founding import found
-from reconciler.store.identity import Installation, write_installation
+from reconciler.store.identity import Installation, Living, Nobody, write_installation
 from reconciler.store.opening import check
 from reconciler.store.read import DATABASE
+from reconciler.store.snapshot import snapshot
 from reconciler.store.trouble import Trouble
 
 KEPT_REQUESTS = 1000
-
-
-def _nobody(folder: str) -> Collection[str]:
-    del folder
-    return ()
+KEPT_OF_GONE = 10
+"""So many times the instances kept for a server are kept of all names together that are gone."""
 
 
 class Store:
     """The state database, open for writing. Its owner holds the state folder's lock."""
 
-    def __init__(self, folder: Path, borne: Callable[[str], Collection[str]] = _nobody) -> None:
+    def __init__(self, folder: Path, living: Living | None = None) -> None:
         """Open or create the database of a state folder, and migrate it; a damaged one is set aside and made anew.
 
-        One that can be read but not written is in trouble from the beginning. `borne`: the ids of installations that
-        live processes bear which were started over a folder. Raises NewerDatabaseError, and sqlite3.Error when the
-        file is not usable at all.
+        One that can be read but not written is in trouble from the beginning. `living`: what the processes of
+        this machine tell of whose it is. Raises NewerDatabaseError, and sqlite3.Error when the file is not usable at
+        all.
         """
         self.path = folder / DATABASE
-        founded = found(self.path, borne)
+        founded = found(self.path, living or Nobody())
         self._mirror = founded.mirror
         self._disk = Disk(self.path, founded.database, self._all_known)
         self._installation: Installation = founded.installation
@@ -49,7 +47,7 @@ class Store:
         self._finished: set[int] = set()
         self._next_request = founded.last_request + 1
         if founded.trouble is not None:
-            self._disk.begin_in_memory(founded.trouble)
+            self._disk.begin_in_memory(founded.trouble, founded.lost)
         self._disk.keep(founded.changes)
         self._disk.news.extend(founded.events)
         with suppress(OSError):
@@ -125,6 +123,11 @@ class Store:
         """Try to end the trouble; it takes 0.1 s at most where another program has the database."""
         self._disk.mend()
 
+    @property
+    def renewals(self) -> int:
+        """How often the file was made anew: what a check says that began before is about another one."""
+        return self._disk.renewals
+
     def check(self) -> None:
         """Read the whole file, from any thread. Raises sqlite3.DatabaseError where it is damaged: `suspect` it."""
         check(self.path)
@@ -132,6 +135,10 @@ class Store:
     def suspect(self, error: Exception) -> None:
         """What a check has found; the damaged file is set aside by the next `mend`."""
         self._disk.suspect(error)
+
+    def snapshot(self) -> bytes:
+        """A database's bytes, with all that is remembered and cannot be written now."""
+        return snapshot(self._db.conn, self._disk.backlog, self._all_known, self.path)
 
     def take_news(self) -> list[Event]:
         """What happened to the state itself, to be logged."""
@@ -143,7 +150,7 @@ class Store:
         write_installation(self.path.parent, self._installation)
 
     def _all_known(self) -> list[Change]:
-        mirror, wall = self._mirror, 0.0
+        mirror, wall = self._mirror, None
         return [
             *(rows.fact_row(key, value) for key, value in mirror.meta.items()),
             *(rows.document_row(document, wall) for document in mirror.documents.values()),
@@ -285,11 +292,16 @@ class Store:
         self._write(rows.fact_row(key, value), lambda: self._mirror.meta.update({key: value}))
 
     def trim(self, *, instances: int, events: int) -> None:
-        """Drop the oldest history: what is left is `instances` for each server and `events` in all."""
+        """Drop the oldest history.
+
+        What is left is `instances` for each server, ten times as many of all those together that are gone, and
+        `events` in all.
+        """
         if self.trouble is not None:
             return
+        kept = {"instances": instances, "gone": KEPT_OF_GONE * instances, "events": events, "requests": KEPT_REQUESTS}
         with self.transaction():
-            for what, most in (("instances", instances), ("events", events), ("requests", KEPT_REQUESTS)):
+            for what, most in kept.items():
                 self._changes.append(Statement(_TRIMMING[what], [most], ("trimmed", what)))
 
 
@@ -298,6 +310,11 @@ _TRIMMING = {
         "delete from instances where uid in (select uid from (select uid, ended_at, row_number() over"
         " (partition by server order by started_at desc) as place from instances)"
         " where place > ? and ended_at is not null)"
+    ),
+    "gone": (
+        "delete from instances where uid in (select uid from instances where ended_at is not null"
+        " and server not in (select name from documents union select name from servers)"
+        " order by started_at desc limit -1 offset ?)"
     ),
     "events": "delete from events where id not in (select id from events order by last_at desc limit ?)",
     "requests": "delete from requests where done_at is not null and id < (select max(id) - ? from requests)",

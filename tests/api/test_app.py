@@ -20,6 +20,9 @@ class Fake:
     def describe(self) -> dict[str, Any]:
         return {"pid": 42, "version": "1"}
 
+    def database(self) -> bytes:
+        return b"SQLite format 3"
+
     async def reconcile(self) -> dict[str, Any]:
         if self.fails:
             raise self.fails

@@ -195,10 +195,25 @@ def test_a_prune_is_confirmed_for_what_may_go(
     code, out, err = call("apply")
     assert code == 1
     assert f"old  Ready, not as declared: {held}" in out
-    assert f"held: {held}" in err
+    assert f"held: old: {held}\n" in err
     assert controller.asked == [("/reconcile", {})]
-    call("apply", "--prune")
+    _, out, _ = call("apply", "--prune")
     assert ("/requests", {"kind": "prune", "servers": ["old"]}) in controller.asked
+    assert out.startswith("removal confirmed: old\n")
+
+
+@pytest.mark.parametrize(("names", "pruned"), [(["a", "b", "c"], ["a", "b"]), (["c"], []), ([], ["a", "b", "t0"])])
+def test_with_names_only_their_removal_is_confirmed(
+    filling: Filling, controller: FakeController, manifests: Path, call: Call, names: list[str], pruned: list[str]
+) -> None:
+    for name in ("a", "b", "c", "t0"):
+        filling.ready(name)
+    controller.on("/reconcile", lambda _body: (200, {**QUIET, "prunable": ["a", "b", "t0"]}))
+    _, out, err = call("apply", *names, "--prune", "--no-wait")
+    assert [body["servers"] for path, body in controller.asked if path == "/requests"] == ([pruned] if pruned else [])
+    assert (f"removal confirmed: {', '.join(pruned)}\n" in out) == bool(pruned)
+    left = [name for name in ("a", "b", "t0") if name not in pruned]
+    assert (f"held as before, for it is not named: {', '.join(left)}\n" in err) == bool(left)
 
 
 def test_a_server_that_is_blocked_has_a_moment(
@@ -378,3 +393,30 @@ def test_nothing_is_waited_for_when_told(filling: Filling, controller: FakeContr
     filling.ready("coder")
     code, out, _ = call("stop", "coder", "--no-wait")
     assert (code, out) == (0, "asked for; see how it goes with: reconciler get servers coder -w\n")
+
+
+@pytest.mark.parametrize("words", ["stop coder", "restart coder", "apply", "sync --wait"])
+def test_a_controller_that_stands_still_is_waited_for_no_longer_than_told(
+    filling: Filling, controller: FakeController, manifests: Path, call: Call, words: str
+) -> None:
+    """What was asked for reaches it all the same: that is said."""
+    if words.startswith("sync"):
+        filling.source()
+    filling.ready("coder", ctx=128)
+    (manifests / "coder.yaml").write_text(manifest("coder"))
+    goes_on = threading.Event()
+
+    def hangs(_body: Any) -> tuple[int, Any]:
+        goes_on.wait()
+        return 200, QUIET
+
+    for path in ("/requests", "/reconcile", "/sync"):
+        controller.on(path, hangs)
+    began = time.monotonic()
+    code, _, err = call(*words.split(), "--timeout", "1500ms")
+    took = time.monotonic() - began
+    goes_on.set()
+    assert (code, took < 4.0) == (1, True)
+    assert "the controller has not answered within 1.5s; what was asked for may still be done" in err
+    assert "reconciler get servers -w" in err
+    assert len(controller.asked) == 1

@@ -44,6 +44,8 @@ class Scripted:
 
     replies: Mapping[str, list[Reply]]
     server: str = "llama.cpp"
+    delays: dict[str, float] = field(default_factory=dict)
+    """Seconds until a path is answered."""
     asked: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
@@ -56,6 +58,7 @@ class Scripted:
         status, body = left.pop(0) if len(left) > 1 else left[0]
         if not status:
             await asyncio.sleep(3600)
+        await asyncio.sleep(self.delays.get(path, 0.0))
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         lines = [f"HTTP/1.1 {status} X", f"Server: {self.server}", f"Content-Length: {len(content)}"]
         writer.write("\r\n".join([*lines, "", ""]).encode() + content)

@@ -45,12 +45,14 @@ class Computing(Machine):
     """A process that computes for as long as it is told to."""
 
     computes: bool = False
+    share: float = 1.0
+    """Of a processor."""
     _worked: float = 0.0
     _looked: float = field(default_factory=time.monotonic)
 
     def progress(self, _pid: int) -> Progress:
         now = time.monotonic()
-        self._worked += now - self._looked if self.computes else 0.0
+        self._worked += (now - self._looked) * self.share if self.computes else 0.0
         self._looked = now
         return Progress(self._worked, 0)
 

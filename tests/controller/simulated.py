@@ -22,12 +22,15 @@ import pytest
 from chaos.boundaries import Boundaries
 from reconciler.controller.launching import Launcher
 from reconciler.controller.loop import Loop
+from reconciler.controller.target import Target
 from reconciler.core.history import Instance
-from reconciler.core.model import Document, Exit, Health, HealthState, Identity, Listener, Now
+from reconciler.core.model import Document, Exit, Health, HealthState, Identity, Now
+from reconciler.core.observed import Listener, Stranger
 from reconciler.manifests.folder import Look
 from reconciler.runtimes.host import FINGERPRINT, PORT, SERVER, UID, Host, Marked
 from reconciler.runtimes.local import LocalRuntime
 from reconciler.runtimes.logs import Logs
+from reconciler.runtimes.strangers import Seen
 from reconciler.settings import Settings
 from reconciler.store.rows import INSTANCE
 from reconciler.store.writer import Store
@@ -35,6 +38,7 @@ from tests.core.worlds import NOW, ControllerDied, Simulated, document_of, healt
 
 if TYPE_CHECKING:
     from reconciler.controller.manifests import Manifests
+    from reconciler.controller.strangers import Strangers
 
 FIRST_PID = 5_000_000
 """Above every real one: looking for it finds nothing."""
@@ -52,6 +56,8 @@ class Machine(Boundaries):
     processes: list[Simulated] = field(default_factory=list)
     spawned: list[str] = field(default_factory=list)
     """Uids."""
+    by_hand: dict[int, Seen] = field(default_factory=dict)
+    """What can be seen of the processes that somebody else started, by pid. They bear no mark."""
     terms: Counter[Identity] = field(default_factory=Counter)
     left: int | None = None
     """Boundaries until the controller dies; None: they are not counted."""
@@ -88,11 +94,20 @@ class Machine(Boundaries):
 
     # -- processes
 
-    def alive(self) -> dict[str, str]:
-        """Uids by server; two of one server are an error."""
+    def alive(self) -> dict[str, Identity]:
+        """Processes by server; two of one server are an error."""
         found = Counter(process.server for process in self.processes if process.alive)
         assert not [name for name, count in found.items() if count > 1], f"no double: {self.processes}"
-        return {process.server: process.uid for process in self.processes if process.alive}
+        return {process.server: process.identity for process in self.processes if process.alive}
+
+    def run_by_hand(self, server: str, port: int, ctx: int) -> None:
+        """Somebody starts what is, or will be, declared as this server. Only the test knows that it is the same."""
+        pid = FIRST_PID - 1 - len(self.by_hand)
+        process = Simulated("", server, Identity(self.now.boot, pid, round(self.now.monotonic * 100)), port=port)
+        process.ready_at, process.obeys = self.now.monotonic, not self.deaf
+        self.processes.append(process)
+        command = ("llama-server", "-m", f"{self.folder}/a.gguf", "-c", str(ctx), "--port", str(port))
+        self.by_hand[pid] = Seen(command[0], argv=command, cwd="/", user="anna", is_same_user=True)
 
     def spawn(self, environment: Mapping[str, str]) -> "Child":
         self.cross("before spawn")
@@ -133,14 +148,14 @@ class Machine(Boundaries):
 
     def saved(self) -> Callable[[], None]:
         """Brings back what is now. No controller may run."""
-        kept = deepcopy((self.now, self.declared, self.processes, self.spawned, self.terms))
+        kept = deepcopy((self.now, self.declared, self.processes, self.spawned, self.by_hand, self.terms))
         copy = self.folder.with_name(f"{self.folder.name}.kept")
         shutil.copytree(self.folder, copy)
 
         def restore() -> None:
             shutil.rmtree(self.folder)
             shutil.copytree(copy, self.folder)
-            self.now, self.declared, self.processes, self.spawned, self.terms = deepcopy(kept)
+            self.now, self.declared, self.processes, self.spawned, self.by_hand, self.terms = deepcopy(kept)
             self.look, self.left = Look(tuple(self.declared.values())), None
             self.passed, self.died_at = [], []
 
@@ -158,6 +173,20 @@ class Machine(Boundaries):
         monkeypatch.setattr(sqlite3, "connect", connect)
         monkeypatch.setattr("reconciler.runtimes.local.spawn", lambda _, environment, *__: self.spawn(environment))
         monkeypatch.setattr("reconciler.controller.loop.Prober", lambda *_: SimulatedProber(self))
+        monkeypatch.setattr("reconciler.controller.strangers.look_at", self.by_hand_seen)
+        monkeypatch.setattr("reconciler.runtimes.holding.PLACES", (str(self.folder.parent),))
+        monkeypatch.setattr("reconciler.controller.strangers.Strangers._ask", answer_at_once)
+
+    def by_hand_seen(self, pid: int) -> Seen | None:
+        """As the runtime tells it of a stranger."""
+        return self.by_hand.get(pid)
+
+
+def answer_at_once(strangers: "Strangers", stranger: Stranger) -> None:
+    """Asking takes an event loop; who is asked for the first time answers before the next look."""
+    if stranger.answers is None:
+        strangers._met[stranger.identity, stranger.port] = replace(stranger, answers=True)
+        strangers._on_change()
 
 
 @dataclass
@@ -218,7 +247,7 @@ class SimulatedHost:
         return {}
 
     def marked(self, installation: str, *, fresh: bool) -> list[Marked]:
-        return [Marked(p.identity, p.leader, p.server, p.uid, p.fingerprint, p.port) for p in self._alive()]
+        return [Marked(p.identity, p.leader, p.server, p.uid, p.fingerprint, p.port) for p in self._alive() if p.uid]
 
     def watch(self, identity: Identity, on_end: Callable[[], None]) -> SimulatedWatch | None:
         found = (process for process in self._alive() if process.identity == identity)
@@ -239,15 +268,16 @@ class SimulatedProber:
     """Hears what processes would answer."""
 
     machine: Machine
-    targets: Mapping[str, object] = field(default_factory=dict)
+    targets: Mapping[str, Target] = field(default_factory=dict)
 
-    def sync(self, targets: Mapping[str, object]) -> None:
+    def sync(self, targets: Mapping[str, Target]) -> None:
         self.targets = targets
 
     def health(self, uid: str) -> Health | None:
         now = self.machine.now.monotonic
-        process = next((p for p in self.machine.processes if p.uid == uid and p.alive), None)
-        if process is None or uid not in self.targets:
+        pid = self.targets[uid].pid if uid in self.targets else None
+        process = next((p for p in self.machine.processes if p.identity.pid == pid and p.alive), None)
+        if process is None:
             return None
         is_ready = now >= process.ready_at
         process.health = health_of() if is_ready else Health(HealthState.LOADING, last_progress=now)

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.model import Identity
 from tests.controller.simulated import Controller, Machine, bury, model_in
 from tests.core.worlds import ControllerDied
 
 KEPT = ("calm", "quiet")
 BASE = (*KEPT, "subject")
+PORT = 8700
+"""Declared by what has one."""
 LEAST = 8
 """Boundaries of any act: opening the database alone has some."""
 
@@ -46,11 +49,11 @@ class Play:
     def live(self) -> None:
         self.controller = Controller(self.machine)
 
-    def die(self, *, keeping: Mapping[str, str] | None = None) -> None:
+    def die(self, *, keeping: Mapping[str, Identity] | None = None) -> None:
         """`keeping`: all other processes end with the controller."""
         self.machine.left = None
         for process in self.machine.processes:
-            if keeping is not None and process.alive and process.uid not in keeping.values():
+            if keeping is not None and process.alive and process.identity not in keeping.values():
                 process.end(process.exits_as)
                 self.unseen.add(process.uid)
         bury(self.machine)
@@ -67,19 +70,21 @@ class Play:
         if "subject" in self.controller.store.requests().stop:
             self.controller.request("start", "subject")
 
-    def judge(self, act: Act, before: dict[str, str], spawned: int) -> None:
+    def judge(self, act: Act, before: Mapping[str, Identity], spawned: int) -> None:
         machine, alive = self.machine, self.machine.alive()
         assert set(alive) == set(act.running)
-        kept = {name: uid for name, uid in before.items() if name in act.running and name not in act.replaced}
+        kept = {name: one for name, one in before.items() if name in act.running and name not in act.replaced}
         assert kept.items() <= alive.items(), f"restarted for nothing: {kept} were, {alive} are"
         assert len(machine.spawned) - spawned == act.starts + len(self.unseen)
         rows = {row.uid: row for row in machine.rows()}
-        assert {uid for uid, row in rows.items() if row.ended is None} == set(alive.values()), "open rows"
+        assert {row.identity for row in rows.values() if row.ended is None} == set(alive.values()), "open rows"
         seen = [uid for uid in machine.spawned if uid not in self.unseen]
         lost = [uid for uid in machine.spawned if uid not in rows]
         lost += [uid for uid in seen if uid in rows and rows[uid].diagnosis == "NotStarted"]
         assert not lost, f"spawned, but not in the history: {lost}"
         assert all(count == 1 for count in machine.terms.values()), f"a second TERM: {machine.terms}"
+        taken = [row.identity.pid for row in rows.values() if row.adopted and row.identity]
+        assert sorted(taken) == sorted(machine.by_hand), f"each stranger is taken over once: {taken}"
 
 
 def crash(play: Play) -> None:
@@ -112,6 +117,40 @@ def forget_rows(machine: Machine) -> None:
     connection.close()
 
 
+def by_hand(play: Play, *, ctx: int = 128) -> None:
+    """Somebody runs what will be declared."""
+    play.machine.remove("subject")
+    play.controller.converge()
+    play.machine.run_by_hand("subject", PORT, ctx)
+
+
+def taken_over(play: Play) -> None:
+    by_hand(play)
+    AS_BY_HAND(play)
+
+
+def asked_for(play: Play) -> None:
+    """Taken over as it is, though it is not as declared."""
+    AS_BY_HAND(play)
+    play.ask("adopt")
+
+
+AS_BY_HAND, OTHERWISE = declare("subject", port=PORT, ctx=128), declare("subject", port=PORT, ctx=256)
+STRANGERS = {
+    "a stranger is taken over": Act(AS_BY_HAND, base=by_hand),
+    "a stranger is taken over on request": Act(asked_for, base=lambda play: by_hand(play, ctx=512)),
+    "adopted: nothing": Act(AS_BY_HAND, base=taken_over),
+    "adopted: lost rows": Act(AS_BY_HAND, base=taken_over, while_down=forget_rows),
+    "adopted: update": Act(OTHERWISE, starts=1, replaced=("subject",), base=taken_over),
+    "adopted: update of a deaf one": Act(OTHERWISE, starts=1, replaced=("subject",), base=taken_over, deaf=True),
+    "adopted: crash": Act(crash, starts=1, replaced=("subject",), base=taken_over),
+    "adopted: restart": Act(lambda play: play.ask("restart"), starts=1, replaced=("subject",), base=taken_over),
+    "adopted: stop": Act(lambda play: play.ask("stop"), KEPT, base=taken_over),
+    "adopted: stop of a deaf one": Act(lambda play: play.ask("stop"), KEPT, base=taken_over, deaf=True),
+    "adopted: suspend": Act(declare("subject", port=PORT, ctx=128, suspend=True), KEPT, base=taken_over),
+    "adopted: prune": Act(remove("subject"), KEPT, base=taken_over),
+}
+"""What somebody started by hand, and what becomes of it."""
 ACTS = {
     "nothing": Act(lambda _: None),
     "update": Act(declare("subject", ctx=256), starts=1, replaced=("subject",)),
@@ -127,13 +166,14 @@ ACTS = {
     "starts that end unseen": Act(declare("one", "two"), (*BASE, "one", "two"), starts=2, doomed=True),
     "several starts": Act(declare("one", "two", "three"), (*BASE, "one", "two", "three"), starts=3),
     "prune": Act(remove("subject"), KEPT),
-    "another port": Act(declare("subject", port=8700), starts=1, replaced=("subject",)),
+    "another port": Act(declare("subject", port=PORT), starts=1, replaced=("subject",)),
     "all at once": Act(
         all_at_once,
         (*BASE, "one"),
         starts=2,
         replaced=("subject",),
     ),
+    **STRANGERS,
 }
 
 
@@ -170,7 +210,7 @@ class Playing:
         play.die()
         return all(deaths)
 
-    def _dies(self, play: Play, number: int | None, before: Mapping[str, str]) -> bool:
+    def _dies(self, play: Play, number: int | None, before: Mapping[str, Identity]) -> bool:
         """One life. What happens does so once there is a controller that has looked; the first look is counted too."""
         try:
             self.machine.left = number

@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.controller import working
 from reconciler.core.model import HealthState
+from reconciler.runtimes.host import Progress
 from tests.controller.answering import HANG, LOADING, OK, Reply, Scripted, serving, until
 from tests.controller.probed import FAST, Computing, Probed, probing, server, target
 
@@ -144,6 +145,17 @@ async def test_computing_without_a_counter_is_work_up_to_the_limit() -> None:
             )
 
 
+async def test_a_slow_health_takes_no_work_away_from_the_slots() -> None:
+    """What is measured for the one is not what the other is judged by."""
+    asked = server([OK], slots=[busy(2)])
+    asked.delays["/health"] = 0.14
+    machine = Computing(computes=True, share=0.2)
+    async with serving(asked) as port:
+        with probing(target(port, spec=probes(timeout="400ms", stall="200ms")), machine) as probed:
+            await count(asked, "/slots", 8)
+    assert {health.failures for health in probed.seen} == {0}
+
+
 @pytest.mark.parametrize("computes", [True, False])
 async def test_slots_that_do_not_answer(computes: bool) -> None:
     """Older builds do not answer while they decode, which takes CPU time."""
@@ -240,6 +252,21 @@ async def test_without_slots_cpu_time_tells_who_is_idle(computes: bool) -> None:
                 assert asked.asked.count("/completion") <= 1, "of before the first look nothing is known"
             else:
                 await until(lambda: probed.health.failures >= 3)
+
+
+async def test_what_our_own_completion_took_is_nobodys_work() -> None:
+    asked = server([OK], slots=[(501, {})], completion=[DONE])
+
+    class Answering(Computing):
+        def progress(self, _pid: int) -> Progress:
+            return Progress(float(asked.asked.count("/completion")), 0)
+
+    async with serving(asked) as port:
+        with probing(target(port, spec=probes(completion=True, completionPeriod="100ms")), Answering()):
+            await count(asked, "/completion", 2)
+            began = asyncio.get_running_loop().time()
+            await count(asked, "/completion", 4)
+    assert asyncio.get_running_loop().time() - began < 0.7, "each second one was left out"
 
 
 @pytest.mark.parametrize("computes", [True, False])

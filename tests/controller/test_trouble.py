@@ -13,7 +13,8 @@ import pytest
 from reconciler.controller.keeping import MEND_EACH, Keeper
 from reconciler.controller.lock import HeldError, hold, read_holder
 from reconciler.core.history import ServerRecord
-from reconciler.runtimes.claims import installations_over
+from reconciler.runtimes.claims import Claims
+from reconciler.runtimes.host import choose_host
 from reconciler.store.writer import Store
 
 HOLD = """
@@ -184,6 +185,7 @@ def test_the_processes_of_a_folder_tell_whose_it_is(tmp_path: Path) -> None:
 
     running = [sleeper("1" * 16, tmp_path / "a"), sleeper("1" * 16, tmp_path / "a"), sleeper("2" * 16, tmp_path / "ab")]
     try:
+        installations_over = Claims(choose_host()).installations_over
         assert installations_over(str(tmp_path / "a")) == {"1" * 16}
         assert installations_over(str(tmp_path / "ab")) == {"2" * 16}
         assert installations_over(str(tmp_path)) == set()

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.accept import Acceptance, Seen, accept, overlay
+from reconciler.core.guard import CONFIRM
 from reconciler.core.model import Document, Problem
-from reconciler.core.pruning import CONFIRM, PRUNE_DELAY, Memory
+from reconciler.core.pruning import LONG_DELAY, PRUNE_DELAY, Memory
 from reconciler.core.source import GIT
 from tests.core.worlds import document_of
 
@@ -310,7 +311,7 @@ def test_after_a_new_start_of_the_controller_the_two_seconds_begin_anew() -> Non
 def lose(kept: list[Document], all_of_them: list[Document], *new: Document) -> Acceptance:
     folder = folder_with(*all_of_them)
     folder.look_later(10.0, *kept, *new)
-    return folder.look_later(2.0, *kept, *new)
+    return folder.look_later(LONG_DELAY, *kept, *new)
 
 
 @pytest.mark.parametrize(
@@ -399,7 +400,7 @@ def test_a_new_name_comes_within_five_seconds(first: str, apart: float, removed:
     folder = folder_with(*documents)
     folder.look_later(10.0, *([*documents, new] if first == "the new" else documents[:1]))
     folder.look_later(apart, documents[0], new)
-    found = folder.look_later(2.0, documents[0], new)
+    found = folder.look_later(LONG_DELAY, documents[0], new)
     assert len(several(4)) + 1 - len(found.documents) == removed
 
 

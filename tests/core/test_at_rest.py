@@ -10,20 +10,8 @@ from hypothesis import strategies as st
 
 from reconciler.core.actions import Plan
 from reconciler.core.history import History, Instance, Requests, ServerRecord, Stamp, StopReason
-from reconciler.core.model import (
-    Desired,
-    Effective,
-    Exit,
-    Health,
-    HealthState,
-    Now,
-    Observed,
-    Phase,
-    Problem,
-    Process,
-    Stranger,
-    Wanted,
-)
+from reconciler.core.model import Desired, Effective, Exit, Health, HealthState, Now, Phase, Problem, Process, Wanted
+from reconciler.core.observed import Observed, Stranger
 from reconciler.core.plan import is_at_rest, plan
 from tests.core.worlds import World, document_of, fingerprint_of
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from reconciler.core.actions import Plan, SaveInstance, Start, Terminate
-from reconciler.core.model import Desired, Exit, GateFacts, HealthState, Identity, Limits, Listener, Phase, Problem
+from reconciler.core.model import Desired, Exit, GateFacts, HealthState, Identity, Limits, Phase, Problem
+from reconciler.core.observed import Listener
 from reconciler.core.plan import is_at_rest, plan
 from reconciler.runtimes.host import ResourceError
 from tests.core.worlds import Action, ControllerDied, Simulated, World, fingerprint_of

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from reconciler.core.accept import Seen
+from reconciler.core.guard import CONFIRM
 from reconciler.core.model import Document, Problem
 from reconciler.core.preview import Change, FieldChange, compare, preview
-from reconciler.core.pruning import CONFIRM
 from tests.core.states import STATES, removed, running
 from tests.core.worlds import World, document_of, fingerprint_of
 

@@ -1,6 +1,7 @@
 """What an accident may do to a manifest folder, second by second: nothing is taken for gone that is not."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.accept import Acceptance, Seen, accept
-from reconciler.core.pruning import CONFIRM, LONGEST_DELAY, PRUNE_DELAY, PRUNE_WINDOW, Memory
+from reconciler.core.guard import CONFIRM
+from reconciler.core.pruning import LONG_DELAY, LONGEST_DELAY, PRUNE_DELAY, PRUNE_WINDOW, Memory
+from reconciler.core.source import GIT, LOCAL
 from tests.core.worlds import document_of
 
 if TYPE_CHECKING:
@@ -26,13 +29,13 @@ class Folder:
         self.accepted: dict[str, Document] = {}
         self.memory = Memory()
         self.now = 100.0
-        self.device = 1
+        self.devices = {"manifests": 1}
         self.removed: list[str] = []
         self.last = self.look()
 
     def look(self, seconds: float = 0.0, *, failed: str = "", confirmed: Sequence[str] = ()) -> Acceptance:
         self.now += seconds
-        devices: Mapping[str, int] = {} if failed else {"manifests": self.device}
+        devices: Mapping[str, int] = {} if failed else dict(self.devices)
         seen = Seen(() if failed else tuple(self.there), failed=failed, devices=devices)
         self.last = accept(self.accepted, seen, self.memory, self.now, frozenset(confirmed))
         self.accepted, self.memory = dict(self.last.documents), self.last.memory
@@ -77,18 +80,29 @@ def test_a_folder_that_is_emptied_file_by_file_loses_nothing(count: int, every: 
     assert set(folder.last.prunable) == set(folder.last.documents)
 
 
-@pytest.mark.parametrize("every", [2.1, 5.0])
+@pytest.mark.parametrize("every", [2.1, 3.0, 9.9])
+@pytest.mark.parametrize("count", [2, 6, 20])
+def test_one_that_is_emptied_slowly_loses_the_first_alone(count: int, every: float) -> None:
+    folder = Folder(count)
+    folder.lose(count, every=every)
+    if (count - 1) * every < LONGEST_DELAY:
+        assert folder.removed == ["s0"]
+    assert len(folder.removed) <= count / 2
+    assert len(folder.rest(600).documents) == count - len(folder.removed)
+
+
+@pytest.mark.parametrize("every", [10.0, 11.0])
 def test_one_that_is_emptied_more_slowly_loses_no_more_than_half_in_a_minute(every: float) -> None:
-    folder = Folder(20)
-    folder.lose(20, every=every)
-    assert len(folder.removed) <= 10
+    folder = Folder(8)
+    folder.lose(8, every=every)
+    assert len(folder.removed) <= 4
     held = len(folder.last.held)
     assert len(folder.rest(600).held) == held, "what is held stays so when the minute is over"
 
 
 def test_it_is_told_that_others_went_before() -> None:
     folder = Folder(6)
-    folder.lose(3, every=3.0)
+    folder.lose(3, every=LONG_DELAY)
     folder.lose()
     assert folder.removed == ["s0", "s1", "s2"]
     assert folder.last.held["s3"] == (
@@ -108,10 +122,10 @@ def test_what_was_confirmed_does_not_count_towards_what_follows() -> None:
 
 def test_one_that_comes_back_is_no_new_name_of_another() -> None:
     folder = Folder(4)
-    folder.lose(2, every=3.0)
+    folder.lose(2, every=LONG_DELAY)
     folder.bring_back(1, every=3.0)
     folder.there.sort(key=lambda document: document.name, reverse=True)
-    folder.lose(2, every=3.0)
+    folder.lose(2, every=LONG_DELAY)
     assert folder.removed == ["s0", "s1", "s3"]
     assert list(folder.last.held) == ["s2"]
 
@@ -153,7 +167,7 @@ def test_a_folder_that_is_filled_again_file_by_file_loses_nothing(how: str, ever
     folder = Folder(count)
     lost = 1 if how == "unmounted" else count - 1 if how == "guard" and count >= 4 else count
     if how == "unmounted":
-        folder.device = 2
+        folder.devices["manifests"] = 2
     if "missing" in how:
         folder.look(failed=FAILED)
         folder.look(20.0, failed=FAILED)
@@ -176,7 +190,7 @@ def test_what_does_not_come_back_waits_for_a_persons_word(how: str) -> None:
         folder.look(failed=FAILED)
         del folder.there[:]
     elif how == "unmounted":
-        folder.device = 2
+        folder.devices["manifests"] = 2
         del folder.there[:2]
         folder.look()
     else:
@@ -224,9 +238,110 @@ def test_a_new_one_among_those_that_come_back_is_no_new_name() -> None:
 def test_a_folder_that_was_never_seen_before_is_of_any_file_system() -> None:
     folder = Folder(10)
     folder.memory = Memory()
-    folder.device = 5
+    folder.devices["manifests"] = 5
     folder.lose(every=3.0)
     assert folder.removed == ["s0"]
+
+
+# ---------------------------------------------------------------- accidents to a part
+
+
+def with_team(*, device: int = 1, origin: str = LOCAL) -> Folder:
+    """Six servers, and three more in folders of their own."""
+    folder = Folder(6)
+    folder.devices |= {"manifests/team": device, "manifests/team/prod": device}
+    folder.there += [document_of("t0", file="manifests/team/t0.yaml")]
+    folder.there += [document_of(name, file=f"manifests/team/prod/{name}.yaml") for name in ("t1", "t2")]
+    folder.there = [replace(one, origin=origin) if one.name[0] == "t" else one for one in folder.there]
+    folder.look()
+    return folder
+
+
+def lose_team(folder: Folder) -> None:
+    folder.there = [one for one in folder.there if one.name[0] != "t"]
+
+
+@pytest.mark.parametrize("left", [{"manifests/team": 1}, {}], ids=["the mount point stays", "autofs"])
+def test_what_was_on_a_volume_beneath_waits_for_a_persons_word(left: dict[str, int]) -> None:
+    folder = with_team(device=2)
+    lose_team(folder)
+    folder.devices = {"manifests": 1, **left}
+    folder.look()
+    assert folder.rest(3600).prunable == ("t0", "t1", "t2")
+    folder.there.append(document_of("new", file="manifests/new.yaml"))
+    folder.look()
+    assert folder.rest(3600).prunable == ("t0", "t1", "t2"), "an unrelated new one changes nothing"
+
+
+def test_a_volume_that_was_unmounted_between_two_controllers_is_noticed() -> None:
+    folder = with_team(device=2)
+    folder.memory = Memory(devices=folder.memory.devices)
+    lose_team(folder)
+    folder.devices = {"manifests": 1, "manifests/team": 1}
+    folder.look()
+    assert folder.rest(3600).prunable == ("t0", "t1", "t2")
+
+
+def test_a_folder_on_the_same_file_system_goes_when_it_has_been_away_for_ten_seconds() -> None:
+    folder = with_team(device=2)
+    folder.there = [one for one in folder.there if "prod" not in one.file]
+    del folder.devices["manifests/team/prod"]
+    folder.look()
+    folder.rest(LONG_DELAY - 0.1)
+    assert folder.removed == []
+    folder.rest(0.2)
+    assert sorted(folder.removed) == ["t1", "t2"]
+
+
+def test_a_single_document_that_goes_with_its_folder_is_waited_for() -> None:
+    folder = with_team()
+    folder.there = [one for one in folder.there if one.name != "t0"]
+    del folder.devices["manifests/team"]
+    folder.look()
+    folder.rest(LONG_DELAY - 0.1)
+    assert folder.removed == []
+
+
+def test_newcomers_change_nothing_about_what_has_been_held_for_long() -> None:
+    folder = Folder(4)
+    folder.lose(3)
+    folder.rest(75)
+    folder.there += [document_of(name, file=f"manifests/{name}.yaml") for name in "xyz"]
+    folder.look()
+    assert folder.rest(600).prunable == ("s0", "s1", "s2")
+
+
+def test_suspended_newcomers_are_no_new_names() -> None:
+    folder = Folder(4)
+    folder.lose(3)
+    folder.there += [document_of(name, file=f"manifests/{name}.yaml", suspend=True) for name in "xyz"]
+    folder.look()
+    assert folder.rest(600).prunable == ("s0", "s1", "s2")
+
+
+@pytest.mark.parametrize("lost", [3, 5, 6], ids=["half", "most", "all"])
+def test_what_git_declares_does_not_hide_the_loss_of_the_folder(lost: int) -> None:
+    folder = Folder(6)
+    git = [replace(document_of(f"g{number}", file=f"git:g{number}.yaml"), origin=GIT) for number in range(20)]
+    folder.there += git
+    folder.look()
+    del folder.there[:lost]
+    folder.look()
+    found = folder.rest(600)
+    assert len(found.held) == (0 if lost == 3 else lost)
+    assert found.folder_problem.startswith("no manifest is left, but 6 were accepted" if lost == 6 else "")
+    assert bool(found.folder_problem) is (lost == 6)
+    folder.there.append(replace(document_of("new", file="git:new.yaml"), origin=GIT))
+    folder.look()
+    assert len(folder.rest(600).held) == (0 if lost == 3 else lost), "what comes from Git is no new name of these"
+
+
+def test_losing_all_of_git_is_held_though_the_folder_declares_more() -> None:
+    folder = with_team(origin=GIT)
+    lose_team(folder)
+    folder.look()
+    assert folder.rest(600).prunable == ("t0", "t1", "t2")
+    assert "no manifest is left in Git, but 3 were accepted" in folder.last.folder_problem
 
 
 # ---------------------------------------------------------------- always

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from reconciler.core.actions import Plan, Start
-from reconciler.core.model import Effective, Exit, GateFacts, Health, HealthState, Limits, Listener, Phase
+from reconciler.core.model import Effective, Exit, GateFacts, Health, HealthState, Limits, Phase
+from reconciler.core.observed import Listener
 from reconciler.core.plan import STARTS_PER_PASS
 from tests.core.states import SHUT, crash, declares, ready, running, starting, unhealthy
 from tests.core.worlds import World, document_of, health_of

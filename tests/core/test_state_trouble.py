@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import pytest
 
 from reconciler.core.history import Requests
-from reconciler.core.model import Exit, Health, HealthState, Observed, Phase
+from reconciler.core.model import Exit, Health, HealthState, Phase
+from reconciler.core.observed import Observed
 from tests.core.worlds import World, health_of
 
 WHY = "the state cannot be written: its disk is full; make room there: df -h /state"

@@ -1,13 +1,16 @@
 """Drain, SIGTERM once, SIGKILL when the grace is over; and what people asked for, which survives everything."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from reconciler.core.history import StopReason, Trigger
 from reconciler.core.model import Exit, HealthState, Phase
-from tests.core.states import declares, fail_probes, ready, removed, running, starting, stopping
+from tests.core.states import answers, asks, declares, fail_probes, ready, removed, running, starting, stopping
 from tests.core.worlds import ControllerDied, World, health_of
+
+Event = Callable[[World], None]
 
 
 def kinds(world: World) -> list[str]:
@@ -121,6 +124,28 @@ def test_what_hangs_or_never_served_is_not_drained() -> None:
     loads.ask("stop", "a")
     loads.settle()
     assert kinds(hangs) == kinds(loads) == ["Terminate"]
+
+
+@pytest.mark.parametrize("end", [asks("stop"), removed, declares(ctx=512)], ids=["stop", "removed", "update"])
+@pytest.mark.parametrize("hangs_first", [True, False])
+def test_what_hangs_when_it_is_to_stop_or_while_it_drains_is_waited_for_no_longer(end: Event, hangs_first: bool) -> None:
+    world = running(stop={"drain": "1h"}, probes={"liveness": {"failureThreshold": 2}})
+    world.process("a").health = health_of(busy_slots=1)
+    for event in [fail_probes(2), end] if hangs_first else [end, fail_probes(1), fail_probes(2)]:
+        assert kinds(world) == []
+        event(world)
+        world.settle()
+        world.settle()
+    assert kinds(world)[:1] == ["Terminate"]
+
+
+def test_what_loads_anew_is_not_drained() -> None:
+    world = running(stop={"drain": "1h"})
+    answers(HealthState.LOADING)(world)
+    world.settle()
+    world.ask("stop", "a")
+    world.settle()
+    assert kinds(world) == ["Terminate"]
 
 
 def test_the_drain_of_a_server_that_is_gone_is_what_it_was_started_with() -> None:

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from reconciler.core.history import Instance, Trigger
-from reconciler.core.model import Exit, GateFacts, Identity, Phase, Started, Stranger
-from reconciler.core.strangers import differences
+from reconciler.core.likeness import differences
+from reconciler.core.model import Exit, GateFacts, Identity, Phase
+from reconciler.core.observed import Listener, Started, Stranger
 from tests.core.states import ready
 from tests.core.worlds import World, document_of, health_of, spec_of
 
@@ -178,13 +179,13 @@ def test_what_it_was_started_with_is_kept_as_a_manifest_would_write_it() -> None
         ({}, {"address": "0.0.0.0"}, ("host 0.0.0.0, declared 127.0.0.1",)),
         ({"flags": {"api-prefix": "/x"}}, {}, ("api-prefix unset, declared /x",)),
         ({}, {"started": replace(AS_DECLARED, flags={"ssl-cert-file": "c"})}, ("scheme https, declared http",)),
-        ({}, {"started": None}, ("it is no llama-server",)),
+        ({}, {"started": replace(AS_DECLARED, ctx=None, ctx_unread="8k")}, ("ctx unknown (8k), declared 256",)),
     ],
 )
 def test_what_is_not_as_declared(declared: dict[str, Any], seen: dict[str, Any], found: tuple[str, ...]) -> None:
     known = {"address": "127.0.0.1", "started": AS_DECLARED, **seen}
     stranger = Stranger(Identity("boot-1", 5, 1), port=PORT, name="llama-server", **known)
-    assert differences(spec_of(**{"ctx": 256, **declared}), "/m/m.gguf", stranger) == found
+    assert tuple(map(str, differences(spec_of(**{"ctx": 256, **declared}), "/m/m.gguf", stranger))) == found
 
 
 BY_ADOPTING = "take it over as it is with: reconciler adopt a, or end it with: kill 101"
@@ -195,7 +196,7 @@ BY_ADOPTING = "take it over as it is with: reconciler adopt a, or end it with: k
     [
         ({"ctx": 512}, {}, f", a llama-server with ctx 256, declared 512; {BY_ADOPTING}"),
         ({"adopt": "Never"}, {}, f", a llama-server as declared, but spec.adopt is Never; {BY_ADOPTING}"),
-        ({}, OTHER, f", a server of the installation in /srv/other/state, which is gone; {BY_ADOPTING}"),
+        ({}, OTHER, f", a server of the installation abc, which is no longer in /srv/other/state; {BY_ADOPTING}"),
     ],
 )
 def test_one_that_could_be_taken_over_is_told_with_the_two_ways(
@@ -238,17 +239,24 @@ NEVER: dict[str, tuple[dict[str, Any], str]] = {
         "(llama-server, user ben): it is another user's; end it with: sudo kill 101, or declare another port",
     ),
     "another installation's": (
-        {**OTHER, "folder": "/srv/my state", "is_folder_there": True},
+        {**OTHER, "folder": "/srv/my state", "is_at_home": True},
         (
             "(llama-server, user anna): it is server 'chat' of the installation in /srv/my state; stop it with: "
             "reconciler --state '/srv/my state' stop chat, or declare another port"
+        ),
+    ),
+    "another installation's in a container": (
+        {**OTHER, "folder": "/state", "is_at_home": True, "is_contained": True},
+        (
+            "(llama-server, user anna): it is server 'chat' of the installation in /state; stop it in its container "
+            "with: reconciler --state /state stop chat, or declare another port"
         ),
     ),
     "one of an installation without a folder": (
         {"installation": "abc", "server": "chat"},
         (
             "(llama-server, user anna): it is a server of the installation abc; stop it from that one's folder with: "
-            "reconciler stop chat"
+            "reconciler stop chat, or end it with: kill 101"
         ),
     ),
 }
@@ -268,7 +276,7 @@ def test_one_that_nobody_may_take_over_is_told_with_what_helps(case: str) -> Non
 
 
 def test_what_a_mark_says_is_quoted_where_it_is_to_be_pasted() -> None:
-    world = world_with(installation="abc", server="x; rm -rf ~", folder="/srv/$(id)", is_folder_there=True)
+    world = world_with(installation="abc", server="x; rm -rf ~", folder="/srv/$(id)", is_at_home=True)
     assert "reconciler --state '/srv/$(id)' stop 'x; rm -rf ~', or" in world.status("a").message
 
 
@@ -279,7 +287,75 @@ def test_of_several_on_one_port_none_is_taken_over() -> None:
     assert world.status("a").message.endswith("it shares the port with others; end them with: kill 101 102")
 
 
+# ---------------------------------------------------------------- of a service
+
+
+def test_one_of_a_service_is_taken_over_by_request_alone() -> None:
+    world = world_with(unit="--user llama.service")
+    disable = "systemctl disable --now --user llama.service"
+    assert world.status("a").message == (
+        "port 8001 is held by pid 101 (llama-server, user anna), a llama-server as declared, which its service may "
+        f"start again; take it over as it is with: reconciler adopt a, or end it with: {disable}"
+    )
+    world.ask("adopt", "a")
+    world.settle()
+    assert row(world).found == (
+        "pid 101 (llama-server, user anna), started by the service --user llama.service: llama-server --port 8001; its "
+        f"service may start another one; end that with: {disable}"
+    )
+
+
+def test_who_crashes_again_and_again_under_another_supervisor_is_failed_in_the_end() -> None:
+    world = world_with({"restart": {"maxRestarts": 3}})
+    for _ in range(4):
+        ready(world)
+        world.process("a").end(Exit(code=1))
+        world.run_by_hand(PORT)
+        world.settle()
+        world.advance(60.0)
+        world.settle()
+    assert (world.phase("a"), world.starts) == (Phase.FAILED, [])
+    world.ask("adopt", "a")
+    world.settle()
+    assert (row(world).adopted, world.records["a"].n) == (True, 0)
+
+
 # ---------------------------------------------------------------- requests
+
+
+def test_a_request_is_not_kept_for_who_comes_once_the_gate_is_open() -> None:
+    world = world_with({"ctx": 512})
+    world.gates["a"] = GateFacts("ModelMissing", "no file")
+    world.ask("adopt", "a")
+    world.settle()
+    told = ["nothing was taken over: ModelMissing: no file"]
+    assert (world.told("AdoptIgnored"), world.requests["adopt"]) == (told, {})
+    world.gates.clear()
+    world.settle()
+    assert world.instances == {}
+
+
+def test_one_process_is_taken_over_once() -> None:
+    world = World()
+    world.run_by_hand(PORT, address="0.0.0.0")
+    for name, host in (("a", "127.0.0.1"), ("b", "127.0.0.2")):
+        world.declare(name, ctx=256, port=PORT, host=host)
+        world.ask("adopt", name)
+    world.settle()
+    assert (list(world.instances), world.requests["adopt"], world.starts) == (["a"], {}, [])
+    assert world.told("AdoptRefused")[0].endswith("server 'a' has just taken it over; declare another port")
+    world.advance(1.0)
+    world.settle()
+    assert (world.phase("b"), list(world.instances)) == (Phase.BLOCKED, ["a"])
+
+
+def test_a_request_is_done_where_nobody_is_to_be_taken_over() -> None:
+    world = World(strangers=[Listener("127.0.0.1", PORT, 4242, "thing")])
+    world.declare("a", ctx=256, port=PORT)
+    world.ask("adopt", "a")
+    world.settle()
+    assert world.told("AdoptIgnored")[0].startswith("nothing was taken over: port 8001 is held by pid 4242 thing; ")
+    assert (world.phase("a"), world.requests["adopt"]) == (Phase.BLOCKED, {})
 
 
 def test_a_request_revives_a_failed_server() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from reconciler.core.history import History, Requests, Trigger
-from reconciler.core.model import GateFacts, Limits, Observed, Phase
+from reconciler.core.model import GateFacts, Limits, Phase
+from reconciler.core.observed import Observed
 from reconciler.core.rules import LocalRules
 from reconciler.core.source import LOCAL
 from reconciler.core.turns import POLICY_DENIED, Turn, over_limit, turns

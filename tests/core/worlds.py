@@ -20,7 +20,6 @@ from reconciler.core.actions import (
     Terminate,
     Withdraw,
 )
-from reconciler.core.ends import STARVED
 from reconciler.core.fingerprint import fingerprint
 from reconciler.core.history import History, Instance, Requests, ServerRecord, Stamp, Status
 from reconciler.core.model import (
@@ -32,16 +31,13 @@ from reconciler.core.model import (
     HealthState,
     Identity,
     Limits,
-    Listener,
     Now,
-    Observed,
     Phase,
     Problem,
     Process,
-    Started,
-    Stranger,
     Wanted,
 )
+from reconciler.core.observed import Listener, Observed, Started, Stranger
 from reconciler.core.plan import plan
 from reconciler.core.ports import hosts_overlap
 from reconciler.core.pruning import Memory
@@ -401,7 +397,7 @@ class World:
             self.on_spawn(process)
         except OSError as error:
             self.processes.remove(process)
-            diagnosis = STARVED if isinstance(error, ResourceError) else "SpawnFailed"
+            diagnosis = error.reason if isinstance(error, ResourceError) else "SpawnFailed"
             return replace(intent, diagnosis=diagnosis, evidence=str(error))
         return replace(intent, identity=process.identity)
 

@@ -296,3 +296,41 @@ def test_one_that_joins_the_port_of_a_ready_server_is_noticed(installation: Inst
         assert installation.conditions("chat")["Ready"]["reason"] == "PortShared"
     assert installation.wait_ready("chat") == pids
     assert [reason for reason, _ in installation.events("chat")].count("PortShared") == 1
+
+
+# ---------------------------------------------------------------- one process, two installations
+
+
+def test_what_one_installation_took_over_another_one_leaves_alone(
+    installation: Installation, by_hand: ByHand, tmp_path: Path, tiny_model: Path, free_port: int
+) -> None:
+    child = by_hand(free_port)
+    (tmp_path / "other").mkdir()
+    ports = range(installation.ports.start, installation.ports.stop)
+    with installed(tmp_path / "other", installation.environ["LLAMA_SERVER"], tiny_model, ports) as other:
+        other.declare("talk", port=free_port, model=str(installation.models / "tiny.gguf"))
+        other.start()
+        other.wait_for("talk Ready", lambda: is_ready(other, "talk"))
+        other.end()
+        installation.declare("chat", port=free_port)
+        installation.start()
+        words = f"it is server 'talk' of the installation in {other.state}; stop it with: reconciler --state"
+        wait_blocked(installation, words)
+        installation.cli("adopt", "chat", code=1)
+        assert installation.instances("chat") == []
+        assert child.poll() is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs to see what a process has in memory")
+def test_the_model_that_it_runs_counts_and_not_where_its_link_leads_by_now(
+    installation: Installation, by_hand: ByHand, free_port: int
+) -> None:
+    link, other = installation.models / "current.gguf", installation.models / "other.gguf"
+    link.symlink_to("tiny.gguf")
+    by_hand(free_port, "-m", "current.gguf")
+    other.write_bytes((installation.models / "tiny.gguf").read_bytes())
+    link.unlink()
+    link.symlink_to("other.gguf")
+    installation.declare("chat", port=free_port, model="other.gguf")
+    installation.start()
+    wait_blocked(installation, f"model {installation.models / 'tiny.gguf'}, declared {other}")

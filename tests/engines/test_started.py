@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.model import Started
+from reconciler.core.observed import Started
 from reconciler.engines.llama_server import render
 from reconciler.engines.started import is_llama_server, is_of_llama_server, read_started, shown_command
 from tests.core.worlds import spec_of
@@ -19,6 +19,11 @@ from tests.core.worlds import spec_of
         ("/opt/llama.cpp/llama", ["llama", "serve", "-m", "x"], True),
         ("/opt/llama.cpp/llama", ["llama", "cli"], False),
         ("/usr/bin/vim", ["vim", "-o", "llama-server"], False),
+        ("/usr/bin/dash", ["/bin/sh", "/usr/local/bin/llama-server", "-m", "x"], True),
+        ("/usr/lib/ld-linux-x86-64.so.2", ["/lib64/ld-linux-x86-64.so.2", "./llama-server"], True),
+        ("/usr/bin/ssh", ["ssh", "llama-server-box", "-L", "8080:localhost:8080"], False),
+        ("/usr/bin/python3.11", ["ssh", "llama-server-box"], False),
+        ("", ["kubectl", "llama-server"], False),
         ("/usr/bin/python3.11", ["python3", "-m", "llama_cpp.server"], False),
         ("/usr/sbin/nginx", ["nginx: master process"], False),
         ("", [], False),
@@ -45,7 +50,15 @@ def test_it_is_known_by_its_answer(headers: dict[str, str], found: bool) -> None
         ("--ctx_size 128 --n-gpu-layers all", {"ctx": 128, "gpu_layers": "all"}),
         ("--gpu-layers 7", {"gpu_layers": "7"}),
         ("-c 0 -np -1 -t -1", {}),
-        ("-c many", {}),
+        ("-c many", {"ctx_unread": "many"}),
+        ("-c 8k", {"ctx_unread": "8k"}),
+        ("-c 1_28", {"ctx_unread": "1_28"}),
+        ("-c 0x80", {"ctx_unread": "0x80"}),
+        ("-hf anna/m:Q4 -hff other.gguf", {}),
+        ("-m a.gguf -mu http://h/b.gguf", {}),
+        ("-m a.gguf -dr ai/gemma", {}),
+        ("-m a.gguf --fim-qwen-1.5b-default", {}),
+        ("-m a.gguf --models-dir /m", {"flags": {"models-dir": "/m"}}),
         ("-c", {}),
         ("-hf anna/m:Q4", {"hf": "anna/m:Q4"}),
         ("--api-key-file keys", {"api_key_file": "keys"}),
@@ -72,6 +85,7 @@ def test_the_environment_fills_what_the_command_line_leaves_open() -> None:
     assert read_started(["llama-server"], environment) == Started("a.gguf", ctx=64, flags={"api-prefix": "/x"})
     assert read_started(["llama-server", "-m", "b.gguf", "-c", "0"], environment).ctx is None
     assert read_started(["llama-server", "-m", "b.gguf"], environment).model == "b.gguf"
+    assert read_started(["llama-server"], {**environment, "LLAMA_ARG_HF_FILE": "x"}).model == ""
 
 
 def test_what_we_start_ourselves_is_read_back() -> None:

@@ -398,7 +398,7 @@ def test_what_is_no_readable_file_is_a_problem_of_its_own(folder: Folder, root: 
     expected = {
         "fifo": "not a regular file",
         "folder": "not a regular file",
-        "dangling": "a link to a file that is missing",
+        "dangling": "a link to something that is missing",
         "loop": "cannot be read (",
         "large": "larger than 1 MiB",
     }

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.core.model import Identity, Listener
+from reconciler.core.model import Identity
+from reconciler.core.observed import Listener
 from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Host, Marked, choose_host
 from reconciler.runtimes.portable import PolledWatch, PortableHost
 from tests.runtimes.conftest import Spawn

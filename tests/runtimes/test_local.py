@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.history import Instance, Stamp
-from reconciler.core.model import Exit, Identity, Listener, Process
+from reconciler.core.model import Exit, Identity, Process
+from reconciler.core.observed import Listener
 from reconciler.runtimes.host import INSTALLATION, Host, Marked, Progress, Watch
 from reconciler.runtimes.local import Launch, LocalRuntime
 from reconciler.runtimes.logs import Logs
@@ -270,7 +271,8 @@ def test_the_next_runtime_adopts_what_runs_and_cannot_know_how_it_ends(make: Mak
     assert running(identity)
     second = make()
     (adopted,) = second.observe(fresh=True)["chat"]
-    assert adopted == Process("u1", "chat", identity, leader=True, alive=True, fingerprint="1:abc", port=8001)
+    as_begun = Process("u1", "chat", identity, leader=True, alive=True, fingerprint="1:abc", port=8001)
+    assert adopted == replace(as_begun, program="sleep", is_launched=False)
     second.terminate(identity)
     process = ended(second)
     assert (process.exit, process.log_tail) == (Exit(), "hello")

@@ -121,3 +121,30 @@ def test_what_does_not_belong_there_stops_no_trimming(logs: Logs, tmp_path: Path
 def test_a_folder_of_logs_that_is_none_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("")
     Logs(tmp_path / "logs", keep=1, most_bytes=1).trim(frozenset())
+
+
+def test_logs_of_names_that_are_gone_are_bounded_together(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, keep=1, most_bytes=1000)
+    for number in range(15):
+        for name in (f"gone-{number}", f"there-{number}"):
+            path = logs.path(name, "u")
+            path.parent.mkdir()
+            path.write_bytes(b"x" * 2000)
+            os.utime(path, (number, number))
+    (tmp_path / "gone-1" / "notes").touch()
+    there = frozenset(f"there-{number}" for number in range(15))
+    logs.trim(frozenset(), there)
+    logs.trim(frozenset(), there)
+    left = {path.parent.name for path in tmp_path.glob("*/u.log*")}
+    assert left == {*there, *(f"gone-{number}" for number in range(5, 15))}
+    assert {path.name for path in tmp_path.iterdir()} == {*left, "gone-1"}, "what is not ours stays"
+
+
+def test_what_a_name_that_is_gone_still_writes_stays(tmp_path: Path) -> None:
+    logs = Logs(tmp_path, keep=1, most_bytes=1000)
+    for number in range(12):
+        logs.path(f"gone-{number}", f"u{number}").parent.mkdir()
+        logs.path(f"gone-{number}", f"u{number}").touch()
+        os.utime(logs.path(f"gone-{number}", f"u{number}"), (number, number))
+    logs.trim(frozenset({"u0"}))
+    assert [number for number in range(12) if not (tmp_path / f"gone-{number}").exists()] == [1]

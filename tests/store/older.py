@@ -6,12 +6,12 @@ from pathlib import Path
 FORGETTING = """
     drop table sources;
     alter table documents drop column origin;
-    delete from _sqlite_migrations where name = 'git_source';
+    delete from _sqlite_migrations where name in ('git_source', 'adoption');
 """
 
 
 def make_older(state: Path) -> None:
-    """Take back the migration `git_source`: what is left is what versions before it wrote, and can read."""
+    """Take back the migrations since `git_source`: what is left is what versions before it wrote, and can read."""
     connection = sqlite3.connect(state / "state.db")
     connection.executescript(FORGETTING)
     connection.close()

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,26 @@ from reconciler.core.history import ServerRecord, Trigger
 from reconciler.core.model import Identity
 from reconciler.store.writer import Store
 from tests.store.test_writer import change_everything, instance, on_disk, query, remembered
+
+
+@dataclass
+class Living:
+    """What processes are said to tell."""
+
+    borne: list[str]
+    elsewhere: list[tuple[str, str]] = field(default_factory=list)
+    is_alive: bool = True
+    asked: list[str] = field(default_factory=list)
+
+    def installations_over(self, folder: str) -> list[str]:
+        self.asked.append(folder)
+        return self.borne
+
+    def is_elsewhere(self, installation: str, folder: str) -> bool:
+        return (installation, folder) in self.elsewhere
+
+    def lives(self, identity: Identity) -> bool:
+        return self.is_alive and bool(identity.pid)
 
 
 @pytest.fixture
@@ -115,20 +138,68 @@ def test_without_its_database_a_folder_keeps_its_id(folder: Path) -> None:
 def test_a_folder_without_any_id_takes_the_one_that_its_processes_bear(
     tmp_path: Path, borne: list[str], is_taken: bool
 ) -> None:
-    asked = []
-
-    def ids(folder: str) -> list[str]:
-        asked.append(folder)
-        return borne
-
-    store = Store(tmp_path, ids)
-    assert asked == [os.path.realpath(tmp_path)]
+    living = Living(borne)
+    store = Store(tmp_path, living)
+    assert living.asked == [os.path.realpath(tmp_path)]
     assert (store.installation in borne) == is_taken
     store.close()
-    again = Store(tmp_path, ids)
+    again = Store(tmp_path, living)
     assert again.installation == store.installation
-    assert len(asked) == 1
+    assert len(living.asked) == 1
     again.close()
+
+
+def test_moved_back_it_is_who_it_was_if_its_processes_live(folder: Path, tmp_path: Path) -> None:
+    before = installation_of(folder)
+    folder.rename(tmp_path / "away")
+    Store(tmp_path / "away").close()
+    (tmp_path / "away").rename(folder)
+    store = Store(folder, Living([before]))
+    assert store.installation == before
+    store.close()
+
+
+@pytest.mark.parametrize("left", ["link", "nothing"])
+def test_another_way_to_the_same_folder_is_no_move(folder: Path, tmp_path: Path, left: str) -> None:
+    before, moved = installation_of(folder), tmp_path / "disk2"
+    folder.rename(moved)
+    if left == "link":
+        folder.symlink_to(moved)
+    store = Store(moved)
+    assert (store.installation == before) == (left == "link")
+    assert store.folder == os.path.realpath(moved)
+    store.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount")
+def test_a_bind_mount_of_the_folder_is_no_move(folder: Path, tmp_path: Path) -> None:
+    before, mount = installation_of(folder), tmp_path / "mount"
+    mount.mkdir()
+    if subprocess.run(["mount", "--bind", folder, mount], check=False, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        store = Store(mount)
+        assert (store.installation, store.folder) == (before, os.path.realpath(folder))
+        store.close()
+    finally:
+        subprocess.run(["umount", mount], check=True)
+
+
+def test_a_copy_at_the_same_path_in_another_view_of_the_files_is_another_installation(folder: Path) -> None:
+    before = installation_of(folder)
+    store = Store(folder, Living([], elsewhere=[(before, os.path.realpath(folder))]))
+    assert store.installation != before
+    assert store.history().instances == {}
+    store.close()
+
+
+def test_only_servers_that_live_are_named_with_what_stops_them(folder: Path, tmp_path: Path) -> None:
+    folder.rename(tmp_path / "away")
+    store = Store(tmp_path / "away", Living([], is_alive=False))
+    (event,) = store.take_news()
+    assert event.reason == "InstallationMoved"
+    assert not {"kill", "4711", "left alone"} & set(event.message.split())
+    store.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"\n/somewhere\n"])

@@ -83,7 +83,7 @@ def test_an_older_database_becomes_what_a_new_one_is(tmp_path: Path, database: s
     assert schema(database) == before_git_source()
     Store(tmp_path).close()
     assert schema(database) == fresh
-    assert migrations_in(tmp_path) == ["first_tables", "git_source"]
+    assert migrations_in(tmp_path) == ["first_tables", "git_source", "adoption"]
 
 
 CRASHING = """
@@ -113,7 +113,7 @@ def test_a_crash_within_a_migration_leaves_the_older_database(
     assert subprocess.run(other, check=False).returncode == -signal.SIGKILL
     assert schema(database) == older
     Store(tmp_path).close()
-    assert migrations_in(tmp_path) == ["first_tables", "git_source"]
+    assert migrations_in(tmp_path) == ["first_tables", "git_source", "adoption"]
 
 
 def schema(connection: sqlite3.Connection) -> dict[str, list[str]]:

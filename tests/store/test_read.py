@@ -82,6 +82,7 @@ def test_a_ready_server_has_every_field(filling: Filling) -> None:
             "pid": os.getpid(),
             "port": 8001,
             "startedAt": "2023-11-14T22:13:20.250Z",
+            "trigger": "Created",
             "readyAt": "2023-11-14T22:13:22.250Z",
             "spec": None,
         },

@@ -431,6 +431,26 @@ def test_history_is_trimmed_to_its_bounds(store: Store) -> None:
     assert remembered(store) == on_disk(store)
 
 
+def test_names_that_are_gone_are_bounded_together(store: Store) -> None:
+    with store.transaction():
+        store.save_document(document("declared"), NOW)
+        store.save_server(ServerRecord("ending"))
+        for number in range(40):
+            when = Stamp("boot-a", float(number), NOW.wall + number)
+            names = {"declared": number < 3, "ending": number < 3, "runs": number == 0, f"gone-{number}": True}
+            for server in (name for name, is_there in names.items() if is_there):
+                ended = None if server == "runs" else when
+                store.save_instance(replace(instance(server, f"{server}/{number}"), intent=when, ended=ended))
+    store.trim(instances=3, events=10)
+    kept = {uid for (uid,) in query(store, "select uid from instances")}
+    assert {uid for uid in kept if not uid.startswith("gone")} == {
+        "runs/0",
+        *(f"{name}/{number}" for name in ("declared", "ending") for number in range(3)),
+    }
+    assert {uid for uid in kept if uid.startswith("gone")} == {f"gone-{n}/{n}" for n in range(10, 40)}
+    assert remembered(store) == on_disk(store)
+
+
 def test_an_old_event_that_came_again_is_not_old(store: Store) -> None:
     with store.transaction():
         for seconds, message in ((0, "again"), (1, "once"), (2, "again")):
