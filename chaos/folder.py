@@ -68,7 +68,7 @@ class Accidents:
 
     def _emptied(self) -> None:
         texts = self._texts()
-        # No slower: half of them in a minute, each for itself, is a wish.
+        # No slower: a first one that nothing follows within two seconds is a wish.
         pause = self._chance.choice((0.0, 0.2, 1.0, 1.8))
         for name in texts:
             (self._folder / name).unlink()

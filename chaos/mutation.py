@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Tree = Any
@@ -24,6 +24,23 @@ PIECES: Sequence[str] = (
 """Text that breaks into the middle of other text."""
 NAMES = ("chat", "embedder", "new")
 _STRINGS = ("absent.gguf", "a-b_c", "x/y", "text with: colon", "#no comment", "'", "ünï", "5")
+_FLAGS: Mapping[str, Sequence[Tree]] = {
+    "top-k": (0, 40, 99),
+    "temp": (0.0, 0.7, "1.5"),
+    "mlock": (True, False),
+    "mmap": (True, False),
+    "threads-http": (1, 8),
+    "batch-size": (512, 2048),
+    "flash-attn": ("on", "off", "auto"),
+    "cache-type-k": ("f16", "q8_0"),
+    "lora": (["a.gguf"], ["a.gguf", "b c.gguf"]),
+    "chat-template": ("chatml", "{{ messages }}"),
+    "embeddings": (True,),
+    "warmup": (False,),
+    "spec-draft-n-max": (4,),
+    "model-draft": ("draft.gguf",),
+}
+"""Flags with values that llama-server takes."""
 _DURATIONS = ("1s", "10s", "1h30m", "1500ms", "2.5s")
 
 
@@ -54,12 +71,11 @@ class Maker:
         tree["metadata"]["name"] = name
         tree["spec"]["model"] = "absent.gguf"
         tree["spec"]["host"] = "127.0.0.1"
-        tree["spec"].pop("parallel", None)
-        # What flags, variables and probes may say beyond the schema is the engine's to judge.
-        tree["spec"].pop("apiKeyFile", None)
-        tree["spec"].pop("probes", None)
-        tree["spec"]["flags"] = {"top-k": self._chance.randrange(100), "mlock": self._chance.random() < 0.5}
-        tree["spec"]["env"] = {"MY_WORD": self._chance.choice(_STRINGS)}
+        tree["spec"]["parallel"] = self._chance.choice((None, 1, 4, 512))
+        # What flags and variables may say beyond the schema is the engine's to judge.
+        flags = self._chance.sample(tuple(_FLAGS), self._chance.randrange(5))
+        tree["spec"]["flags"] = {flag: self._chance.choice(_FLAGS[flag]) for flag in flags}
+        tree["spec"]["env"] = {"MY_WORD": self._chance.choice((*_STRINGS, {"fromEnv": "HOME"}, {"fromFile": "word"}))}
         return tree
 
     def _made(self, schema: dict[str, Any]) -> Tree:

@@ -54,7 +54,7 @@ def _tried(item: Mapping[str, Any], ended: Sequence[Mapping[str, Any]]) -> str:
     if status["phase"] == "Invalid":
         return "nothing was started: no valid version of its manifest was ever accepted"
     if status["phase"] == "Blocked" and condition(item, "Ready")["reason"] in PAUSED:
-        return "it is tried again after a pause of 0.5 s that grows to 10 s, until that is put right; no restart was counted"
+        return "it is tried again and again, after pauses of 0.5 to 10 s; no restart was counted"
     if status["phase"] == "Blocked":
         return "it is looked at again each second, and starts by itself once that is put right; no restart was counted"
     count = status["backoffAttempt"]

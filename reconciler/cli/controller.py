@@ -42,7 +42,7 @@ class Controller:
         self.state = state
         self.is_here = is_here
         self.began = time.monotonic()
-        self._until = None if timeout is None or is_here else self.began + timeout
+        self._timeout = None if timeout is None or is_here else max(LEAST_TIMEOUT, timeout)
         # Plain HTTP on a socket that only its owner can open; to load the certificates would take longer than the rest.
         transport = httpx.HTTPTransport(uds=str(socket_path(state)), verify=False)
         self._client = httpx.Client(transport=transport, base_url="http://controller", trust_env=False)
@@ -88,14 +88,14 @@ class Controller:
     def _post(self, path: str, body: Mapping[str, Any], *, looks: bool = False) -> Mapping[str, Any]:
         """`looks`: at the remote of a source, for which git has time limits of its own."""
         seconds = None if looks else ANSWER_TIMEOUT
-        if self._until is not None:
-            seconds = max(LEAST_TIMEOUT, self._until - time.monotonic())
+        if self._timeout is not None:
+            seconds = max(LEAST_TIMEOUT, self.began + self._timeout - time.monotonic())
         try:
             answer = self._client.post(path, json=body, timeout=httpx.Timeout(seconds, connect=CONNECT_TIMEOUT))
             data = answer.json()
         except httpx.ReadTimeout:
             # It has it already: a controller that stands still reads it as soon as it goes on.
-            lasting = describe_duration(seconds or 0.0)
+            lasting = describe_duration(self._timeout or ANSWER_TIMEOUT)
             message = f"the controller has not answered within {lasting}; what was asked for may still be done"
             raise Failure(message, "see how it goes with: reconciler get servers -w") from None
         except httpx.HTTPError as error:

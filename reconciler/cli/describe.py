@@ -15,10 +15,10 @@ from reconciler.cli.folding import fold_behind
 from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, age, event_row, restart_row
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.output import show
+from reconciler.cli.sections import LABEL, field_lines, history_section, section
 from reconciler.cli.servers import context_size, is_taken_over, restart_count, running_spec
 from reconciler.cli.standing import opened
-from reconciler.cli.tables import Table
-from reconciler.cli.terminal import cells, clean, paint, width
+from reconciler.cli.terminal import clean, paint, width
 from reconciler.core.durations import describe_duration
 from reconciler.core.source import GIT
 from reconciler.installation import is_controller_running
@@ -28,7 +28,6 @@ EVENTS, RESTARTS = 10, 5
 """How many of the newest are shown."""
 TAIL = 5
 """Lines of the log of the last instance that ended unasked."""
-LABEL = 16
 POLICIES = ("probes", "restart", "stop", "suspend")
 """Fields of a spec that are in force at once, whatever the process was started with."""
 
@@ -126,35 +125,6 @@ def _head(known: _Known) -> Iterable[str]:
             ("Last error", status["lastError"]),
         ]
     )
-
-
-def field_lines(fields: Iterable[tuple[str, str]]) -> Iterable[str]:
-    """`Heading:  text`, without those that say nothing."""
-    return [
-        line
-        for heading, text in fields
-        if text
-        for line in fold_behind(f"{heading + ':':<{LABEL}} ", clean(text), width())
-    ]
-
-
-def section(heading: str, lines: Iterable[str]) -> list[str]:
-    """Lines below a heading; nothing where there are none."""
-    content = [f"  {line}" for line in lines]
-    return [f"{heading}:", *content] if content else []
-
-
-def history_section(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table below a heading; on a terminal without the server's name, which is known, where it is too broad."""
-    if not rows:
-        return []
-    room = None if (columns := width()) is None else columns - 2
-    lines = Table(headers, width=None).folded(rows, width=room)
-    if "SERVER" not in headers or room is None or max(map(cells, lines)) <= room:
-        return lines
-    at = headers.index("SERVER")
-    without = [[*row[:at], *row[at + 1 :]] for row in rows]
-    return Table([*headers[:at], *headers[at + 1 :]], width=None).folded(without, width=room)
 
 
 def _pairs(mapping: Mapping[str, str]) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli.describe import EVENTS, field_lines, history_section, section
+from reconciler.cli.describe import EVENTS
 from reconciler.cli.failure import database_trouble
 from reconciler.cli.history import EVENT_HEADERS, age, event_row
+from reconciler.cli.sections import field_lines, history_section, section
 from reconciler.cli.servers import condition, paint_phase
 from reconciler.cli.sources import named_sources, warn_of_old_settings
 from reconciler.cli.standing import opened

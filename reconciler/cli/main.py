@@ -3,6 +3,7 @@
 import importlib
 import os
 import shlex
+import signal
 import sys
 from typing import NoReturn
 
@@ -89,7 +90,16 @@ def main() -> NoReturn:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     if COMPLETION in os.environ:
         cli.main(prog_name="reconciler")
-    sys.exit(invoke(sys.argv[1:]))
+    code = invoke(sys.argv[1:])
+    _be_deaf()
+    sys.exit(code)
+
+
+def _be_deaf() -> None:
+    """Where a controller has ended, a further signal changes nothing: Python puts its handlers back on its way out."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if callable(handler := signal.getsignal(number)) and handler is not signal.default_int_handler:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def invoke(arguments: list[str]) -> int:

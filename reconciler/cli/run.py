@@ -1,5 +1,6 @@
 """`run`: the controller in the foreground."""
 
+import signal
 from pathlib import Path
 
 import click
@@ -29,6 +30,8 @@ def run(invocation: Invocation, on_exit: str, log_format: str) -> int:
 
     SIGTERM and Ctrl-C end it and leave the servers running; the next run takes them over.
     """
+    # Its default is to kill: whoever asks for a new look (`systemctl reload`) may come before there is anything to do.
+    signal.signal(signal.SIGHUP, lambda *_: None)
     settings = invocation.settings()
     from reconciler.controller import foreground  # noqa: PLC0415 - a controller's imports take a while
     from reconciler.store.opening import NewerDatabaseError  # noqa: PLC0415

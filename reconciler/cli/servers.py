@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.cli.tables import Table
-from reconciler.cli.terminal import cells, paint, width
+from reconciler.cli.terminal import cells, clean, paint, width
 from reconciler.core.durations import describe_duration
 
 HEADERS = ("NAME", "PHASE", "MODEL", "CTX", "NGL", "PORT", "PID", "RESTARTS", "UPTIME", "MESSAGE")
@@ -15,8 +15,8 @@ NOTHING = "-"
 SEE_WARNING = "held, see the warning"
 _DROPPED = ("NGL", "CTX", "MODEL")
 """Columns that go first where a server's reason has to be told."""
-LEAST_MESSAGE = 20
-"""Columns of a message that is worth its room."""
+LEAST_MESSAGE, GOOD_MESSAGE = 20, 40
+"""Columns of a message that is worth its room, and of one for which others go."""
 _SCARCE = ((HEADERS[-1], 8), ("NAME", 8))
 _GIVES_WAY = (("MESSAGE", 20), ("MODEL", 12), ("MESSAGE", 0), ("MODEL", 8), ("NAME", 8))
 
@@ -33,21 +33,21 @@ def server_lines(items: Sequence[Mapping[str, Any]], now: float, told: str, colu
     rows = [server_row(item, now, told=told) for item in items]
     if columns is None or _breadth(HEADERS, rows) <= columns:
         return Table(HEADERS, width=None).lines(rows, paint_phase)
-    messages, reasons = [row[-1] for row in rows], [_reason(item) for item in items]
+    messages, reasons = [clean(row[-1]) for row in rows], [_reason(item) for item in items]
     headers, table = list(HEADERS), server_table()
     if any(reasons):
         headers.insert(2, "REASON")
         rows = [[*row[:2], reason or NOTHING, *row[2:]] for row, reason in zip(rows, reasons, strict=True)]
         for name in _DROPPED:
-            if _breadth(headers, rows) > columns:
+            if min(_breadth(headers, rows), _breadth(*_without("MESSAGE", headers, rows)) + GOOD_MESSAGE) > columns:
                 headers, rows = _without(name, headers, rows)
         if _breadth(*_without("MESSAGE", headers, rows)) + LEAST_MESSAGE > columns:
             headers, rows = _without("MESSAGE", headers, rows)
         table = Table(headers, width=columns, gives_way=_SCARCE)
     shown = table.lines(rows, paint_phase)
     cut = [item for item, text, line in zip(items, messages, shown[1:], strict=True) if not line.endswith(text)]
-    worst = next((item for item in cut if _reason(item)), cut[0] if cut else None)
-    return [*shown, f"why: reconciler describe server {worst['metadata']['name']}"] if worst else shown
+    worst = sorted(cut, key=lambda item: (is_ready(item), not _reason(item)))[:1]
+    return [*shown, *(f"why: reconciler describe server {item['metadata']['name']}" for item in worst)]
 
 
 def _breadth(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:

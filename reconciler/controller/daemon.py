@@ -88,7 +88,7 @@ class Daemon:
 
     async def serve(self, stop: Stop, on_up: Callable[[], None] = lambda: None, *, follows: bool = True) -> None:
         """Supervise until told to stop; `follows`: look at the remote of a Git source now and again."""
-        # A pass makes thousands of short-lived values and hardly a cycle: collect seldom, not amid a restart.
+        # A pass makes thousands of short-lived values and hardly a cycle: collect with the ticks, not amid a restart.
         gc.set_threshold(GARBAGE)
         self._introduce()
         self.loop.poke()
@@ -128,10 +128,12 @@ class Daemon:
     def _tick(self) -> None:
         """The periodic look; it also keeps logs and history within their bounds."""
         self._ticks += 1
+        # A connection that is closed is a cycle, and a probe that is stopped a bigger one. Those that outlive a
+        # collection of the youngest would wait for hours, and more of them with each.
+        gc.collect()
         if self._ticks <= SETTLED:
             # What lives as long as we do need not be walked by each collection: that would be milliseconds in a
             # restart. Later on there would be garbage in what is frozen, which would then stay for ever.
-            gc.collect()
             gc.freeze()
         self._runtime.trim_logs(self._known_names())
         self._checker.begin()

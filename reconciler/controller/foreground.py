@@ -26,6 +26,8 @@ from reconciler.settings import Settings
 
 LOCK_LOOK = 0.2
 """Seconds between tries for a lock that an `apply` holds."""
+ANONYMOUS = 5.0
+"""Seconds to wait for one that does not say who it is: it begins, or its disk is full, and then it stays."""
 MOST_FILES = 65536
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -87,14 +89,14 @@ def _on_signal(number: int, then: Callable[[], None]) -> None:
 @contextmanager
 def _wait_for_lock(state: Path) -> Iterator[Lock]:
     """An `apply` that holds the lock ends by itself; another `run` does not."""
-    told = False
+    told, until = False, time.monotonic() + ANONYMOUS
     while True:
         try:
             with hold(state, "run") as lock:
                 yield lock
                 return
         except HeldError as error:
-            if error.verb == "run":
+            if error.verb == "run" or (error.pid is None and time.monotonic() > until):
                 raise
             if not told:
                 log.info("waiting: %s", error)

@@ -38,12 +38,14 @@ class Lock:
         """Hold it, on the file that is there now. Raises HeldError when somebody else does, or OSError."""
         if self._held and _inode(self._state / LOCK) == self._file:
             return
-        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Not its parents: where those are renamed, a new one in their place would only bar the way back.
+        self._state.mkdir(mode=0o700, exist_ok=True)
         try:
             self._held.append(_acquired(self._state / LOCK))
         except BlockingIOError:
             raise HeldError(self._state) from None
-        self._file = _inode(self._state / LOCK)
+        found = os.fstat(self._held[-1])
+        self._file = found.st_dev, found.st_ino
         for descriptor in self._held[:-1]:
             if os.fstat(descriptor).st_nlink == 0:  # nobody else can find it
                 self._held.remove(descriptor)

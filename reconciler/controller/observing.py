@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from reconciler.controller.launching import Launcher
 from reconciler.controller.prober import Prober
+from reconciler.controller.squatters import Squatters
 from reconciler.controller.strangers import Strangers
 from reconciler.controller.target import Target
 from reconciler.core.clean import clean
@@ -32,6 +33,7 @@ class Observer:
         self._prober = prober
         self._launcher = launcher
         self._strangers = Strangers(runtime, launcher, on_change)
+        self._squatters = Squatters(runtime)
         self._joined: dict[int, tuple[Process, Health, Process]] = {}
         self._targets: dict[str, tuple[tuple[object, ...], Target]] = {}
 
@@ -76,7 +78,10 @@ class Observer:
         ours = [process for found in processes.values() for process in found]
         strangers, models = self._strangers.look(due, listeners, ours)
         sharers = self._strangers.sharers(history.instances, processes, now)
-        return Observed(processes, gates, listeners, strangers, models, sharers)
+        names = {wanted.document.name for wanted in due} | history.instances.keys()
+        resting = [wanted for name, wanted in desired.servers.items() if name not in names]
+        squatters = self._squatters.look(resting, ours, now)
+        return Observed(processes, gates, listeners, strangers, models, sharers, squatters)
 
     def close(self) -> None:
         """Ask no strangers any more."""

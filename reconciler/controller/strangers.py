@@ -84,7 +84,7 @@ class Strangers:
         if seen is None or (holder is None and seen.installation == self._runtime.installation):
             return None
         key = (identity, listener.port)
-        known, found = self._met.get(key), _stranger(identity, listener, seen)
+        known, found = self._met.get(key), stranger_of(identity, listener, seen)
         if known is not None and (known.name, known.command, known.started) == (
             found.name,
             found.command,
@@ -187,7 +187,7 @@ class Strangers:
         if identity is None:
             return Stranger(Identity(self._runtime.boot, 0, 0), listener.address, listener.port, "unknown")
         seen = look_at(identity.pid)
-        return _stranger(identity, listener, seen) if seen is not None else None
+        return stranger_of(identity, listener, seen) if seen is not None else None
 
     def close(self) -> None:
         """Ask no more."""
@@ -198,7 +198,8 @@ def _runs(instance: Instance, processes: Mapping[str, tuple[Process, ...]]) -> b
     return any(process.alive and instance.is_process(process) for process in processes.get(instance.server, ()))
 
 
-def _stranger(identity: Identity, listener: Listener, seen: Seen) -> Stranger:
+def stranger_of(identity: Identity, listener: Listener, seen: Seen) -> Stranger:
+    """What is known of one who listens, before it was asked."""
     is_named = is_llama_server(seen.executable, seen.argv)
     return Stranger(
         identity=identity,

@@ -4,7 +4,9 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 
 import h11
@@ -16,7 +18,6 @@ from reconciler.controller.working import RAISE, Working
 from reconciler.core.durations import format_duration
 from reconciler.core.model import Effective, Health, HealthState
 from reconciler.engines import engine_of
-from reconciler.runtimes.host import Progress
 from reconciler.runtimes.local import LocalRuntime
 
 DRAIN_LOOK = 0.1
@@ -40,6 +41,7 @@ class Watch:
         """What `/health` says by itself."""
         self._runtime = runtime
         self._on_change = on_change
+        self._progress = partial(runtime.progress, target.pid)
         self._loading = Loading(self._progress)
         self._serving = Serving(self._progress)
         self._measured = -math.inf
@@ -48,9 +50,6 @@ class Watch:
         """When the probe goes on at the latest, unless our own loop stands still."""
         self._working: Working | None = None
         self._task = self._begin()
-
-    def _progress(self) -> Progress | None:
-        return self._runtime.progress(self.target.pid)
 
     def _begin(self) -> asyncio.Task[None]:
         return asyncio.get_running_loop().create_task(self._run(), name=f"probe {self.target.server}")
@@ -83,6 +82,10 @@ class Watch:
             self._task = self._begin()
 
     async def _run(self) -> None:
+        with suppress(asyncio.CancelledError):  # a cancelled task would keep it, with all that was in use then
+            await self._go_on()
+
+    async def _go_on(self) -> None:
         loop = asyncio.get_running_loop()
         startup = self.target.spec.probes.startup
         pause = startup.initial_period

@@ -85,5 +85,7 @@ class Observed:
     """Real paths of the models of servers whose port a stranger has, by server name."""
     sharers: Mapping[str, Stranger] = field(default_factory=dict)
     """Who listens on the port of a running server beside it, by that server's name."""
+    squatters: Mapping[str, Stranger] = field(default_factory=dict)
+    """Who listens on the port of a server that is to rest, by that server's name."""
     state_trouble: str = ""
     """Why the state cannot be written now, so that no intent can be kept; empty when it can."""

@@ -7,8 +7,9 @@ from reconciler.core.history import History, Instance, Requests, ServerRecord, T
 from reconciler.core.lifecycle import finish, settle
 from reconciler.core.load_slots import LoadSlots
 from reconciler.core.model import Desired, HealthState, Now, Phase, Wanted
-from reconciler.core.observed import Observed
+from reconciler.core.observed import Observed, Stranger
 from reconciler.core.port_claims import Holder, Ports
+from reconciler.core.ports import hosts_overlap
 from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, UNASKED, Server
 from reconciler.core.status import show_status
 from reconciler.core.stopping import begin_stop
@@ -70,6 +71,7 @@ def is_at_rest(name: str, desired: Desired, observed: Observed, history: History
         and not (wanted.problems or wanted.held or document.spec.suspend)
         and record.generation == document.generation
         and record.starved is None
+        and not record.swept_pids
         and status.phase is Phase.READY
         and ("Ready", Phase.READY.value, health.message) in {(c.type, c.reason, c.message) for c in status.conditions}
         and all(condition.status for condition in status.conditions if condition.type in ("Ready", "Reconciled"))
@@ -109,8 +111,17 @@ def _server(name: str, desired: Desired, observed: Observed, history: History, r
         in_scope=desired.scope is None or name in desired.scope,
         state_trouble=observed.state_trouble,
         sharer=observed.sharers.get(name),
+        squatter=None if name in history.instances else _squatter(desired.servers.get(name), observed),
         saved=saved,
     )
+
+
+def _squatter(wanted: Wanted | None, observed: Observed) -> Stranger | None:
+    if wanted is None:
+        return None
+    spec = wanted.spec
+    there = (one for one in observed.strangers if one.port == spec.port and hosts_overlap(one.address, spec.host))
+    return observed.squatters.get(wanted.document.name) or next(there, None)
 
 
 # ---------------------------------------------------------------- what servers share: ports and load slots

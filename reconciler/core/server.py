@@ -50,6 +50,8 @@ class Server:
     """Why no intent can be kept: nothing may be started, and nobody be sent a first SIGTERM."""
     sharer: Stranger | None = None
     """Who listens on its port beside it."""
+    squatter: Stranger | None = None
+    """Who listens on its port while it has no instance."""
 
     actions: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -95,7 +97,7 @@ class Server:
         new = [process for process in processes if process.identity.pid not in before]
         if new:
             uids = ", ".join(sorted({process.uid for process in new}))
-            self.event("Swept", f"{named(new)} bear the mark of instance {uids}, or share its session: SIGKILL sent")
+            self.event("Swept", f"SIGKILL sent to {named(new)}, with the mark or in the session of instance {uids}")
         self.record = replace(
             self.record,
             swept=swept,

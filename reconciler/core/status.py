@@ -6,9 +6,11 @@ from reconciler.core.actions import Event
 from reconciler.core.history import Condition, Status
 from reconciler.core.model import Phase
 from reconciler.core.server import STATE_UNWRITABLE, Server
+from reconciler.core.taking_over import squatting
 
 PROGRESSING = frozenset({Phase.PENDING, Phase.STARTING, Phase.STOPPING, Phase.BACKOFF})
 DEGRADED = frozenset({Phase.UNHEALTHY, Phase.BACKOFF, Phase.FAILED})
+RESTING = frozenset({Phase.STOPPED, Phase.BACKOFF, Phase.FAILED})
 AS_DECLARED = frozenset({Phase.READY, Phase.STARTING, Phase.STOPPED, Phase.UNHEALTHY})
 
 
@@ -17,6 +19,11 @@ def show_status(server: Server) -> None:
     if server.forgotten:
         return
     before = server.record.status
+    if server.squatter is not None and server.phase in RESTING:
+        message = squatting(server.squatter)
+        server.message = f"{server.message}; {message}"
+        if before is None or message not in before.message:
+            server.event("PortInUse", message, warning=True)
     status = Status(server.phase, _message(server), _conditions(server))
     if before is not None:
         status = replace(status, conditions=_with_times(status.conditions, before.conditions, server.now.wall))

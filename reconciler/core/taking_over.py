@@ -33,6 +33,13 @@ def disabling(unit: str) -> str:
     return f"{'' if unit.startswith('--user ') else 'sudo '}systemctl disable --now {clean(unit)}"
 
 
+def squatting(stranger: Stranger) -> str:
+    """What people are told of one on the port of a server that rests."""
+    end = disabling(stranger.unit) if stranger.unit else f"kill {stranger.identity.pid}"
+    sudo = "" if stranger.is_same_user or stranger.unit else "sudo "
+    return f"{told(stranger)} listens on its port {stranger.port} meanwhile; end that with: {sudo}{end}"
+
+
 def take_over(server: Server, port: int, stranger: Stranger, found: Sequence[Difference]) -> None:
     """Make it the server's instance. `found`: what of it is not as declared."""
     assert server.wanted is not None

@@ -95,7 +95,11 @@ def compose(text: str) -> Node | None:
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _Bounded
-    root: Node | None = yaml.compose(text)
+    try:
+        root: Node | None = yaml.compose(text)
+    finally:
+        # Its parts refer to one another: taken apart they are gone now, and not when garbage is collected.
+        vars(yaml).clear()
     return root
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import reconciler.runtimes.bearers as looks
 from reconciler.core.model import Identity
+from reconciler.runtimes.exhaustion import raise_if_exhausted
 from reconciler.runtimes.holding import Holdings
 from reconciler.runtimes.host import FOLDER, INSTALLATION, Host, ResourceError
 
@@ -23,7 +24,7 @@ class Claims:
         """
         return {
             installation
-            for pid, installation, path in self._marks()
+            for pid, installation, path in self._marks(folder)
             if path == folder and looks.leads_to(pid, path, folder) and not self._is_taken(pid)
         }
 
@@ -31,7 +32,7 @@ class Claims:
         """Whether a process bears the id that was started over another folder of this path, as in a container."""
         return any(
             found == installation and path == folder and not looks.leads_to(pid, path, folder)
-            for pid, found, path in self._marks()
+            for pid, found, path in self._marks(folder)
         )
 
     def lives(self, identity: Identity) -> bool:
@@ -45,14 +46,26 @@ class Claims:
         identity = self._host.identify(pid)
         return identity is not None and Holdings("", "").other(identity) is not None
 
-    def _marks(self) -> Iterator[tuple[int, str, str]]:
-        """Pid, installation and folder of each process that nobody but this user can have given them."""
-        for pid in self._host.sessions() or _pids():
-            marks = looks.marks_of(pid)
+    def _marks(self, folder: str) -> Iterator[tuple[int, str, str]]:
+        """Pid, installation and folder of each process of this folder that nobody but this user can have marked."""
+        for pid in _pids():
+            marks = looks.marks_of(pid) if _may_name(pid, folder) else {}
             if marks.get(FOLDER) and marks.get(INSTALLATION):
                 bearer = looks.look_at_bearer(pid)
                 if bearer is not None and bearer.is_users:
                     yield pid, marks[INSTALLATION], marks[FOLDER]
+
+
+def _may_name(pid: int, folder: str) -> bool:
+    """Whether it is worth a closer look."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
+            return f"{FOLDER}={folder}".encode(errors="surrogateescape") in file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return not os.path.lexists("/proc/self/environ")
+    except OSError as error:
+        raise_if_exhausted(error)
+        return False
 
 
 def _pids() -> Collection[int]:

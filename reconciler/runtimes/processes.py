@@ -1,7 +1,6 @@
 """The processes of an installation: found by their marks, watched until they have ended and that is recorded."""
 
 import asyncio
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -14,7 +13,7 @@ from reconciler.core.model import Identity, Process
 from reconciler.runtimes.bearers import Bearer, leads_to, lineage, look_at_bearer, marks_of
 from reconciler.runtimes.host import FOLDER, INSTALLATION, Host, Marked, ResourceError
 from reconciler.runtimes.spawning import Child
-from reconciler.runtimes.tracked import Tracked, session_members
+from reconciler.runtimes.tracked import Tracked, has_group, session_members
 
 _NAME = re.compile(r"[a-z0-9][-a-z0-9]{0,62}", re.ASCII)
 _UID = re.compile(r"[A-Za-z0-9][-\w]{0,63}", re.ASCII)
@@ -103,7 +102,7 @@ class Processes:
                     self._track(process)
         if bystanders != self.bystanders:
             self.bystanders = bystanders
-        leaders = [tracked for tracked in ended if tracked.process.leader and _has_group(tracked.process.identity.pid)]
+        leaders = [tracked for tracked in ended if tracked.process.leader and has_group(tracked.process.identity.pid)]
         if fresh:
             leaders += [tracked for tracked in self._tracked.values() if tracked.process.alive]
             self._watch_the_unwatched()
@@ -246,14 +245,3 @@ def _process_of(marked: Marked, bearer: Bearer | None) -> Process:
         program=bearer.program if bearer is not None else "",
         is_launched=bearer is None or str(marked.port) in bearer.argv,
     )
-
-
-def _has_group(pid: int) -> bool:
-    """Whether the process group that a leader began has members: its helpers, unless they left it."""
-    try:
-        os.killpg(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

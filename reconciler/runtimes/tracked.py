@@ -109,3 +109,14 @@ def session_members(
         with suppress(OSError):
             if identity is not None and os.getsid(pid) == session:
                 yield identity, leader
+
+
+def has_group(pid: int) -> bool:
+    """Whether the process group that a leader began has members: its helpers, unless they left it."""
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

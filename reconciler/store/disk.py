@@ -176,12 +176,17 @@ class Disk:
     def _renew(self, lost: Lost) -> None:
         """Make the file anew from what is open; of a damaged one, from what can be read of it and what is known."""
         self.may_replace()
+        before = self.database
         if lost is Lost.DAMAGED and not self._is_apart:
             if time.monotonic() - self._renewed_at < DAMAGED_AGAIN:
                 raise DamagedError("it was damaged and made anew a moment ago")
-            self._replace_by(salvaged(self.database.conn, self._known(), self.path))
+            self.database = salvaged(before.conn, self._known(), self.path)
             self._go_apart()
-        aside = renewal.renew(self.database.conn, self.path, lost, self._files if lost is Lost.TAKEN else ())
+        try:
+            aside = renewal.renew(self.database.conn, self.path, lost, self._files if lost is Lost.TAKEN else ())
+        finally:
+            if before is not self.database:
+                before.close()  # not before it is set aside: SQLite would write into it
         self._go_apart()
         self._lost = None
         self.renewals += 1

@@ -87,7 +87,7 @@ def git_source(db: Database) -> None:
 
 
 @migrations()
-def adoption(db: Database) -> None:  # noqa: ARG001 - see below
+def adoption(db: Database) -> None:
     """The tables stay; their rows say what versions before this cannot read, and these refuse what is unknown to them.
 
     An adopted process, and specs with `adopt` or the newer probes, for instance.

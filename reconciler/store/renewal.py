@@ -43,7 +43,7 @@ def renew(source: sqlite3.Connection, path: Path, lost: Lost, ours: Files = ()) 
 
     Files that are `ours` are replaced; others are set aside.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)  # without parents: see controller.lock
     draft = path.with_name(path.name + DRAFT)
     _remove(draft)
     try:

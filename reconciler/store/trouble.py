@@ -98,6 +98,11 @@ def _seen(path: Path) -> Cause | None:
 def _explained(cause: Cause, path: Path, error: BaseException | None = None) -> str:
     if cause is Cause.LOCKED:
         return who_holds(path)
+    if cause is Cause.DELETED and not os.path.lexists(path.parent.parent):
+        gone = path.parent.parent
+        while not os.path.lexists(gone.parent):
+            gone = gone.parent
+        return f"{quote(str(gone))} is gone, or was renamed; put it back: mv RENAMED {quote(str(gone))}"
     return _WORDS[cause].format(folder=quote(str(path.parent)), file=quote(str(path)), error=one_line(error))
 
 

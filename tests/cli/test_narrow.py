@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reconciler.cli import describe, get
+from reconciler.cli import describe, get, sections
 from reconciler.cli.folding import fold, fold_behind
 from reconciler.cli.terminal import cells
 from reconciler.core.history import Trigger
@@ -23,7 +23,7 @@ PORT_IN_USE = (
 @pytest.fixture
 def columns(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def narrow(number: int) -> None:
-        for module in (get, describe):
+        for module in (get, describe, sections):
             monkeypatch.setattr(module, "width", lambda: number)
 
     return narrow
@@ -98,7 +98,7 @@ def test_described_in_80_columns(
     assert all(cells(line) <= 80 or re.match("Log: ", line) or len(line.split()) == 1 for line in lines), lines
     told = [line for line in lines if "reconciler adopt differs" in line]
     assert len(told) == 4  # message, condition, event, what happened
-    folded = [line for line in lines if line.startswith("take") or line.startswith("root)")]
+    folded = [line for line in lines if line.startswith(("take", "root)"))]
     assert folded == []
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.core.history import Trigger
+from reconciler.core.history import Status, Trigger
 from reconciler.core.model import Exit, Phase, Problem
 from tests.core.states import STATES, crash, ready, running
 from tests.core.worlds import Simulated, World, fingerprint_of, health_of, spec_of
@@ -138,6 +138,48 @@ def test_leftovers_are_gone_before_the_next_start() -> None:
     world.advance(1.0)
     world.settle()
     assert (world.phase("a"), helper.alive) == (Phase.STARTING, False)
+
+
+def test_whether_a_leftover_resists_is_remembered_not_read_from_a_message() -> None:
+    world = running()
+    helper = found(world, world.process("a").uid, leader=False)
+    helper.killable = False
+    world.processes[-2].end(Exit(signal=9))
+    world.settle()
+    world.records["a"] = replace(world.records["a"], status=Status(Phase.PENDING, "SIGKILL does not end them"))
+    world.settle()
+    assert "SIGKILL" not in world.status("a").message
+    world.advance(1.0)
+    world.records["a"] = replace(world.records["a"], status=Status(Phase.PENDING, "in other words"))
+    world.settle()
+    assert "SIGKILL does not end them" in world.status("a").message
+
+
+def test_who_is_swept_is_told_of_once() -> None:
+    world = running()
+    helpers = [found(world, "an-earlier-one", leader=False) for _ in range(2)]
+    helpers[0].killable = False
+    for _ in range(3):
+        world.settle()
+        world.advance(1.0)
+    (told,) = world.told("Swept")
+    assert all(f"pid {helper.identity.pid}" in told for helper in helpers)
+    assert world.records["a"].swept_pids == (helpers[0].identity.pid,)
+    helpers[0].killable = True
+    world.advance(1.0)
+    world.settle()
+    assert [*world.records["a"].swept_pids] == []
+
+
+def test_what_is_no_server_by_its_command_line_is_a_leftover_where_no_row_tells() -> None:
+    """A helper of a server that has ended, when the database that knew that is lost."""
+    world = World()
+    world.declare("a")
+    helper = found(world, "an-earlier-one")
+    helper.is_launched = False
+    world.settle()
+    assert (world.sent, world.told("Adopted"), len(world.told("Swept"))) == ([("Kill", helper.identity)], [], 1)
+    assert len(world.starts) == 1
 
 
 def test_a_leftover_that_is_found_beside_the_next_instance_is_killed() -> None:

@@ -160,7 +160,7 @@ WARNINGS = [
     "RestartIgnored",
     "Superfluous",
 ]
-NEWS = ["Ready", "Stopping", "Stopped", "Completed", "Adopted"]
+NEWS = ["Ready", "Stopping", "Stopped", "Completed", "Adopted", "Swept"]
 
 
 def test_troubles_are_warnings_and_the_rest_is_news() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.model import Phase
-from reconciler.runtimes.host import ResourceError
+from reconciler.runtimes.host import LogUnwritableError, ResourceError
 from tests.core.states import STATES, crash, ready, running
 from tests.core.worlds import Simulated, World
 
@@ -35,6 +35,20 @@ def test_it_is_blocked_and_says_what_to_do() -> None:
     assert (world.phase("a"), world.reason("a")) == (Phase.BLOCKED, "ResourcesExhausted")
     assert world.status("a").message == WHY
     assert world.told("ResourcesExhausted") == [WHY]
+
+
+def test_what_is_in_the_way_of_its_log_has_a_name_of_its_own() -> None:
+    def no_log(_: Simulated) -> None:
+        raise LogUnwritableError(errno.ENOTDIR, "a file is where a folder should be: namei -l /srv")
+
+    world = World()
+    world.on_spawn = no_log
+    world.declare("a")
+    for _ in range(3):
+        world.settle()
+        assert (world.phase("a"), world.reason("a")) == (Phase.BLOCKED, "LogUnwritable")
+        world.advance(waited(world))
+    assert (world.ended, len(world.told("LogUnwritable"))) == ([], 1)
 
 
 def test_the_pause_grows_to_ten_seconds_and_no_row_and_no_second_event_comes_of_it() -> None:

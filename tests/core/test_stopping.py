@@ -128,7 +128,7 @@ def test_what_hangs_or_never_served_is_not_drained() -> None:
 
 @pytest.mark.parametrize("end", [asks("stop"), removed, declares(ctx=512)], ids=["stop", "removed", "update"])
 @pytest.mark.parametrize("hangs_first", [True, False])
-def test_what_hangs_when_it_is_to_stop_or_while_it_drains_is_waited_for_no_longer(end: Event, hangs_first: bool) -> None:
+def test_what_hangs_when_it_is_to_stop_or_while_it_drains_is_not_waited_for(end: Event, hangs_first: bool) -> None:
     world = running(stop={"drain": "1h"}, probes={"liveness": {"failureThreshold": 2}})
     world.process("a").health = health_of(busy_slots=1)
     for event in [fail_probes(2), end] if hangs_first else [end, fail_probes(1), fail_probes(2)]:

@@ -93,6 +93,7 @@ class Simulated:
     """SIGTERM ends it."""
     killable: bool = True
     """SIGKILL ends it; not so in the kernel's uninterruptible sleep."""
+    is_launched: bool = True
     answers: HealthState = HealthState.OK
     """What it answers once it has been verified."""
     asked_at: float = 0.0
@@ -116,6 +117,7 @@ class Simulated:
             self.exit,
             log,
             health=self.health if self.alive else Health(),
+            is_launched=self.is_launched,
         )
 
 
@@ -275,7 +277,10 @@ class World:
         gates = {name: self.gates.get(name, OPEN) for name in due}
         strangers = tuple(seen for seen, one in self.by_hand if one.alive and one not in self.processes)
         models = dict.fromkeys(due, "/m/m.gguf")
-        return Observed(processes, gates, (*self.strangers, *self._listeners()), strangers, models, dict(self.sharers))
+        listeners = (*self.strangers, *self._listeners())
+        resting = [document for name, document in self.documents.items() if name not in {*due, *self.instances}]
+        squatters = {d.name: one for d in resting for one in strangers if one.port == d.spec.port}
+        return Observed(processes, gates, listeners, strangers, models, dict(self.sharers), squatters)
 
     def _may_start(self, name: str, requests: Requests) -> bool:
         spec, instance = self.documents[name].spec, self.instances.get(name)

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from reconciler.core.pruning import PRUNE_DELAY
 from tests.e2e.installation import Installation, document
 
 pytestmark = pytest.mark.real
@@ -44,10 +45,21 @@ def test_a_broken_document_stops_nothing(installation: Installation, case: str) 
 
     installation.wait_for("the place to be told", is_told)
     installation.reconcile()
-    installation.stays(lambda: installation.pids() == before, 2.5)
+    installation.stays(lambda: installation.pids() == before, PRUNE_DELAY + 0.2)
     assert installation.conditions("chat")["Ready"]["status"] is True
+    installation.write(path, GOOD)
+    installation.wait_for("all to be well", lambda: installation.conditions("chat")["Reconciled"]["status"])
+    assert installation.pids() == before
 
-    # A crashed one is restarted on what was last accepted, and so it is by the next controller.
+
+@pytest.mark.parametrize("case", ["wrong-type", "junk", "zero-bytes"])
+def test_what_crashes_beside_a_broken_document_is_restarted_as_it_was(installation: Installation, case: str) -> None:
+    path = installation.declare("chat")
+    installation.declare("other")
+    installation.start()
+    before = installation.wait_ready("chat", "other")
+    installation.write(path, BROKEN[case][0])
+    installation.wait_for("it to be told", lambda: bool(installation.problem("chat")))
     os.kill(before["chat"], signal.SIGKILL)
     installation.wait_for("chat again", lambda: installation.pids().get("chat", before["chat"]) != before["chat"])
     after = installation.wait_ready("chat", "other")

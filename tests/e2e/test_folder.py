@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from reconciler.core.pruning import PRUNE_DELAY
 from tests.e2e.installation import Installation, document
 
 pytestmark = pytest.mark.real
@@ -30,11 +32,11 @@ def running(installation: Installation) -> dict[str, int]:
 
 
 @contextmanager
-def harmless(installation: Installation) -> Iterator[None]:
-    """Within, and for a while after, no process ends or begins; then the loop is as current as ever."""
+def harmless(installation: Installation, seconds: float = PRUNE_DELAY + 0.5) -> Iterator[None]:
+    """Within, and for a while after, no process ends or begins."""
     before = installation.pids()
     yield
-    installation.stays(lambda: installation.pids() == before, 3.0)
+    installation.stays(lambda: installation.pids() == before, seconds)
     rows = installation.query("select count(*) from instances")
     assert rows == [(len(before),)], installation.log()
 
@@ -53,11 +55,11 @@ def is_current(installation: Installation, folder: Path | None = None) -> None:
 
 
 def copy(source: Path, target: Path, pause: float) -> None:
-    """As a slow copy does it, file by file."""
+    """As a slow copy does it, file by file; the last ones at once, for nothing new comes of them."""
     target.mkdir(exist_ok=True)
-    for path in sorted(source.iterdir()):
+    for number, path in enumerate(sorted(source.iterdir())):
         shutil.copy(path, target / path.name)
-        time.sleep(pause)
+        time.sleep(pause if number < 2 else 0.0)
 
 
 @pytest.fixture
@@ -79,9 +81,9 @@ def test_emptied_slowly_and_filled_again(installation: Installation, aside: Path
     with harmless(installation):
         for path in sorted(installation.manifests.iterdir()):
             path.unlink()
-            time.sleep(1.0)
+            time.sleep(0.5)
         installation.wait_for("the guard to be told", lambda: "--prune" in installation.problem("s0"))
-        installation.stays(lambda: len(installation.pids()) == len(NAMES), 3.0)
+        installation.stays(lambda: len(installation.pids()) == len(NAMES), PRUNE_DELAY)
         copy(aside, installation.manifests, 1.0)
     is_current(installation)
 
@@ -129,16 +131,17 @@ def test_unmounted_and_mounted_again(installation: Installation, volume: Path, b
     bind(volume, installation.manifests)
     installation.start(RECONCILER_TICK=str(TICK))
     installation.wait_ready(*NAMES)
-    with harmless(installation):
+    with harmless(installation, 0.5):
         subprocess.run(["umount", "-l", installation.manifests], check=True)
         installation.wait_for("the loss to be told", lambda: "--prune" in installation.problem("s5"), TICK + 0.5)
-        time.sleep(3.0)
+        time.sleep(PRUNE_DELAY)
         bind(volume, installation.manifests)
     is_current(installation)
 
 
 @privileged
-def test_a_part_that_is_unmounted_is_no_removal_of_a_few(installation: Installation, volume: Path) -> None:
+@pytest.mark.parametrize("when", ["under a controller", "between two of them"])
+def test_a_part_that_is_unmounted_is_no_removal_of_a_few(installation: Installation, volume: Path, when: str) -> None:
     for name in NAMES[:4]:
         (volume / f"{name}.yaml").unlink()
         installation.declare(name)
@@ -147,11 +150,35 @@ def test_a_part_that_is_unmounted_is_no_removal_of_a_few(installation: Installat
     bind(volume, team)
     installation.start(RECONCILER_TICK=str(TICK))
     installation.wait_ready(*NAMES)
-    with harmless(installation):
+    with harmless(installation, 0.5):
+        if when == "between two of them":
+            installation.end()
         subprocess.run(["umount", "-l", team], check=True)
+        if when == "between two of them":
+            installation.start(RECONCILER_TICK=str(TICK))
+            installation.wait_for("a controller", installation.is_controlled)
         installation.wait_for("the loss to be told", lambda: "--prune" in installation.problem("s5"), TICK + 0.5)
-        time.sleep(3.0)
+        time.sleep(PRUNE_DELAY)
         bind(volume, team)
+    is_current(installation, team)
+
+
+@pytest.mark.parametrize("how", ["a folder", "a link to one"])
+def test_a_part_that_is_away_for_a_while_is_no_removal_of_a_few(installation: Installation, how: str) -> None:
+    team, volume, away = (installation.root / name for name in ("manifests/team", "volume", "away"))
+    for name in NAMES[:4]:
+        installation.declare(name)
+    (team if how == "a folder" else volume).mkdir()
+    if how != "a folder":
+        team.symlink_to(volume)
+    for name in NAMES[4:]:
+        installation.write(team / f"{name}.yaml", document(name))
+    installation.start(RECONCILER_TICK=str(TICK))
+    installation.wait_ready(*NAMES)
+    with harmless(installation, 0.5):
+        (team if how == "a folder" else volume).rename(away)
+        time.sleep(PRUNE_DELAY + 1.0)
+        away.rename(team if how == "a folder" else volume)
     is_current(installation, team)
 
 
@@ -180,6 +207,7 @@ def test_revisions_swapped_by_a_link(installation: Installation, how: str) -> No
             time.sleep(0.1)
     swap(link, home / "..rev19")
     installation.wait_for("the edit to be used", lambda: installation.generation("s5") == 2, TICK + 1.0)
+    installation.wait_for("its new process", lambda: installation.pids().get("s5", before["s5"]) != before["s5"])
     after = installation.wait_ready(*NAMES)
     assert {name for name in NAMES if after[name] != before[name]} == {"s5"}
 
@@ -216,15 +244,18 @@ def test_a_crash_within_a_storm_is_seen_at_once(installation: Installation, runn
     assert {name for name in NAMES if after[name] != running[name]} == {"s5"}
 
 
+def write_slowly(path: Path, text: str, pause: float) -> None:
+    path.write_text("")
+    for begin in range(0, len(text), len(text) // 2):
+        time.sleep(pause)
+        with path.open("a") as file:
+            file.write(text[begin : begin + len(text) // 2])
+
+
 def test_half_written_files(installation: Installation, running: dict[str, int]) -> None:
-    with harmless(installation):
+    with harmless(installation), ThreadPoolExecutor(len(NAMES)) as writers:
         for name, pause in zip(NAMES, (0.0, 0.1, 0.3, 0.6, 1.0, 2.5), strict=True):
-            path, text = installation.manifests / f"{name}.yaml", document(name)
-            path.write_text("")
-            for begin in range(0, len(text), len(text) // 3):
-                time.sleep(pause)
-                with path.open("a") as file:
-                    file.write(text[begin : begin + len(text) // 3])
+            writers.submit(write_slowly, installation.manifests / f"{name}.yaml", document(name), pause)
     is_current(installation)
 
 
@@ -247,7 +278,7 @@ def test_permissions_that_are_taken_away_and_given_back(installation: Installati
         for path, mode in ((installation.manifests, 0o755), (installation.manifests / "s1.yaml", 0o644)):
             path.chmod(0)
             installation.wait_for("it to be told", lambda: "permission" in installation.cli("get", "events").lower())
-            installation.stays(lambda: installation.phases()["s1"] == "Ready", 3.0)
+            installation.stays(lambda: installation.phases()["s1"] == "Ready", PRUNE_DELAY)
             path.chmod(mode)
-            time.sleep(1.0)
+            time.sleep(0.6)
     is_current(installation)

@@ -90,6 +90,23 @@ def test_they_are_gone_before_the_next_one_starts(installation: Installation, ki
     assert [reason for reason, _ in installation.events("chat") if reason in ("Adopted", "Superfluous")] == []
 
 
+def test_without_the_database_a_helper_is_not_taken_for_the_server(installation: Installation) -> None:
+    installation.declare("chat", binary=wrapper(installation, HELPERS["in a session of its own"]))
+    installation.start()
+    leader = ready(installation)
+    installation.wait_for("the helper", lambda: children(leader))
+    (helper,) = children(leader)
+    installation.end(signal.SIGKILL)
+    os.kill(leader, signal.SIGKILL)
+    for path in installation.state.glob("state.db*"):
+        path.unlink()
+    installation.start()
+    installation.wait_phase("chat", "Ready")
+    assert not runs(helper)
+    assert [row["trigger"] for row in installation.instances("chat")] == ["Created"]
+    assert f"pid {helper} (sleep)" in dict(installation.events("chat"))["Swept"]
+
+
 def test_a_helper_that_has_the_port_gives_it_back(installation: Installation) -> None:
     port = installation.ports.start
     # The program itself never listens: only what it leaves behind does.

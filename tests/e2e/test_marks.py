@@ -61,6 +61,26 @@ def test_one_that_was_spawned_and_not_recorded_is_found_by_its_mark(installation
     assert (row["uid"], row["identity"]) == (recorded["uid"], recorded["identity"])
 
 
+def test_one_whose_wrapper_empties_the_environment_is_found_by_its_record(installation: Installation) -> None:
+    program = installation.root / "bare-llama-server"
+    program.write_text(f'#!/bin/sh\nexec env -i {installation.environ["LLAMA_SERVER"]} "$@"\n')
+    program.chmod(0o755)
+    installation.environ["LLAMA_SERVER"] = str(program)
+    installation.declare("chat")
+    installation.start()
+    installation.wait_phase("chat", "Ready")
+    (before,) = installation.instances("chat")
+    installation.end(signal.SIGKILL)
+    installation.start()
+    installation.wait_for("a controller", installation.is_controlled)
+    installation.reconcile()
+    installation.wait_phase("chat", "Ready")
+    (after,) = installation.instances("chat")
+    assert (after["uid"], after["ended"]) == (before["uid"], None)
+    installation.cli("stop", "chat", "--wait")
+    assert choose_host().identify(before["identity"]["pid"]) is None
+
+
 def test_a_recorded_pid_that_another_program_wears_now_is_left_alone(
     installation: Installation, stranger: "subprocess.Popen[bytes]"
 ) -> None:
@@ -69,7 +89,7 @@ def test_a_recorded_pid_that_another_program_wears_now_is_left_alone(
     before = installation.wait_ready("chat")
     installation.end(signal.SIGKILL)
     os.kill(before["chat"], signal.SIGKILL)
-    change_row(installation, "chat", lambda row: row.update(identity=identity(stranger.pid)))
+    change_row(installation, "chat", lambda row: row["identity"].update(pid=stranger.pid))
     installation.start()
     after = installation.wait_ready("chat")
     assert after["chat"] not in (before["chat"], stranger.pid)

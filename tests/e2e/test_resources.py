@@ -15,6 +15,7 @@ from tests.e2e.installation import Installation
 pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")]
 Squeeze = Callable[[Installation], AbstractContextManager[None]]
 REASON = "ResourcesExhausted"
+NO_LOG = "LogUnwritable"
 
 
 @contextmanager
@@ -71,34 +72,39 @@ def no_log(installation: Installation) -> Iterator[None]:
     folder.unlink()
 
 
-SQUEEZES: dict[Squeeze, str] = {no_descriptors: "LimitNOFILE=", no_processes: "TasksMax=", no_log: "ls -ld "}
+SQUEEZES: dict[Squeeze, tuple[str, str]] = {
+    no_descriptors: (REASON, "LimitNOFILE="),
+    no_processes: (REASON, "TasksMax="),
+    no_log: (NO_LOG, "namei -l "),
+}
 
 
-def told(installation: Installation) -> list[str]:
-    return [message for reason, message in installation.events("one") if reason == "ResourcesExhausted"]
+def told(installation: Installation, what: str) -> list[str]:
+    return [message for reason, message in installation.events("one") if reason == what]
 
 
 @pytest.mark.parametrize("squeeze", SQUEEZES)
 def test_a_restart_waits_for_room_and_counts_nothing(installation: Installation, group: None, squeeze: Squeeze) -> None:
+    reason, remedy = SQUEEZES[squeeze]
     for name in ("one", "other"):
         installation.declare(name)
     installation.start()
     before = installation.wait_ready("one", "other")
     with squeeze(installation):
         os.kill(before["one"], signal.SIGKILL)
-        installation.wait_for("the trouble", lambda: installation.conditions("one")["Ready"]["reason"] == REASON)
+        installation.wait_for("the trouble", lambda: installation.conditions("one")["Ready"]["reason"] == reason)
         installation.stays(lambda: installation.phases() == {"one": "Blocked", "other": "Ready"}, 3.0)
-        assert SQUEEZES[squeeze] in installation.problem("one") + installation.conditions("one")["Ready"]["message"]
+        assert remedy in installation.problem("one") + installation.conditions("one")["Ready"]["message"]
         assert installation.pids() == {"other": before["other"]}
         assert len(installation.instances("one")) == 1
-        assert len(told(installation)) == 1
+        assert len(told(installation, reason)) == 1
     after = installation.wait_ready("one", "other")
     assert after["other"] == before["other"]
     first, second = installation.instances("one")
     assert (first["exit"], second["trigger"], second["attempt"]) == ({"code": None, "signal": 9}, "Crashed", 1)
     assert len(installation.instances("other")) == 1
     assert "SpawnFailed" not in {reason for reason, _ in installation.events()}
-    assert installation.log().count("ResourcesExhausted") == 1
+    assert installation.log().count(reason) == 1
 
 
 def test_a_server_that_is_new_waits_for_room(installation: Installation) -> None:
@@ -108,7 +114,7 @@ def test_a_server_that_is_new_waits_for_room(installation: Installation) -> None
     with no_log(installation):
         installation.declare("one")
         installation.wait_phase("one", "Blocked")
-        assert installation.conditions("one")["Ready"]["reason"] == REASON
+        assert installation.conditions("one")["Ready"]["reason"] == NO_LOG
         assert installation.instances("one") == []
     assert installation.wait_ready("one", "other")["other"] == before["other"]
     (row,) = installation.instances("one")

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -162,3 +164,44 @@ def test_what_a_terminal_sends_reaches_no_server(house: House) -> None:
     """Ctrl-C and a hangup go to a whole group: each server leads one of its own."""
     for pid in house.pids().values():
         assert os.getpgid(pid) == os.getsid(pid) == pid
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The program itself, with nothing to manage: how it begins and ends is its own affair."""
+    (tmp_path / "manifests").mkdir()
+    with (tmp_path / "log").open("wb") as log:
+        controller = subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "run"], cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
+        )
+        yield controller
+        controller.kill()
+        controller.wait()
+
+
+def hears_hangups(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1)
+
+
+def says(folder: Path, words: str) -> bool:
+    return words in (folder / "log").read_text()
+
+
+def test_hangups_while_it_begins_and_signals_while_it_ends(alone: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    until = time.monotonic() + 30
+    while not hears_hangups(alone.pid):
+        assert time.monotonic() < until
+    assert not says(tmp_path, "controller pid"), "it hears before it has imported what it needs"
+    while not says(tmp_path, "controller pid"):
+        alone.send_signal(signal.SIGHUP)
+        assert alone.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    while alone.poll() is None:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            alone.send_signal(number)
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    assert alone.returncode == 0, (tmp_path / "log").read_text()

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.runtimes.models_in_use import mapped_models
 from tests.e2e.installation import Installation, installed
 
 pytestmark = pytest.mark.real
@@ -327,10 +328,28 @@ def test_the_model_that_it_runs_counts_and_not_where_its_link_leads_by_now(
 ) -> None:
     link, other = installation.models / "current.gguf", installation.models / "other.gguf"
     link.symlink_to("tiny.gguf")
-    by_hand(free_port, "-m", "current.gguf")
+    child = by_hand(free_port, "-m", "current.gguf")
+    installation.wait_for("the model in memory", lambda: bool(mapped_models(child.pid)))
     other.write_bytes((installation.models / "tiny.gguf").read_bytes())
     link.unlink()
     link.symlink_to("other.gguf")
     installation.declare("chat", port=free_port, model="other.gguf")
     installation.start()
     wait_blocked(installation, f"model {installation.models / 'tiny.gguf'}, declared {other}")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs to see whose a socket is")
+def test_who_comes_on_the_port_of_a_stopped_server_is_told(
+    installation: Installation, by_hand: ByHand, free_port: int
+) -> None:
+    if installation.is_portable:
+        pytest.skip("without /proc nobody can tell whose a socket is")
+    installation.declare("chat", port=free_port, suspend=True)
+    installation.start(RECONCILER_TICK="1")
+    installation.wait_phase("chat", "Stopped")
+    child = by_hand(free_port)
+    words = f"pid {child.pid} "
+    installation.wait_for("the stranger to be told", lambda: words in message(installation))
+    assert f"listens on its port {free_port} meanwhile; end that with: kill {child.pid}" in message(installation)
+    assert installation.phases() == {"chat": "Stopped"}
+    assert installation.instances("chat") == []

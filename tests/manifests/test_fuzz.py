@@ -8,7 +8,7 @@ import pytest
 
 from chaos import fuzz
 from chaos.fuzz import FILE, Judge
-from chaos.mutation import Maker
+from chaos.mutation import _FLAGS, Maker
 from reconciler.controller.preview import check_spec
 from reconciler.manifests.parse import Parsed, parse
 from reconciler.manifests.schema import json_schema
@@ -39,6 +39,15 @@ def test_what_is_mutated_is_valid(judge: Judge) -> None:
         tree = maker.document("chat")
         parsed = parse(maker._written(tree), FILE, check_spec)
         assert [one.name for one in parsed.documents] == ["chat"], (tree, parsed.problems)
+
+
+def test_every_field_is_made() -> None:
+    maker, schema = Maker(random.Random(0), json_schema()), json_schema()
+    written = "\n".join(maker._written(maker.document("chat")) for _ in range(300))
+    # Neither of these: what is played must run, and nothing may be fetched.
+    fields = {field for one in schema["$defs"].values() for field in one.get("properties", {})} - {"suspend", "hf"}
+    assert {field for field in fields if field not in written} == set()
+    assert {flag for flag in _FLAGS if flag not in written} == set()
 
 
 def test_the_same_seed_makes_the_same_manifests() -> None:

@@ -270,7 +270,8 @@ def test_what_is_the_programs_own_fault_is_no_lack_of_room(
 
 @pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounts a file system")
 @pytest.mark.parametrize(
-    ("options", "what", "remedy"), [("nr_inodes=1", "No space left", "df -h "), ("ro", "Read-only", "")]
+    ("options", "what", "remedy"),
+    [("nr_inodes=1", "No space left", "df -h "), ("ro", "Read-only", "findmnt -no TARGET -T ")],
 )
 def test_a_log_that_cannot_be_made_says_what_to_do(
     linux: Host, tmp_path: Path, options: str, what: str, remedy: str
@@ -286,13 +287,15 @@ def test_a_log_that_cannot_be_made_says_what_to_do(
             os.kill(runtime.start(instance(), SLEEP).pid, signal.SIGKILL)
         assert what in str(raised.value)
         assert f"cannot write a log into {folder}/logs/chat (" in str(raised.value)
-        assert f"{remedy}{folder}/logs" in str(raised.value)
+        assert f"{remedy}{folder}" in str(raised.value)
+        assert raised.value.reason == ("LogUnwritable" if options == "ro" else "ResourcesExhausted")
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.mark.parametrize("number", sorted(errno.errorcode))
 def test_whatever_the_error_there_is_something_to_do(number: int) -> None:
-    told = str(exhausted(OSError(number, os.strerror(number)), "write the log", "/srv/state/logs"))
+    told = str(exhausted(OSError(number, os.strerror(number)), "write the log", "/srv/my state/logs"))
+    assert "my state" not in told or "'/srv/my state/logs'" in told
     assert told.startswith(f"the controller cannot write the log ({os.strerror(number)}): ")
     assert "{" not in told

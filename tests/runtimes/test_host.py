@@ -335,3 +335,20 @@ def test_windows_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(OSError, match="run it inside WSL 2"):
         choose_host()
+
+
+def test_a_process_whose_descriptors_may_not_be_seen_is_not_taken_for_a_stranger(
+    linux: Host, monkeypatch: pytest.MonkeyPatch, spawn: Spawn, free_port: int
+) -> None:
+    """As of a program with capabilities; whose socket it is may still be told by another that has it."""
+    child, listdir = listen(spawn, "127.0.0.1", free_port), os.listdir
+
+    def forbid(path: str) -> list[str]:
+        if path == f"/proc/{child.pid}/fd":
+            raise PermissionError(path)
+        return listdir(path)
+
+    monkeypatch.setattr(os, "listdir", forbid)
+    assert linux.listens(child.pid, "127.0.0.1", free_port) is None
+    with listening("0.0.0.0", free_port + 1):
+        assert linux.listens(child.pid, "127.0.0.1", free_port + 1) is False

@@ -294,6 +294,9 @@ def test_a_folder_that_cannot_be_made_is_waited_for(tmp_path: Path) -> None:
     assert cause(store) is Cause.DELETED
     store.path.parent.parent.unlink()
     store.mend()
+    assert cause(store) is Cause.DELETED
+    store.path.parent.parent.mkdir()
+    store.mend()
     assert store.trouble is None
     assert set(on_disk(store)[1]) == {"server-1", "later"}  # type: ignore[call-overload]
     assert [event.reason for event in store.take_news()] == ["StateUnwritable", "StateRecovered"]

@@ -1,5 +1,6 @@
 """A damaged database is set aside and made anew; rows that cannot be understood are dropped one by one."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -9,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.actions import Event
-from reconciler.store import read
+from reconciler.store import opening, read, renewal
 from reconciler.store.changes import Row
-from reconciler.store.trouble import Cause
+from reconciler.store.trouble import Cause, DamagedError, StateUnwritableError
 from reconciler.store.writer import Store
-from tests.store.test_writer import STAMP, at, change_everything, instance, on_disk, query, remembered
+from tests.store.test_writer import NOW, STAMP, at, change_everything, instance, on_disk, query, remembered
 
 
 @pytest.fixture
@@ -152,6 +153,142 @@ def test_at_the_start_what_can_be_read_is_kept(tmp_path: Path, damage: Callable[
         assert query(again, "select count(*) from instances")[0][0] > 100
     again.close()
     assert Store(tmp_path).take_news() == []
+
+
+def index_of_meta(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        sql = "select rootpage from sqlite_master where name = 'sqlite_autoindex_meta_1'"
+        page = connection.execute(sql).fetchone()[0]
+    connection.close()
+    with path.open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
+
+
+def name_of_a_migration(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("update _sqlite_migrations set name = cast(x'66ff' as text) where name = 'first_tables'")
+    connection.close()
+
+
+def words_of_the_schema(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"CREATE TABLE") + 2] = 0xE5
+    path.write_bytes(content)
+
+
+UNUSUAL = [index_of_meta, name_of_a_migration, words_of_the_schema]
+
+
+@pytest.mark.parametrize("damage", UNUSUAL)
+def test_whatever_the_damage_is_a_controller_can_begin(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    first = Store(tmp_path)
+    fill(first, history=3)
+    identity = first.installation
+    first._db.conn.execute("vacuum")
+    first.close()
+    damage(tmp_path / "state.db")
+    again = Store(tmp_path)
+    assert again.trouble is None
+    assert again.installation == identity
+    assert [event.reason for event in again.take_news()] == ["StateRebuilt"]
+    if damage is index_of_meta:
+        assert set(again.documents) == {"doc-1"}
+    again.close()
+    assert Store(tmp_path).take_news() == []
+
+
+def no_room(*_: object) -> Path:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_is_damaged_stays_so_while_there_is_no_room_for_a_new_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store)
+    known, before = remembered(store), store.path.stat().st_ino
+    with monkeypatch.context() as patch:
+        patch.setattr(renewal, "renew", no_room)
+        store.suspect(DamagedError("Page 7:\n  broken"))
+        assert "\n" not in str(store.trouble)
+        for _ in range(3):
+            store.mend()
+            assert cause(store) is Cause.DISK_FULL
+            with pytest.raises(StateUnwritableError), store.transaction():
+                change_everything(store, 2)
+    assert store.path.stat().st_ino == before
+    store.mend()
+    assert store.trouble is None
+    assert store.path.stat().st_ino != before
+    assert remembered(store) == on_disk(store) == known
+    assert [event.reason for event in store.take_news()] == ["StateUnwritable", "StateRecovered"]
+
+
+def test_a_damaged_one_stays_where_it_is_until_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Store(tmp_path)
+    fill(first)
+    known = remembered(first)
+    first.close()
+    index_of_meta(tmp_path / "state.db")
+    damaged = (tmp_path / "state.db").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(renewal, "renew", no_room)
+        store = Store(tmp_path)
+    assert cause(store) is Cause.DISK_FULL
+    assert remembered(store) == known
+    assert (tmp_path / "state.db").read_bytes() == damaged
+    store.mend()
+    assert store.trouble is None
+    assert remembered(store) == on_disk(store) == known
+    (aside,) = tmp_path.glob("state.db.broken-*Z")
+    assert aside.read_bytes() == damaged
+    store.close()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, empty])
+def test_a_file_that_goes_while_only_a_copy_is_open_is_made_of_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None]
+) -> None:
+    first = Store(tmp_path)
+    fill(first, history=3)
+    known, rows = remembered(first), query(first, "select * from instances order by uid")
+    first.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "open_database", no_room)
+        store = Store(tmp_path)
+    assert cause(store) is Cause.DISK_FULL
+    harm(store.path)
+    store.look()
+    store.mend()
+    assert store.trouble is None
+    assert remembered(store) == on_disk(store) == known
+    assert query(store, "select * from instances order by uid") == rows
+    store.close()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, empty])
+def test_a_database_that_went_while_no_controller_ran_is_told(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    first = Store(tmp_path)
+    identity = first.installation
+    first.close()
+    harm(tmp_path / "state.db")
+    store = Store(tmp_path)
+    assert store.installation == identity
+    (event,) = store.take_news()
+    assert event.reason == "StateRebuilt"
+    assert "requests to stop" in event.message
+    store.close()
+    assert Store(tmp_path).take_news() == []
+
+
+def test_times_that_nobody_remembers_are_kept(store: Store) -> None:
+    fill(store, history=0)
+    sql = "select accepted_at from documents union all select created_at from requests"
+    times = query(store, sql)
+    store.suspect(DamagedError("x"))
+    store.mend()
+    assert query(store, sql) == times
+    assert times == [(NOW.wall,)] * len(times)
 
 
 def test_an_empty_file_is_a_new_database(tmp_path: Path) -> None:
