@@ -338,7 +338,8 @@ class Life(RuleBasedStateMachine):
         if phase is Phase.READY:
             return self._is_told(name)
         if phase is Phase.UNHEALTHY and [process.answers for process in alive] == [HealthState.BUSY]:
-            return self._is_told(name)  # it loaded again, and computes now: for how long it may is the prober's business
+            # It loaded again, and computes now; for how long it may is the prober's business.
+            return self._is_told(name)
         given_up = phase in (Phase.FAILED, Phase.BLOCKED) or world.reason(name) == "Completed"
         return given_up and not alive and bool(status.message)
 
