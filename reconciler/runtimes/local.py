@@ -26,7 +26,8 @@ from reconciler.runtimes.logs import Logs
 from reconciler.runtimes.processes import Processes
 from reconciler.runtimes.spawning import Bounds, Child, spawn
 
-MOST_HELD = 2000
+MOST_HELD = 256
+"""From so many on, those known to be held are looked through for ones that have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class LocalRuntime:
         """Drop processes that have ended, but for those whose rows are still open."""
         self._processes.forget_ended(open_uids)
         if len(self._held) > MOST_HELD:
-            self._held.clear()  # those of instances that ended are of no use; the others are looked up again
+            self._held.intersection_update(process.identity for process in self._processes)
 
     # -- act
 

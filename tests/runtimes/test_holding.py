@@ -14,6 +14,7 @@ from reconciler.runtimes.host import FOLDER, INSTALLATION, SERVER, UID, Host
 from reconciler.runtimes.local import LocalRuntime
 from reconciler.runtimes.logs import Logs
 from tests.runtimes.conftest import Spawn
+from tests.runtimes.patience import eventually
 
 A, B = "a" * 16, "b" * 16
 
@@ -197,3 +198,21 @@ def test_a_process_lives_as_long_as_its_pid_is_its_own(spawn: Spawn, host: Host)
     child.kill()
     child.wait()
     assert not claims.lives(identity)
+
+
+def test_what_ended_is_not_known_for_ever(
+    spawn: Spawn, host: Host, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.runtimes.local.MOST_HELD", 1)
+    runtime = LocalRuntime(host, A, Logs(tmp_path, keep=1, most_bytes=1000), lambda: None, folder=str(folder))
+    child, stays = spawn("sleep", "600"), identity_of(host, spawn("sleep", "600").pid)
+    ends = identity_of(host, child.pid)
+    runtime.keep_watch([adopted(ends, "u1"), adopted(stays, "u2")])
+    runtime.forget_ended({"u1", "u2"})
+    assert runtime._held == {ends, stays}
+    child.kill()
+    child.wait()
+    eventually(lambda: not all(one.alive for found in runtime.observe(fresh=True).values() for one in found))
+    runtime.forget_ended({"u2"})
+    assert runtime._held == {stays}
+    runtime.close()
