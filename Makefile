@@ -23,7 +23,7 @@ up: $(STAMP) ## Run the demo: two llama-servers from manifests/ (builds llama-se
 
 test: $(STAMP) ## Run all tests, the real llama-server's too; ARGS are pytest's (one after the other: -n0)
 	@$(BIN)/python -m reconciler.demo.binary
-	@$(BIN)/python -m pytest -n 4 $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
 
 test-portable: $(STAMP) ## Run the end-to-end tests without pidfd and /proc, as on macOS
 	@$(BIN)/python -m reconciler.demo.binary

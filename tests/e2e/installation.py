@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -238,8 +238,13 @@ class Installation:
         if self.controller is not None:
             self.controller.kill()
             self.controller.wait()
-        for process in list(self.processes()):
-            process.kill()
+        with suppress(sqlite3.Error):  # it may be damaged, or on a full disk, by what was tested
+            for process in list(self.processes()):
+                process.kill()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.environ().get("RECONCILER_FOLDER") == os.path.realpath(self.state):
+                    process.kill()
 
 
 def document(name: str, *, labels: dict[str, str] | None = None, **spec: Any) -> str:

@@ -127,6 +127,7 @@ def test_verbs_read_on_a_full_disk_with_and_without_a_controller(installation: I
     assert "error: the state cannot be written: its disk is full; make room there: df -h" in told
     installation.start()
     wait_logged(installation, "StateUnwritable")
+    installation.wait_for("a controller that can be asked", installation.is_controlled)
     for verb in READING:
         text = installation.cli(*verb)
         assert "df -h" in text
