@@ -335,10 +335,9 @@ class Life(RuleBasedStateMachine):
             return phase is Phase.INVALID and len({process.uid for process in alive}) <= 1
         if world.documents[name].spec.suspend:
             return phase is Phase.STOPPED and not world.alive(name)
-        if phase is Phase.READY:
-            return self._is_told(name)
-        if phase is Phase.UNHEALTHY and [process.answers for process in alive] == [HealthState.BUSY]:
-            # It loaded again, and computes now; for how long it may is the prober's business.
+        # One that loaded again may compute now; for how long it may is the prober's business.
+        computes = phase is Phase.UNHEALTHY and [process.answers for process in alive] == [HealthState.BUSY]
+        if phase is Phase.READY or computes:
             return self._is_told(name)
         given_up = phase in (Phase.FAILED, Phase.BLOCKED) or world.reason(name) == "Completed"
         return given_up and not alive and bool(status.message)
