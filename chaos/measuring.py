@@ -15,7 +15,7 @@ MIB = 1024 * 1024
 WARM_UP = 1 / 3
 """Share of the time in which caches fill and history reaches its bounds; slopes are taken after it."""
 LEAST_FOR_SLOPE = 600.0
-"""Seconds after the warm-up below which slopes are only shown: garbage is collected each minute or two."""
+"""Seconds after the warm-up below which slopes are only shown: caches fill, and one sample more or less decides."""
 MOST_FOR_SLOPE = 200
 """Samples that a slope is taken from: it looks at all pairs."""
 
