@@ -193,12 +193,7 @@ def declare_sick(installation: Installation, sick: Path, **liveness: Any) -> dic
     ("ills", "liveness", "message"),
     [
         ("broken", {"completion": True, "completionPeriod": "1s"}, "/completion: answers 500: Compute error."),
-        pytest.param(
-            "mute",
-            {},
-            "/slots does not answer, and nothing has moved for 1s or longer",
-            marks=pytest.mark.xfail(reason="found late since each judge measures its own work"),
-        ),
+        ("mute", {"period": "400ms"}, "/slots does not answer, and nothing has moved for 1s or longer"),
         ("stuck", {}, "slots at work: 1, but nothing has moved for 1s or longer"),
         ("slow", {}, "/health: no answer within 0.3 s"),
         ("slow spins", {"busyLimit": "2s"}, "/health: no answer within 0.3 s, for 2s or longer, though it computes"),

@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         ill = {"/health": "slow", "/slots": "mute"}.get(self.path, "")
         self._note()
         while ill in ills():
-            time.sleep(0.05)
+            time.sleep(0.5)  # each request that hangs has a thread: together they must not look like work
         self._reply(200, answers[self.path])
 
     def do_POST(self) -> None:
@@ -79,8 +79,10 @@ class Handler(BaseHTTPRequestHandler):
 def spin() -> None:
     """Compute when told to, with pauses that let the other threads answer."""
     while True:
+        while "spins" not in ills():
+            time.sleep(0.2)
         until = time.monotonic() + 0.02
-        while "spins" in ills() and time.monotonic() < until:
+        while time.monotonic() < until:
             pass
         time.sleep(0.02)
 
