@@ -1,7 +1,7 @@
 """What was named on the command line for all verbs, and what follows from it: the state folder and the settings."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler import installation
-from reconciler.cli.failure import BAD_INPUT, Failure
+from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -26,6 +26,8 @@ class Invocation:
     manifests: str | None = None
     models: str | None = None
     debug: bool = False
+    quiet: bool = False
+    """Print data and errors, and nothing besides."""
 
     def state_folder(self) -> Path:
         """The folder of an installation that exists. Raises Failure."""
@@ -138,8 +140,13 @@ def global_options() -> list[click.Parameter]:
         click.Option([f"--{name}"], metavar=metavar, help=text, expose_value=False, callback=_keep)
         for name, (metavar, text) in texts.items()
     ]
+    quiet = "Print data and errors, and nothing besides."
     debug = "Show tracebacks.  [env: RECONCILER_DEBUG=1]"
-    return [*options, click.Option(["--debug"], is_flag=True, help=debug, expose_value=False, callback=_keep)]
+    return [
+        *options,
+        click.Option(["-q", "--quiet"], is_flag=True, help=quiet, expose_value=False, callback=_keep),
+        click.Option(["--debug"], is_flag=True, help=debug, expose_value=False, callback=_keep),
+    ]
 
 
 def version_option() -> click.Option:
@@ -159,12 +166,54 @@ def version_option() -> click.Option:
     )
 
 
-class Verb(click.Command):
-    """A command that takes the global options beside its own."""
+EXIT_CODES: Mapping[int, str] = {
+    0: "done",
+    1: "it did not work out, or not yet",
+    2: "the command line, the settings or the manifests have errors; nothing was changed",
+}
+"""What the exit codes say of a verb that does not tell otherwise."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+
+class Verb(click.Command):
+    """A command that takes the global options beside its own, and tells examples and exit codes in its help."""
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[tuple[str, str]] = (),
+        exit_codes: Mapping[int, str] = EXIT_CODES,
+        **more: Any,
+    ) -> None:
+        """`examples`: command lines that work, each with what it is for. `exit_codes`: those of the verb's own."""
+        super().__init__(*args, **more)
         self.params.extend(global_options())
+        self.examples = examples
+        self.exit_codes = exit_codes
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What people copy, and what scripts ask for."""
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write_dl([(line, text) for line, text in self.examples], col_max=60)
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), text) for code, text in self.exit_codes.items()])
+        super().format_epilog(ctx, formatter)
+
+
+class VerbGroup(click.Group):
+    """A verb with verbs below it, such as `rollout history`."""
+
+    command_class = Verb
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """A misspelt one is answered with the one that was meant."""
+        if args and args[0] not in self.commands:
+            there = ", ".join(f"{ctx.command_path} {name}" for name in self.commands)
+            unknown = f"no such command '{ctx.command_path} {args[0]}'{did_you_mean(args[0], self.commands)}"
+            raise click.UsageError(f"{unknown}; there is: {there}", ctx)
+        return super().resolve_command(ctx, args)
 
 
 class ServerName(click.ParamType[str]):

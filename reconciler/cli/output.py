@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from reconciler.cli.invocation import Invocation
 from reconciler.cli.terminal import clean, clean_json, clean_lines, is_terminal
 
 API_VERSION = "llama.reconciler/v1alpha1"
@@ -45,6 +46,14 @@ def _show_data(text: str) -> None:
 def show(text: str) -> None:
     """Lines whose content is clean already."""
     print(text, flush=True)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """A note, a hint or a step of progress, clean already: what `--quiet` leaves out."""
+    context = click.get_current_context(silent=True)
+    invocation = context.find_object(Invocation) if context else None
+    if invocation is None or not invocation.quiet:
+        click.echo(text, err=err)
 
 
 def print_problems(texts: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from reconciler.core.source import LOCAL
 from reconciler.core.spec import ServerSpec
@@ -111,6 +111,8 @@ class Wanted:
     """Errors of the newest text; the document is then the last accepted one."""
     held: str = ""
     """Why a document that is gone from the files still counts (prune guard, unreadable file); empty otherwise."""
+    parked: str = ""
+    """Why it is declared, but not to run now: the active profile leaves it out. Empty otherwise."""
 
     @property
     def spec(self) -> ServerSpec:
@@ -144,6 +146,10 @@ class Desired:
     limits: Limits = Limits()
     scope: frozenset[str] | None = None
     """The servers that may be started or stopped; None: all. A command without a controller acts on what it names."""
+    profile: str = ""
+    """The active profile; empty when all servers are wanted."""
+    switch: Literal["StopFirst", "StartFirst"] = "StopFirst"
+    """Whether those that the active profile leaves out end before its own start, or after."""
 
 
 # ---------------------------------------------------------------- observed
