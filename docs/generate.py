@@ -11,7 +11,7 @@ import click
 from pydantic import BaseModel
 from sqlite_utils import Database
 
-from reconciler.cli.invocation import global_options
+from reconciler.cli.invocation import Verb, global_options
 from reconciler.cli.main import VERBS, cli
 from reconciler.core.durations import format_duration
 from reconciler.core.spec import LlamaServer
@@ -96,21 +96,35 @@ def _default(field: Mapping[str, Any]) -> str:
 
 
 def commands() -> str:
-    """Every verb with its options, then the options of all."""
-    sections = [_command(name) for name in VERBS]
+    """Every verb with its options, examples and exit codes, then the options of all."""
+    with click.Context(cli, info_name="reconciler") as above:
+        sections = [section for name in VERBS for section in _sections(above, cli.get_command(above, name), name)]
     return "\n\n".join([*sections, "## Options of all commands", _options(global_options(), click.Context(cli))])
 
 
-def _command(name: str) -> str:
-    with click.Context(cli, info_name="reconciler") as above:
-        command = cli.get_command(above, name)
+def _sections(above: click.Context, command: click.Command | None, name: str) -> Iterator[str]:
+    """A verb, or all that are below it."""
     assert command is not None
     context = click.Context(command, info_name=name, parent=above)
+    if isinstance(command, click.Group):
+        for below, each in command.commands.items():
+            yield from _sections(context, each, below)
+    else:
+        yield _command(context)
+
+
+def _command(context: click.Context) -> str:
+    command, path = context.command, context.command_path
+    assert isinstance(command, Verb)
     usage = " ".join(piece.replace("[OPTIONS]", "[OPTION]…") for piece in command.collect_usage_pieces(context))
     shared = {option.name for option in global_options()}
     own = [option for option in command.params if option.name not in shared]
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in (command.help or "").split("\n\n"))
-    parts = [f"## {name}", f"```text\nreconciler {name} {usage}\n```", text, _options(own, context)]
+    parts = [f"## {path.removeprefix('reconciler ')}", f"```text\n{path} {usage}\n```", text, _options(own, context)]
+    if command.examples:
+        rows = [(f"`{line}`", text) for line, text in command.examples]
+        parts.append(_table(("example", "what it does"), rows))
+    parts.append(_table(("exit code", "meaning"), [(str(code), text) for code, text in command.exit_codes.items()]))
     return "\n\n".join(part for part in parts if part)
 
 

@@ -21,7 +21,7 @@ from reconciler.cli.failure import BAD_INPUT, Failure, refuse_unknown
 from reconciler.cli.follow import conclude, follow, snapshot
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, Judge, as_declared, begun, briefly
-from reconciler.cli.output import plural, print_problems
+from reconciler.cli.output import plural, print_problems, say
 from reconciler.cli.sources import followed, held, is_from_git
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
@@ -51,7 +51,21 @@ class _Task:
         return Path(self.settings.state)
 
 
-@click.command(cls=Verb, short_help="Bring the servers to what the manifests say, and wait until they are.")
+@click.command(
+    cls=Verb,
+    short_help="Bring the servers to what the manifests say, and wait until they are.",
+    examples=[
+        ("reconciler apply", "all that is in the manifests folder"),
+        ("reconciler apply -f coder.yaml", "put this manifest into the folder, and in force"),
+        ("reconciler apply --dry-run", "only show what would change"),
+        ("reconciler apply coder --prune", "let the server go whose manifest is gone"),
+    ],
+    exit_codes={
+        0: "the named servers (else those of -f, else all) are as declared",
+        1: "some are not, or not yet",
+        2: "the input has errors; with --dry-run too",
+    },
+)
 @click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
 @click.option("-f", "--filename", "paths", multiple=True, metavar="FILE|DIR|-", help="Put these manifests in force.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
@@ -72,8 +86,6 @@ def apply(
 
     Each document of -f takes the place of the one of its name, wherever that is declared; a new one becomes NAME.yaml.
     Without a running controller this command does a controller's work, and leaves the servers running.
-
-    Exit code: 0 the named servers (else those of -f, else all) are as declared, 1 not, 2 the input has errors.
     """
     settings = invocation.existing_or_new()
     given = read_sources(paths)
@@ -143,7 +155,7 @@ def _write(task: _Task) -> None:
             except (OSError, ValueError) as error:
                 message = f"'{document.name}' cannot be written into {root}: {error}"
                 raise Failure(message, "what was written before it stays; apply again") from None
-            click.echo(clean(f"{document.name}  written to {shown_folder(str(path))}"))
+            say(clean(f"{document.name}  written to {shown_folder(str(path))}"))
 
 
 def _prune(controller: Controller, answer: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
@@ -151,11 +163,11 @@ def _prune(controller: Controller, answer: Mapping[str, Any], names: Sequence[st
     held: Sequence[str] = answer["prunable"]
     confirmed = [name for name in held if not names or name in names]
     if confirmed:
-        click.echo(f"removal confirmed: {', '.join(confirmed)}")
+        say(f"removal confirmed: {', '.join(confirmed)}")
         controller.request("prune", confirmed)
         answer = controller.reconcile()
     if others := [name for name in held if name not in confirmed]:
-        click.echo(f"held as before, for it is not named: {', '.join(others)}", err=True)
+        say(f"held as before, for it is not named: {', '.join(others)}", err=True)
     return answer
 
 
@@ -171,9 +183,9 @@ def _leave(task: _Task, answer: Mapping[str, Any], controller: Controller) -> in
     if controller.is_here:
         names = sorted({*task.before, *snapshot(task.state, None, controller=True)})
         follow(task.state, names, begun(_judge(task, answer)), timeout=BEGIN_TIMEOUT, known=list(task.before))
-        click.echo(UNATTENDED, err=True)
+        say(UNATTENDED, err=True)
     else:
-        click.echo("asked for; see how it goes with: reconciler get servers -w")
+        say("asked for; see how it goes with: reconciler get servers -w")
     return 0
 
 

@@ -57,7 +57,14 @@ def _named(context: click.Context, parameter: click.Parameter, value: str | None
     return value or GIT
 
 
-@click.command(cls=Verb, short_help="Show all that is known of a server or a source.")
+@click.command(
+    cls=Verb,
+    short_help="Show all that is known of a server or a source.",
+    examples=[
+        ("reconciler describe server coder", "settings, conditions, restarts, events, and what to do"),
+        ("reconciler describe source", "the Git source: its revision and its errors"),
+    ],
+)
 @click.argument("resource", metavar="server|source")
 @click.argument("name", type=SERVER_NAME, required=False, callback=_named)
 @pass_invocation

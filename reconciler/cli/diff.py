@@ -25,7 +25,20 @@ SIGNS = {"start": "+", "restart": "~", "update": "~", "stop": "-", "hold": "!", 
 _COLOURS = {"+": 32, "~": 33, "-": 31, "!": 31}
 
 
-@click.command(cls=Verb, short_help="Show what apply would change.")
+@click.command(
+    cls=Verb,
+    short_help="Show what apply would change.",
+    examples=[
+        ("reconciler diff", "what the manifests folder asks for"),
+        ("reconciler diff -f coder.yaml", "what this manifest would change"),
+        ("reconciler diff --against origin/main", "what that branch of the Git source would change"),
+    ],
+    exit_codes={
+        0: "nothing would change",
+        CHANGES: "something would",
+        2: "the manifests, or those of REV, have errors",
+    },
+)
 @click.option(
     "-f", "--filename", "paths", multiple=True, metavar="FILE|DIR|-", help="Compare with these manifests too."
 )
@@ -33,10 +46,7 @@ _COLOURS = {"+": 32, "~": 33, "-": 31, "!": 31}
 @click.option("-o", "--output", type=click.Choice(["json"]), help="Output format.  [default: text]")
 @pass_invocation
 def diff(invocation: Invocation, paths: tuple[str, ...], against: str | None, output: str | None) -> int:
-    """Show, for each server, what apply would do and why, field by field.
-
-    Exit code: 0 nothing would change, 1 something would, 2 the manifests, or those of REV, have errors.
-    """
+    """Show, for each server, what apply would do and why, field by field."""
     answer = preview(invocation.existing_or_new(), read_sources(paths), against)
     if output:
         print_json(answer)

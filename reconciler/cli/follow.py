@@ -9,10 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import click
-
 from reconciler.cli.failure import FAILED, Failure, database_trouble
 from reconciler.cli.judging import Item, Judge, Judgement, Verdict, name_of, uid_of
+from reconciler.cli.output import is_quiet, say
 from reconciler.cli.standing import opened, state_trouble
 from reconciler.cli.terminal import clean, cut, is_terminal, paint, width
 from reconciler.core.durations import describe_duration
@@ -138,7 +137,7 @@ class _Progress:
         self._live: Any = None
 
     def __enter__(self) -> Self:
-        if is_terminal():
+        if is_terminal() and not is_quiet():
             from rich.console import Console  # noqa: PLC0415 - slow to import, and of use on terminals only
             from rich.live import Live  # noqa: PLC0415
 
@@ -154,10 +153,12 @@ class _Progress:
 
     def tell(self, name: str, found: Judgement, seconds: float) -> None:
         """Print what is new about a server."""
-        if found.verdict is Verdict.DONE:
-            self._print(name, f"{found.text} in {describe_duration(seconds)}")
-        elif found.verdict is Verdict.FAILED:
+        if found.verdict is Verdict.FAILED:
             self._print(name, found.text)
+        elif is_quiet():
+            return
+        elif found.verdict is Verdict.DONE:
+            self._print(name, f"{found.text} in {describe_duration(seconds)}")
         elif found.verdict is Verdict.WAITING and self._live is None and self._told.get(name) != _step(found):
             # What is stuck passes, or is told once it has failed.
             self._told[name] = _step(found)
@@ -210,10 +211,10 @@ def snapshot(state: Path, names: Sequence[str] | None, *, controller: bool) -> d
 def conclude(names: Sequence[str], before: Mapping[str, Item], followed: Followed) -> int:
     """The last line: how many came to what, compared with how they were `before`. Returns the exit code."""
     counts = Counter(_outcome(name, before.get(name), followed) for name in names)
-    click.echo(", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES))
+    say(", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES))
     worst = next((name for name in followed.failed if name in followed.items), None)
     if worst:
-        click.echo(f"hint: reconciler describe server {worst}", err=True)
+        say(f"hint: reconciler describe server {worst}", err=True)
     return FAILED if followed.failed else 0
 
 

@@ -48,11 +48,16 @@ def show(text: str) -> None:
     print(text, flush=True)
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """A note, a hint or a step of progress, clean already: what `--quiet` leaves out."""
+def is_quiet() -> bool:
+    """Whether `--quiet` was given."""
     context = click.get_current_context(silent=True)
     invocation = context.find_object(Invocation) if context else None
-    if invocation is None or not invocation.quiet:
+    return invocation is not None and invocation.quiet
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """A note, a hint or a step of progress, clean already: what `--quiet` leaves out."""
+    if not is_quiet():
         click.echo(text, err=err)
 
 

@@ -10,7 +10,7 @@ from reconciler.cli.failure import FAILED, Failure, refuse_unknown
 from reconciler.cli.follow import Followed, follow, snapshot
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, Judge, adopted, begun, restarted, stopped, uid_of, up
-from reconciler.cli.output import plural
+from reconciler.cli.output import plural, say
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
@@ -18,7 +18,14 @@ from reconciler.installation import is_controller_running
 _PAST = {"restart": "restarted", "stop": "stopped", "start": "started", "adopt": "adopted"}
 
 
-def _verb(short_help: str) -> Callable[[Callable[..., Any]], click.Command]:
+EXIT_CODES = {
+    0: "done; with --no-wait, asked for",
+    1: "some did not get there within the time, or there is no such server",
+    2: "the command line or the settings have errors; nothing was asked for",
+}
+
+
+def _verb(short_help: str, *examples: tuple[str, str]) -> Callable[[Callable[..., Any]], click.Command]:
     """The arguments and options that these take."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
@@ -29,12 +36,16 @@ def _verb(short_help: str) -> Callable[[Callable[..., Any]], click.Command]:
             click.argument("names", metavar="NAME…", nargs=-1, type=SERVER_NAME),
         ):
             function = decorator(function)
-        return click.command(cls=Verb, short_help=short_help)(function)
+        return click.command(cls=Verb, short_help=short_help, examples=examples, exit_codes=EXIT_CODES)(function)
 
     return decorate
 
 
-@_verb("Restart servers.")
+@_verb(
+    "Restart servers.",
+    ("reconciler restart coder", "and wait until it is Ready again"),
+    ("reconciler restart --all --no-wait", "only ask for it"),
+)
 def restart(invocation: Invocation, names: tuple[str, ...], everything: bool, timeout: float | None) -> int:
     """Stop the named servers and start them again, and wait until they are Ready.
 
@@ -43,19 +54,32 @@ def restart(invocation: Invocation, names: tuple[str, ...], everything: bool, ti
     return _ask("restart", invocation, _Names(names, everything), timeout)
 
 
-@_verb("Stop servers until they are started again.")
+@_verb(
+    "Stop servers until they are started again.",
+    ("reconciler stop coder embedder", "until they are started again"),
+    ("reconciler stop --all", "before the machine is needed for something else"),
+)
 def stop(invocation: Invocation, names: tuple[str, ...], everything: bool, timeout: float | None) -> int:
     """Stop the named servers until they are started again. That holds over restarts of the controller."""
     return _ask("stop", invocation, _Names(names, everything), timeout)
 
 
-@_verb("Start servers that were stopped by request.")
+@_verb(
+    "Start servers that were stopped by request.",
+    ("reconciler start coder", "take its stop back, or try again when it has Failed"),
+    ("reconciler start --all --timeout 20m", "with time for big models"),
+)
 def start(invocation: Invocation, names: tuple[str, ...], everything: bool, timeout: float | None) -> int:
     """Take a stop back, or try a server again that has Failed or Completed, and wait until it is Ready."""
     return _ask("start", invocation, _Names(names, everything), timeout)
 
 
-@click.command(cls=Verb, short_help="Take over a llama-server that somebody started by hand.")
+@click.command(
+    cls=Verb,
+    short_help="Take over a llama-server that somebody started by hand.",
+    examples=[("reconciler adopt coder", "take over what runs on the port of coder")],
+    exit_codes=EXIT_CODES,
+)
 @click.argument("names", metavar="NAME…", nargs=-1, required=True, type=SERVER_NAME)
 @waits
 @pass_invocation
@@ -100,10 +124,10 @@ def _ask(kind: str, invocation: Invocation, asked: _Names, timeout: float | None
             # What waits for an end or a turn would never be done without it.
             follow(state, names, begun(judge), timeout=BEGIN_TIMEOUT)
             if kind != "stop":
-                click.echo(UNATTENDED, err=True)
+                say(UNATTENDED, err=True)
             return 0
         else:
-            click.echo(f"asked for; see how it goes with: reconciler get servers {' '.join(names[:3])} -w")
+            say(f"asked for; see how it goes with: reconciler get servers {' '.join(names[:3])} -w")
             return 0
     return _finish(kind, names, followed)
 
@@ -118,7 +142,7 @@ def _finish(kind: str, names: Sequence[str], followed: Followed) -> int:
     failed = followed.failed
     if len(names) > 1:
         done = f"{len(names) - len(failed)} {_PAST[kind]} in {describe_duration(followed.seconds)}"
-        click.echo(f"{done}, {len(failed)} failed" if failed else done)
+        say(f"{done}, {len(failed)} failed" if failed else done)
     if not failed:
         return 0
     hint = f"hint: see why with: reconciler describe server {failed[0]}"

@@ -9,7 +9,20 @@ from reconciler.cli.failure import Failure, database_trouble
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 
 
-@click.command(cls=Verb, short_help="Run the controller in the foreground.")
+@click.command(
+    cls=Verb,
+    short_help="Run the controller in the foreground.",
+    examples=[
+        ("reconciler run", "with ./manifests and ./state; Ctrl-C leaves the servers running"),
+        ("reconciler run --on-exit stop", "in a container: the servers end with it"),
+        ("reconciler run --config /etc/reconciler.toml --log-format json", "as a service"),
+    ],
+    exit_codes={
+        0: "ended by SIGTERM or Ctrl-C",
+        1: "it could not begin, or not go on",
+        2: "the command line or the settings have errors",
+    },
+)
 @click.option(
     "--on-exit",
     type=click.Choice(["leave", "stop"]),

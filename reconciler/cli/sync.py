@@ -12,7 +12,7 @@ from reconciler.cli.failure import BAD_INPUT, FAILED, database_trouble, say_erro
 from reconciler.cli.follow import conclude, follow, snapshot
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, as_declared, begun
-from reconciler.cli.output import plural, print_problems
+from reconciler.cli.output import plural, print_problems, say
 from reconciler.cli.sources import held, is_from_git, refuse_without_source, warn_of_old_settings, words
 from reconciler.cli.standing import opened
 from reconciler.cli.terminal import clean
@@ -21,7 +21,19 @@ from reconciler.installation import holds_one, is_controller_running
 from reconciler.store import read
 
 
-@click.command(cls=Verb, short_help="Ask the Git source's remote now.")
+@click.command(
+    cls=Verb,
+    short_help="Ask the Git source's remote now.",
+    examples=[
+        ("reconciler sync", "put in force what the remote has"),
+        ("reconciler sync --wait", "and wait until the servers are as it says"),
+    ],
+    exit_codes={
+        0: "what the remote has is in force (with --wait: and its servers are as declared)",
+        1: "not, or servers that it removes are held by the prune guard",
+        2: "it has errors",
+    },
+)
 @may_wait
 @pass_invocation
 def sync(invocation: Invocation, timeout: float | None) -> int:
@@ -29,9 +41,6 @@ def sync(invocation: Invocation, timeout: float | None) -> int:
 
     With --wait the servers that it declares are followed until they are as it says. Without a running controller this
     command does a controller's work, and leaves the servers running.
-
-    Exit code: 0 what the remote has is in force (with --wait: and its servers are as declared), 1 not, or servers that
-    it removes are held by the prune guard, 2 it has errors.
     """
     settings = invocation.existing_or_new()
     state = Path(settings.state)
@@ -81,14 +90,14 @@ def tell(source: Mapping[str, Any], known: str, stay: Mapping[str, str], done: s
     """
     name, status = source["metadata"]["name"], source["status"]
     but = f"; still in force: {', '.join(stay)}" if stay and is_in_force(source) else ""
-    click.echo(clean(f"{name}: {done}{outcome(name, status, known)}{but}"))
+    say(clean(f"{name}: {done}{outcome(name, status, known)}{but}"))
     print_problems(status["problems"])
     for why in sorted(set(stay.values())):
         click.echo(f"held: {clean(why)}", err=True)
     if status["lastError"]:
         say_error(clean(status["lastError"]))
     if status["problems"]:
-        click.echo("hint: correct them and push; the next good revision is taken up by itself", err=True)
+        say("hint: correct them and push; the next good revision is taken up by itself", err=True)
         return BAD_INPUT
     return 0 if is_in_force(source) and not stay else FAILED
 
@@ -128,4 +137,4 @@ def leave(controller: Controller, before: Mapping[str, Item], *, followed: bool 
     every = {**before, **snapshot(controller.state, None, controller=True)}
     names = sorted(every.keys() - set(_declared(every, before) if followed else ()))
     follow(controller.state, names, begun(as_declared({})), timeout=BEGIN_TIMEOUT, known=names)
-    click.echo(UNATTENDED, err=True)
+    say(UNATTENDED, err=True)

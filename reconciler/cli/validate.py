@@ -12,14 +12,23 @@ from reconciler.cli.diff import print_preview
 from reconciler.cli.documents import Source, read_files, read_sources, shown_folder
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
-from reconciler.cli.output import plural, print_json, print_problems, show
+from reconciler.cli.output import plural, print_json, print_problems, say, show
 from reconciler.cli.strict import Base, Findings, base_of, examine
 from reconciler.cli.terminal import clean
 
 MOST_WARNINGS = 5
 
 
-@click.command(cls=Verb, short_help="Check manifests without touching anything.")
+@click.command(
+    cls=Verb,
+    short_help="Check manifests without touching anything.",
+    examples=[
+        ("reconciler validate", "the manifests folder"),
+        ("reconciler validate coder.yaml", "one file"),
+        ("reconciler validate manifests --strict --against origin/main -o github", "a pull request"),
+    ],
+    exit_codes={0: "all is well", 2: "there are errors"},
+)
 @click.argument("paths", metavar="[FILE|DIR|-]…", nargs=-1)
 @click.option("--strict", is_flag=True, help="Hold the policy for Git sources against them too.")
 @click.option("--against", metavar="REV", help="Tell what would change for servers of this revision of the folder.")
@@ -39,8 +48,6 @@ def validate(invocation: Invocation, paths: tuple[str, ...], strict: bool, again
     For a pull request: --strict refuses what a machine would by the [policy.git] of reconciler.toml (by the defaults
     where there is none), --against origin/main tells which servers would start, restart or stop, and with -o github
     GitHub shows all of it beside the lines.
-
-    Exit code: 0 all is well, 2 there are errors.
     """
     sources = read_sources(paths) if paths else _folder(invocation)
     if against == "":
@@ -77,7 +84,7 @@ def _print_text(found: Findings) -> None:
     if found.errors:
         click.echo(f"error: {_counts(found)}", err=True)
     else:
-        click.echo(_counts(found))
+        say(_counts(found))
 
 
 def _print_github(found: Findings) -> None:

@@ -9,7 +9,12 @@ import click
 from reconciler.cli.invocation import Verb
 
 
-@click.command(cls=Verb, short_help="Print the version.")
+@click.command(
+    cls=Verb,
+    short_help="Print the version.",
+    examples=[("reconciler version", "of reconciler, and of the Python it runs on")],
+    exit_codes={0: "done"},
+)
 def version() -> None:
     """Print the version of reconciler, and of the Python it runs on; `reconciler --version` does the same."""
     click.echo(version_line())

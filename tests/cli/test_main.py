@@ -133,7 +133,7 @@ def test_alone_it_shows_the_help(call: Call) -> None:
     called = call()
     assert (called.code, called.out) == (2, "")
     assert called.err.startswith("Usage: reconciler ")
-    assert "error" not in called.err
+    assert "error:" not in called.err
 
 
 def test_an_error_tells_how_to_see_where(filling: Filling, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
