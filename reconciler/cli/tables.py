@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from reconciler.cli.folding import fold_behind
+from reconciler.cli.folding import fold, fold_behind
 from reconciler.cli.terminal import cells, clean, cut
 
 GAP = "  "
@@ -32,12 +32,20 @@ class Table:
         """The header and the rows in at most `width` columns: the last cell of each goes on in lines below."""
         header, *lines = self.lines([[*row[:-1], ""] for row in rows], paint)
         before = sum(self._sizes[:-1]) + len(GAP) * (len(self._sizes) - 1)
+        if width is not None and before + cells(self.headers[-1]) > width:
+            return [line for row in rows for line in self._card(row, width)]
         shown = [header]
         for line, row in zip(lines, rows, strict=True):
             # Behind the padding, which is not there any more: colours make the line longer than it looks.
             plain = cells(self._line([*map(clean, row[:-1]), ""], self._sizes, None))
             shown += fold_behind(line + " " * (before - plain), clean(row[-1]), width)
         return shown
+
+    def _card(self, row: Sequence[str], width: int) -> list[str]:
+        """A row on a terminal that is too narrow even for its columns: one cell behind the other, with their names."""
+        first, *others = [(name, clean(cell)) for name, cell in zip(self.headers, row, strict=True) if cell]
+        told = ", ".join([first[1], *(f"{name.lower()} {cell}" for name, cell in others)])
+        return [f"{'  ' if number else ''}{line}" for number, line in enumerate(fold(told, width - 2))]
 
     def _fitting(self) -> list[int]:
         sizes = list(self._sizes)
