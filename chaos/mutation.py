@@ -97,6 +97,8 @@ class Maker:
                 return self._chance.random() < 0.5
             case "null":
                 return None
+            case "array":
+                return []
             case _:
                 return self._number(schema)
 

@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from reconciler.cli.invocation import Verb, global_options
 from reconciler.cli.main import VERBS, cli
 from reconciler.core.durations import format_duration
+from reconciler.core.kinds import LlamaServerDefaults, Profile
 from reconciler.core.spec import LlamaServer
 from reconciler.manifests.expected import words
 from reconciler.manifests.schema import json_schema
@@ -25,11 +26,12 @@ _PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(\n<!-- end -->)
 
 TABLES: Mapping[str, str] = {
     "meta": "facts: the installation's id, its last controller, what is wrong with the manifests as a whole",
-    "documents": "what was last accepted of every manifest, with its generation; only what was written, no defaults",
+    "documents": "what was last accepted of every manifest: `spec` is what is in force, `own` what was written if that differs",
     "servers": "what is remembered of a server: counters, back-off, status. `record` holds all of it as JSON",
     "instances": "one row for each start: `row` holds its history as JSON, `launch` its command line without secrets",
     "events": "dated lines for people; the same one again within an hour is counted",
     "requests": "what people asked for; `done_at` is empty until it is done or taken back",
+    "generations": "what was accepted of each document, the newest 20: `own` as written, `spec` with defaults in it",
     "sources": "what is remembered of a Git source: the revision in force, what waits, the last error; `row` is JSON",
     "ports": "ports given to servers with `port: auto`",
 }
@@ -40,8 +42,19 @@ TABLES: Mapping[str, str] = {
 
 
 def manifest_fields() -> str:
-    """Every field of a manifest."""
+    """Every field of a server's manifest."""
     return _field_table(LlamaServer, json_schema(), ("metadata", "spec"))
+
+
+def profile_fields() -> str:
+    """Every field of a Profile's spec."""
+    return _field_table(Profile, json_schema("Profile"), ("spec",))
+
+
+def defaults_fields() -> str:
+    """The fields of LlamaServerDefaults that are not a server's."""
+    table = _field_table(LlamaServerDefaults, json_schema("LlamaServerDefaults"), ("spec",))
+    return "\n".join(line for line in table.splitlines() if not line.startswith("| `spec.template."))
 
 
 def settings_fields() -> str:
@@ -156,6 +169,8 @@ def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "manifest-fields": manifest_fields,
+    "profile-fields": profile_fields,
+    "defaults-fields": defaults_fields,
     "settings-fields": settings_fields,
     "environment-variables": environment_variables,
     "commands": commands,

@@ -12,15 +12,15 @@ from starlette.routing import Route
 
 from reconciler.store.trouble import StateUnwritableError
 
-KINDS = frozenset({"stop", "start", "restart", "adopt", "prune"})
+KINDS = frozenset({"stop", "start", "restart", "adopt", "prune", "profile"})
 MOST_BODY = 8 * 1024 * 1024
 
 
 class UnknownServersError(Exception):
     """Names that no manifest declares."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        super().__init__(f"no such server: {', '.join(names)}")
+    def __init__(self, names: Sequence[str], what: str = "server") -> None:
+        super().__init__(f"no such {what}: {', '.join(names)}")
         self.names = list(names)
 
 

@@ -15,10 +15,11 @@ TOLD = ("stop", "restart", "start")
 """Actions that are told, in their order: GitHub shows no more than ten notices of a step."""
 
 
-def problem_line(problem: Problem) -> str:
-    """An error that keeps the revision from being applied."""
+def problem_line(problem: Problem, kind: str = "error") -> str:
+    """An error that keeps the revision from being applied, or a warning, which does not."""
     message = f"{problem.field}: {problem.message}" if problem.field else problem.message
-    return command("error", message, "invalid manifest", problem.file, problem.line, problem.column)
+    title = "invalid manifest" if kind == "error" else "with another profile"
+    return command(kind, message, title, problem.file, problem.line, problem.column)
 
 
 def refusal_line(refusal: Refusal) -> str:

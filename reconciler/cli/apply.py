@@ -17,19 +17,22 @@ from reconciler.cli.documents import (
     read_sources,
     shown_folder,
 )
-from reconciler.cli.failure import BAD_INPUT, Failure, refuse_unknown
+from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, refuse_unknown
 from reconciler.cli.follow import conclude, follow, snapshot
 from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, Judge, as_declared, begun, briefly
 from reconciler.cli.output import plural, print_problems, say
 from reconciler.cli.sources import followed, held, is_from_git
+from reconciler.cli.standing import opened
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
 from reconciler.core.accept import comes_from_git
+from reconciler.core.kinds import OtherDocument, key_of
 from reconciler.core.model import Document, Problem
 from reconciler.core.spec import dump_spec
 from reconciler.installation import is_controller_running
 from reconciler.manifests import edit
+from reconciler.store import read
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -112,9 +115,13 @@ def _check(settings: "Settings", given: Sequence[Source], names: Sequence[str]) 
     state = Path(settings.state)
     git = followed(state, settings)
     before = snapshot(state, None, controller=is_controller_running(state))
-    checked = check_together(given, _present(settings, needed=not given and not git))
-    ours = {document.name: document for source in given for document in source.parse().documents}
+    from_git = [name for name, item in before.items() if is_from_git(item)]
+    checked = check_together(given, _present(settings, needed=not given and not git), from_git)
+    parsed = [source.parse() for source in given]
+    ours = {document.name: document for each in parsed for document in each.documents}
+    others = [document for each in parsed for document in each.others]
     problems = [*checked.problems, *(_of_git(ours, before, git) if git else ())]
+    problems += _others_of_git(others, state, git) if git and others else ()
     if problems:
         print_problems([str(problem) for problem in problems])
         message = f"{plural(len(problems), 'error')} in the manifests; nothing was changed"
@@ -145,11 +152,24 @@ def _of_git(ours: Mapping[str, Document], before: Mapping[str, Item], git: str) 
     ]
 
 
+def _others_of_git(others: Sequence[OtherDocument], state: Path, git: str) -> Sequence[Problem]:
+    """The same for documents of other kinds."""
+    with database_trouble(state), opened(state) as db:
+        items = (*read.profiles(db), *read.defaults(db))
+    files = {
+        key_of(item["kind"], item["metadata"]["name"]): item["metadata"]["source"]["file"]
+        for item in items
+        if is_from_git(item) and not item["status"]["held"]
+    }
+    return [comes_from_git(one, str(files[one.key]), git) for one in others if one.key in files]
+
+
 def _write(task: _Task) -> None:
     """Put each given document into the manifests folder. Raises Failure."""
     root = Path(task.settings.manifests)
     for source in task.given:
-        for document in source.parse().documents:
+        parsed = source.parse()
+        for document in (*parsed.others, *parsed.documents):
             try:
                 path = edit.put(root, source.text_of(document), document, task.checked.documents)
             except (OSError, ValueError) as error:

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import httpx
-
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running, socket_path
@@ -43,6 +41,8 @@ class Controller:
         self.is_here = is_here
         self.began = time.monotonic()
         self._timeout = None if timeout is None or is_here else max(LEAST_TIMEOUT, timeout)
+        import httpx  # noqa: PLC0415 - slow to import, and the help of a verb needs none of it
+
         # Plain HTTP on a socket that only its owner can open; to load the certificates would take longer than the rest.
         transport = httpx.HTTPTransport(uds=str(socket_path(state)), verify=False)
         self._client = httpx.Client(transport=transport, base_url="http://controller", trust_env=False)
@@ -87,6 +87,8 @@ class Controller:
 
     def _post(self, path: str, body: Mapping[str, Any], *, looks: bool = False) -> Mapping[str, Any]:
         """`looks`: at the remote of a source, for which git has time limits of its own."""
+        import httpx  # noqa: PLC0415 - as above
+
         seconds = None if looks else ANSWER_TIMEOUT
         if self._timeout is not None:
             seconds = max(LEAST_TIMEOUT, self.began + self._timeout - time.monotonic())

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from reconciler.cli import loading
 from reconciler.cli.advice import advice
 from reconciler.cli.failure import BAD_INPUT, Failure, refuse_unknown
 from reconciler.cli.folding import fold_behind
@@ -88,7 +89,7 @@ def describe(invocation: Invocation, resource: str, name: str) -> None:
         with opened(state, warns=True) as db:
             refuse_unknown([name], read.names(db))
             now = time.time()
-            (item,) = read.servers(db, [name], now=now, controller=controller)
+            (item,) = loading.servers(db, [name], now=now, controller=controller)
             restarts = read.restarts(db, [name])
             launch = read.launch(db, restarts[-1]["uid"]) if restarts else None
             events = read.events(db, [name], limit=EVENTS)
@@ -100,7 +101,7 @@ def describe(invocation: Invocation, resource: str, name: str) -> None:
 
 def _lines(known: _Known) -> Iterable[str]:
     yield from _head(known)
-    yield from section("Spec", _tree(known.item["spec"]))
+    yield from section("Spec", _tree(known.item["spec"], known.status.get("fromDefaults", {})))
     heading = "Adopted, and not as declared" if _is_adopted(known) else "Runs on an older spec"
     yield from section(heading, _differences(running_spec(known.item), known.item["spec"]))
     yield from section("Conditions", _conditions(known))
@@ -124,7 +125,7 @@ def _head(known: _Known) -> Iterable[str]:
     yield f"{'Phase:':<{LABEL}} {paint(status['phase'], status['phase'])}"
     yield from field_lines(
         [
-            ("Message", status["message"]),
+            ("Message", loading.message_of(status)),
             ("Declared in", declared),
             ("Labels", _pairs(metadata["labels"])),
             ("Annotations", _pairs(metadata["annotations"])),
@@ -138,16 +139,20 @@ def _pairs(mapping: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in mapping.items())
 
 
-def _tree(value: Mapping[str, Any], indent: str = "") -> Iterable[str]:
-    """A spec as it is written, one field a line."""
+def _tree(
+    value: Mapping[str, Any], defaults: Mapping[str, str], path: str = "spec", indent: str = ""
+) -> Iterable[str]:
+    """A spec as it is in force, one field a line, with the names of the `defaults` that fields come from."""
     for key, found in value.items():
+        place = f"{path}.{key}"
+        source = f"   (from LlamaServerDefaults {clean(defaults[place])})" if place in defaults else ""
         if isinstance(found, Mapping) and found:
-            yield f"{indent}{clean(key)}:"
-            yield from _tree(found, indent + "  ")
+            yield f"{indent}{clean(key)}:{source}"
+            yield from _tree(found, defaults, place, indent + "  ")
         elif isinstance(found, list):
-            yield f"{indent}{clean(key)}: [{', '.join(clean(_scalar(one)) for one in found)}]"
+            yield f"{indent}{clean(key)}: [{', '.join(clean(_scalar(one)) for one in found)}]{source}"
         else:
-            yield f"{indent}{clean(key)}: {clean(_scalar(found))}"
+            yield f"{indent}{clean(key)}: {clean(_scalar(found))}{source}"
 
 
 def _differences(runs: Mapping[str, Any], declared: Mapping[str, Any]) -> list[str]:

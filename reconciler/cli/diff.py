@@ -94,7 +94,7 @@ def print_preview(answer: Mapping[str, Any]) -> None:
     """The changes, the errors on stderr, and a last line with the counts."""
     changes = [change for change in answer["changes"] if change["action"] not in ("unchanged", "invalid")]
     for change in changes:
-        show("\n".join(_lines(change)))
+        print_change(change)
     problems = [problem["text"] for problem in answer["problems"]]
     problems += [answer["folderProblem"]] if answer["folderProblem"] else []
     print_problems(problems)
@@ -110,15 +110,25 @@ def print_preview(answer: Mapping[str, Any]) -> None:
         show(f"no changes: {plural(counts['unchanged'], 'server')} as declared")
 
 
+def print_change(change: Mapping[str, Any]) -> None:
+    """What would happen to one server, why, and what differs."""
+    show("\n".join(_lines(change)))
+
+
 def _lines(change: Mapping[str, Any]) -> list[str]:
     sign = SIGNS.get(change["action"], "~")
     head = f"{sign} {change['server']}  {change['action']}"
     head += f": {clean(change['reason'])}" if change["reason"] else ""
     if uses_colour():
         head = f"\x1b[{_COLOURS[sign]}m{head}\x1b[0m"
-    fields = [clean(f"{field['path']}: {_shown(field['old'])} → {_shown(field['new'])}") for field in change["fields"]]
+    fields = [clean(_field_line(field)) for field in change["fields"]]
     blocked = [f"blocked: {clean(change['blocked'])}"] if change.get("blocked") else []
     return [head, *(f"    {line}" for line in (*fields, *blocked))]
+
+
+def _field_line(field: Mapping[str, Any]) -> str:
+    source = f"   (from LlamaServerDefaults {field['source']})" if field.get("source") else ""
+    return f"{field['path']}: {_shown(field['old'])} → {_shown(field['new'])}{source}"
 
 
 def _shown(value: Any) -> str:

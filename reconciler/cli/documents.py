@@ -2,15 +2,20 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.cli.failure import BAD_INPUT, Failure
-from reconciler.core.accept import Seen, accept
+from reconciler.core.accept import Beside, Seen, accept
+from reconciler.core.candidates import key_of_problem
 from reconciler.core.clean import escaped
+from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document, Problem
+from reconciler.core.preview import Declared
+from reconciler.core.profiles import clashes_elsewhere
 from reconciler.core.pruning import Memory
+from reconciler.core.selection import Selection
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
 from reconciler.manifests.edit import document_texts
@@ -38,7 +43,7 @@ class Source:
         """What it declares."""
         return parse(self.content, self.file, check_spec)
 
-    def text_of(self, document: Document) -> str:
+    def text_of(self, document: Document | OtherDocument) -> str:
         """The text of one of its documents."""
         texts = dict(document_texts(self.content.decode()))
         return texts[document.line]
@@ -110,18 +115,50 @@ class Checked:
 
     documents: tuple[Document, ...]
     problems: tuple[Problem, ...]
+    others: tuple[OtherDocument, ...] = ()
+    """Documents of other kinds than servers."""
+    warnings: tuple[Problem, ...] = ()
+    """What is no error now, and would be with another profile."""
+    selection: Selection = field(default_factory=Selection)
+    """Which servers the active profile wants."""
+
+    @property
+    def declared(self) -> Declared:
+        """The servers by name, and which of them are to run."""
+        return Declared({document.name: document for document in self.documents}, self.selection)
 
 
-def check_together(given: Sequence[Source], folder: Sequence[Source] = ()) -> Checked:
-    """Parse all; those `given` take the place of the folder's documents of the same names. Duplicates are errors."""
+def check_together(given: Sequence[Source], folder: Sequence[Source] = (), elsewhere: Iterable[str] = ()) -> Checked:
+    """Parse all; those `given` take the place of the folder's documents of the same names. Duplicates are errors.
+
+    Servers come with what they take over from defaults. `elsewhere` are servers that profiles may name too.
+    """
     named = [source.parse() for source in given]
-    documents = [document for parsed in named for document in parsed.documents]
-    problems = [problem for parsed in named for problem in parsed.problems]
-    replaced = {document.name for document in documents} | {problem.server for problem in problems if problem.server}
-    for parsed in (source.parse() for source in folder):
-        documents += [document for document in parsed.documents if document.name not in replaced]
-        problems += [problem for problem in parsed.problems if problem.server not in replaced]
-    acceptance = accept({}, Seen(tuple(documents), tuple(problems)), Memory(), 0.0)
-    found = [problem for each in acceptance.problems.values() for problem in each]
-    every = sorted({*found, *acceptance.general}, key=lambda one: (one.file, one.line, one.column, one.message))
-    return Checked(tuple(documents), tuple(every))
+    seen = Seen(
+        tuple(document for parsed in named for document in parsed.documents),
+        tuple(problem for parsed in named for problem in parsed.problems),
+        others=tuple(document for parsed in named for document in parsed.others),
+    )
+    replaced = {one.name for one in seen.documents} | {one.key for one in seen.others}
+    replaced |= {key for problem in seen.problems if (key := key_of_problem(problem))}
+    present = [source.parse() for source in folder]
+    seen = Seen(
+        (*seen.documents, *(one for each in present for one in each.documents if one.name not in replaced)),
+        (*seen.problems, *(one for each in present for one in each.problems if key_of_problem(one) not in replaced)),
+        others=(*seen.others, *(one for each in present for one in each.others if one.key not in replaced)),
+    )
+    acceptance = accept({}, seen, Memory(), 0.0, beside=Beside(check=check_spec, known=frozenset(elsewhere)))
+    told = (*acceptance.problems.values(), *acceptance.other_problems.values())
+    every = {*(problem for each in told for problem in each), *acceptance.general}
+    documents = tuple(_made(one, acceptance.documents.get(one.name)) for one in seen.documents)
+    warnings = clashes_elsewhere(acceptance.others.values(), acceptance.documents.values())
+    return Checked(documents, _in_order(every), seen.others, _in_order(warnings), acceptance.selection)
+
+
+def _made(document: Document, accepted: Document | None) -> Document:
+    """With what it takes over, where it is valid."""
+    return replace(accepted, generation=0) if accepted and accepted.place == document.place else document
+
+
+def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda one: (one.file, one.line, one.column, one.message)))

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from reconciler.cli import loading
 from reconciler.cli.failure import FAILED, Failure, database_trouble
 from reconciler.cli.judging import Item, Judge, Judgement, Verdict, name_of, uid_of
 from reconciler.cli.output import is_quiet, say
@@ -59,7 +60,7 @@ def follow(
     Those of `known` that are done at once are passed over in silence. Raises Failure when the controller ends.
     """
     follower = _Follower(state, judge, time.monotonic() if began is None else began)
-    with database_trouble(state), opened(state) as db, _Progress(max(map(len, names), default=0)) as progress:
+    with database_trouble(state), opened(state) as db, Progress(max(map(len, names), default=0)) as progress:
         return follower.run(db, list(names), timeout, progress, frozenset(known))
 
 
@@ -72,7 +73,7 @@ class _Follower:
     trouble_since: float | None = None
 
     def run(
-        self, db: sqlite3.Connection, names: list[str], timeout: float, progress: "_Progress", silent: frozenset[str]
+        self, db: sqlite3.Connection, names: list[str], timeout: float, progress: "Progress", silent: frozenset[str]
     ) -> Followed:
         followed, waiting, first = Followed(), names, True
         while waiting:
@@ -97,7 +98,7 @@ class _Follower:
         return followed
 
     def _read(self, db: sqlite3.Connection, names: Sequence[str]) -> list[dict[str, Any]]:
-        return read.servers(db, names, now=time.time(), controller=True)
+        return loading.servers(db, names, now=time.time(), controller=True)
 
     def _judge(self, name: str, item: Item | None, now: float) -> Judgement:
         found = self.judge(name, item)
@@ -128,7 +129,7 @@ class _Follower:
             raise Failure(trouble, UNWRITABLE)
 
 
-class _Progress:
+class Progress:
     """One line for each step of a server; on a terminal, those on their way below."""
 
     def __init__(self, indent: int) -> None:

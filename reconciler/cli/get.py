@@ -1,208 +1,145 @@
-"""`get`: lists of servers, events, restarts and sources."""
+"""`get`: lists of servers, profiles, defaults, sources, events and restarts."""
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean, refuse_unknown
-from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, event_row, history_table, restart_row
-from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
-from reconciler.cli.output import format_option, list_of, print_json, print_yaml, show
-from reconciler.cli.servers import paint_phase, server_lines, server_row, server_table, summary
-from reconciler.cli.sources import (
-    NO_SOURCES,
-    has_notes,
-    named_sources,
-    notes,
-    source_row,
-    source_table,
-    warn_of_old_settings,
-)
+from reconciler.cli.failure import Failure, did_you_mean
+from reconciler.cli.invocation import Invocation, Verb, pass_invocation
+from reconciler.cli.kinds import KINDS, Kind, asked_for
+from reconciler.cli.listing import Question, listing_of, show_lists
+from reconciler.cli.output import format_option
+from reconciler.cli.selecting import Choice, choosing
+from reconciler.cli.sources import warn_of_old_settings
 from reconciler.cli.sources import warnings as source_warnings
 from reconciler.cli.standing import opened
-from reconciler.cli.tables import Table
-from reconciler.cli.terminal import clean, width
+from reconciler.cli.terminal import clean
 from reconciler.installation import is_controller_running
 from reconciler.store import read
 
-RESOURCES = {"server": "servers", "event": "events", "restart": "restarts", "source": "sources"}
 MOST_WARNINGS = 5
-TABLE_LIMIT = 100
-"""Rows of history in a table, unless asked otherwise."""
+_EXIT_CODES = {
+    0: "done, also when the list is empty",
+    1: "a name is not known, or the database cannot be read",
+    2: "the command line has errors",
+}
+_EXAMPLES = (
+    ("reconciler get servers", "all servers"),
+    ("reconciler get srv -l 'tier=prod,!gpu' --sort-by phase", "those with these labels, the worst first"),
+    ("reconciler get servers --field-selector phase=Failed -o name", "the names of those that have failed"),
+    ("reconciler get servers,events coder -w", "a server and what happens to it, until Ctrl-C"),
+    ("reconciler get server/coder source/git -o json", "some of several kinds as data"),
+    ("reconciler get all", "everything but events and restarts"),
+)
 
 
-@dataclass(frozen=True)
-class Listing:
-    """How one kind of thing is read and shown."""
-
-    kind: str
-    """Of the list, in JSON."""
-    read: Callable[[sqlite3.Connection], list[Any]]
-    table: Callable[[], Table]
-    row: Callable[[Any], list[str]]
-    name: Callable[[Any], str]
-    """For `-o name`, and to tell what changed."""
-    summary: Callable[[Sequence[Any]], str] | None = None
-    empty: str = ""
-    lines: Callable[[Sequence[Any]], list[str]] | None = None
-    """The table as it fits a terminal, where its columns depend on what is in it."""
-
-
-@click.command(cls=Verb, short_help="List servers, events, restarts or sources.")
-@click.argument("resource", metavar="servers|events|restarts|sources")
-@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
+@click.command(
+    cls=Verb, short_help="List servers, profiles, events and more.", examples=_EXAMPLES, exit_codes=_EXIT_CODES
+)
+@click.argument("kind", metavar="KIND[,KIND]…|KIND/NAME…")
+@click.argument("names", metavar="[NAME]…", nargs=-1)
+@choosing
 @format_option
 @click.option("-w", "--watch", is_flag=True, help="Go on showing what changes, until Ctrl-C.")
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Newest events or restarts to list.  [default: 100 in a table]"
 )
 @pass_invocation
-def get(
-    invocation: Invocation, resource: str, names: tuple[str, ...], output: str | None, watch: bool, limit: int | None
+def get(  # noqa: PLR0913 - what click hands over, each by its name
+    invocation: Invocation,
+    *,
+    kind: str,
+    names: tuple[str, ...],
+    choice: Choice,
+    output: str | None,
+    watch: bool,
+    limit: int | None,
 ) -> None:
-    """List servers, events or restarts, of all servers or of the named ones; or the sources of manifests."""
-    resource = RESOURCES.get(resource, resource)
-    if resource not in RESOURCES.values():
-        message = f"no such list '{resource}'{did_you_mean(resource, RESOURCES.values())}"
-        raise Failure(
-            message,
-            f"there are: {', '.join(f'reconciler get {known}' for known in RESOURCES.values())}",
-            exit_code=BAD_INPUT,
-        )
+    """List what there is, or what happened: all, or that of the named ones.
+
+    KIND is servers (srv), profiles (prof), defaults (def), sources (src), events (ev), restarts (rs), or all.
+    The labels of an event or a restart are those of its server.
+    """
+    wanted = asked_for(kind, names)
     state = invocation.state_folder()
     try:
         with opened(state, warns=True) as db:
-            _refuse_unknown(db, resource, names)
-            if resource == "sources":
-                warn_of_old_settings(state)
-            told = _warn(db, state) if resource == "servers" else ""
-            listing = _LISTINGS[resource](_Question(resource, state, names or None, output, limit, told))
+            asked = _known(db, wanted, each="/" in kind)
+            told = _warn(db, state, asked)
+            listings = [
+                listing_of(Question(plural, state, some or None, output, limit, told, choice))
+                for plural, some in asked.items()
+            ]
             if watch:
-                from reconciler.cli.watch import watch_list  # noqa: PLC0415 - only -w needs it
+                from reconciler.cli.watch import watch_lists  # noqa: PLC0415 - only -w needs it
 
-                watch_list(state, listing, output)
+                watch_lists(state, listings, output)
             else:
-                show_list(listing, listing.read(db), output)
+                show_lists([(listing, listing.read(db)) for listing in listings], output)
     except read.ReadError as error:
         raise Failure(str(error)) from None
 
 
-def show_list(listing: Listing, items: Sequence[Any], output: str | None) -> None:
-    """Print a list once."""
-    if output == "json":
-        print_json(list_of(listing.kind, items))
-    elif output == "yaml":
-        print_yaml(list_of(listing.kind, items))
-    elif output == "name":
-        for item in items:
-            show(listing.name(item))
-    elif items:
-        show("\n".join(table_lines(listing, items)))
-    elif listing.empty:
-        click.echo(listing.empty, err=True)
+def _known(db: sqlite3.Connection, asked: Mapping[str, Sequence[str]], *, each: bool) -> dict[str, Sequence[str]]:
+    """The names by kind, each where it is known; none: all. Raises Failure for one that no kind knows.
+
+    `each`: every name was given with its kind, and has to be known there.
+    """
+    present = {plural: _names(db, plural) for plural, names in asked.items() if names}
+    everywhere = {name for known in present.values() for name in known}
+    for plural, names in asked.items():
+        known = present.get(plural, ())
+        _refuse_unknown(KINDS[plural], [name for name in names if name not in (known if each else everywhere)], known)
+    kept = {plural: [name for name in names if name in present[plural]] for plural, names in asked.items() if names}
+    return {plural: kept.get(plural, ()) for plural in asked if kept.get(plural, True)}
 
 
-def table_lines(listing: Listing, items: Sequence[Any]) -> list[str]:
-    """The table with its last line."""
-    if listing.lines is not None:
-        lines = listing.lines(items)
-    else:
-        lines = listing.table().lines([listing.row(item) for item in items], paint_phase)
-    last = listing.summary(items) if listing.summary else ""
-    return [*lines, last] if last else lines
-
-
-@dataclass(frozen=True)
-class _Question:
-    """What was asked for."""
-
-    resource: str
-    state: Path
-    names: Sequence[str] | None
-    output: str | None
-    limit: int | None
-    told: str
-    """What the warnings say of all servers."""
-
-    @property
-    def is_wide(self) -> bool:
-        """Whether a table may be as broad as it likes."""
-        return self.output == "wide"
-
-    @property
-    def most(self) -> int | None:
-        """Rows of history; None: all."""
-        return self.limit or (None if self.output in ("json", "yaml", "name") else TABLE_LIMIT)
-
-
-def _servers(asked: _Question) -> Listing:
-    return Listing(
-        "LlamaServerList",
-        lambda db: read.servers(db, asked.names, now=time.time(), controller=is_controller_running(asked.state)),
-        lambda: server_table(wide=asked.is_wide),
-        lambda item: server_row(item, time.time(), wide=asked.is_wide, told=asked.told),
-        lambda item: f"server/{item['metadata']['name']}",
-        summary,
-        "no servers are declared; write a manifest into the manifests folder, or run: reconciler apply -f FILE",
-        None if asked.is_wide else lambda items: server_lines(items, time.time(), asked.told, width()),
-    )
-
-
-def _events(asked: _Question) -> Listing:
-    return Listing(
-        "EventList",
-        lambda db: read.events(db, asked.names, limit=asked.most),
-        lambda: history_table(EVENT_HEADERS, wide=asked.is_wide),
-        lambda item: event_row(item, time.time()),
-        lambda item: f"event/{item['server']}/{item['reason']}",
-        empty="nothing has happened yet",
-    )
-
-
-def _restarts(asked: _Question) -> Listing:
-    return Listing(
-        "RestartList",
-        lambda db: read.restarts(db, asked.names, limit=asked.most),
-        lambda: history_table(RESTART_HEADERS, wide=asked.is_wide),
-        lambda item: restart_row(item, time.time()),
-        lambda item: f"restart/{item['server']}/{item['uid']}",
-        empty="nothing was started yet",
-    )
-
-
-def _sources(asked: _Question) -> Listing:
-    return Listing(
-        "SourceList",
-        lambda db: named_sources(db, asked.names),
-        lambda: source_table(wide=asked.is_wide),
-        lambda item: source_row(item, time.time(), wide=asked.is_wide),
-        lambda item: f"source/{item['metadata']['name']}",
-        (lambda items: notes(items, time.time())) if has_notes() and not asked.is_wide else None,
-        NO_SOURCES,
-    )
-
-
-_LISTINGS = {"servers": _servers, "events": _events, "restarts": _restarts, "sources": _sources}
-
-
-def _refuse_unknown(db: sqlite3.Connection, resource: str, names: Sequence[str]) -> None:
-    if resource == "sources":
-        named_sources(db, names)
-    elif names:
-        known = read.names(db)
+def _names(db: sqlite3.Connection, plural: str) -> Sequence[str]:
+    """All names of a kind."""
+    if plural == "servers":
+        return read.names(db)
+    if KINDS[plural].happened:
         # Servers and sources that are gone have a history all the same.
-        present = known if resource == "servers" else {*known, *read.names_in_history(db)}
-        named_sources(db, [name for name in names if name.startswith("source/") and name not in present] or None)
-        refuse_unknown([name for name in names if not name.startswith("source/")], present)
+        sources = [f"source/{item['metadata']['name']}" for item in read.sources(db)]
+        return sorted({*read.names(db), *read.names_in_history(db), *sources})
+    return [item["metadata"]["name"] for item in _ITEMS[plural](db)]
 
 
-def _warn(db: sqlite3.Connection, state: Path) -> str:
+_ITEMS: Mapping[str, Callable[[sqlite3.Connection], list[Any]]] = {
+    "profiles": read.profiles,
+    "defaults": read.defaults,
+    "sources": read.sources,
+}
+
+
+def _refuse_unknown(kind: Kind, names: Sequence[str], known: Sequence[str]) -> None:
+    told = [_unknown(kind, name, known) for name in names]
+    if told:
+        texts = "; ".join(text for _, text in told)
+        raise Failure(texts, f"see which there are with: reconciler get {told[0][0]}")
+
+
+def _unknown(kind: Kind, name: str, known: Sequence[str]) -> tuple[str, str]:
+    """The list in which to look for it, and that it is not there."""
+    prefix = "source/"
+    if kind.happened and name.startswith(prefix):
+        known = [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
+        kind, name = KINDS["sources"], name.removeprefix(prefix)
+    elif kind.happened:
+        kind = KINDS["servers"]
+    return kind.plural, f"no {kind.singular} '{name}'{did_you_mean(name, known)}"
+
+
+def _warn(db: sqlite3.Connection, state: Path, kinds: Container[str]) -> str:
     """On stderr: that no controller runs, and what is wrong with the manifests as a whole. Returns the latter."""
+    if "sources" in kinds:
+        warn_of_old_settings(state)
+    if "servers" not in kinds:
+        return ""
     warnings = [] if is_controller_running(state) else ["no controller is running; start one with: reconciler run"]
     manifests = read.meta(db).get("manifests", {})
     folder_problem = str(manifests.get("folderProblem", ""))

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from reconciler.cli.loading import message_of
 from reconciler.cli.servers import condition, without
 
 Item = Mapping[str, Any]
 
-AT_REST = frozenset({"Suspended", "StopRequested", "Completed"})
+AT_REST = frozenset({"Suspended", "StopRequested", "NotInProfile", "Completed"})
 """Reasons of a Stopped server that is as declared."""
 PASSING = frozenset({"ModelGrowing", "NotLookedYet", "WaitingForPort", "WaitingForSlot", "WaitingForLeftovers"})
 """Reasons that pass without anybody's doing."""
@@ -69,6 +70,8 @@ def _as_accepted(name: str, item: Item) -> Judgement:
     phase, reconciled = item["status"]["phase"], condition(item, "Reconciled")
     if reconciled["reason"] in ("InvalidManifest", "PruneHeld"):
         return Judgement(Verdict.FAILED, f"{phase}, not as declared: {reconciled['message']}")
+    if phase == "Ready" and reconciled["reason"] == "WaitingForSwitch":
+        return Judgement(Verdict.WAITING, f"Ready: {reconciled['message']}")
     if phase == "Ready" and found.verdict is Verdict.DONE and reconciled["status"] != "True":
         return Judgement(Verdict.STUCK, f"Ready, not as declared: {reconciled['message']}")
     return found
@@ -82,7 +85,7 @@ def restarted(before: Mapping[str, str | None]) -> Judge:
         if item is None or uid_of(item) is None or uid_of(item) != before.get(name):
             return found
         reconciled = condition(item, "Reconciled")
-        if reconciled["reason"] == "GateShut":
+        if reconciled["reason"] in ("GateShut", "WaitingForSwitch", "SwitchHeld"):
             return Judgement(Verdict.STUCK, f"{item['status']['phase']}, not restarted: {reconciled['message']}")
         return Judgement(Verdict.WAITING, _words(item))
 
@@ -144,8 +147,8 @@ def _verdict(item: Item) -> Verdict:
 
 
 def _words(item: Item) -> str:
-    status = item["status"]
-    return f"{status['phase']}: {status['message']}" if status["message"] else str(status["phase"])
+    phase, message = item["status"]["phase"], message_of(item["status"])
+    return f"{phase}: {message}" if message else str(phase)
 
 
 def name_of(item: Item) -> str:

@@ -18,16 +18,31 @@ VERBS: dict[str, tuple[str, str]] = {
     "apply": ("apply", "Bring the servers to what the manifests say, and wait until they are."),
     "diff": ("diff", "Show what apply would change."),
     "sync": ("sync", "Ask the Git source's remote now."),
-    "get": ("get", "List servers, events, restarts or sources."),
+    "get": ("get", "List servers, profiles, events and more."),
+    "wait": ("wait", "Wait until servers are Ready, or as else is asked."),
+    "ensure": ("ensure", "Have a server Ready, and print where it answers."),
     "describe": ("describe", "Show all that is known of a server or a source."),
-    "logs": ("logs", "Print a server's log."),
+    "logs": ("logs", "Print the logs of servers."),
+    "top": ("top", "Show what servers take of the machine, and how much they serve."),
     "restart": ("requests", "Restart servers."),
     "stop": ("requests", "Stop servers until they are started again."),
     "start": ("requests", "Start servers that were stopped by request."),
     "adopt": ("requests", "Take over a llama-server that somebody started by hand."),
-    "suspend": ("suspending", "Leave what a source has in force until it is resumed."),
-    "resume": ("suspending", "Follow a source again that was suspended."),
+    "create": ("create", "Write a manifest for a new server."),
+    "edit": ("edit", "Edit a manifest in your editor."),
+    "set": ("set", "Set fields of a manifest."),
+    "unset": ("set", "Take fields out of a manifest."),
+    "delete": ("delete", "Remove servers and their documents."),
+    "profile": ("profile", "Choose which servers run."),
+    "suspend": ("suspending", "Suspend servers in their manifests, or what is followed of a source."),
+    "resume": ("suspending", "Take a suspension back, of servers or of a source."),
+    "events": ("events", "Show what happened."),
+    "rollout": ("rollout", "Show what was changed, and when."),
+    "rollback": ("rollback", "Put an earlier version of a manifest back."),
+    "explain": ("explain", "Explain the fields of manifests."),
+    "models": ("models", "List the models of the models folder."),
     "validate": ("validate", "Check manifests without touching anything."),
+    "completion": ("completion", "Print the completion of a shell."),
     "version": ("version", "Print the version."),
 }
 """Each verb's module and its line in the help."""
@@ -89,7 +104,9 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     if COMPLETION in os.environ:
-        cli.main(prog_name="reconciler")
+        from reconciler.cli.shells import answer  # noqa: PLC0415 - for shells alone
+
+        answer()
     code = invoke(sys.argv[1:])
     _be_deaf()
     sys.exit(code)

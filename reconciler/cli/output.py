@@ -26,6 +26,11 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 def print_yaml(value: Any) -> None:
     """YAML, in the order of the keys."""
+    _show_data(yaml_text(value))
+
+
+def yaml_text(value: Any) -> str:
+    """Data as YAML, in the order of the keys; without a line break at its end."""
     from io import StringIO  # noqa: PLC0415 - with the import below, which is slow
 
     from ruamel.yaml import YAML  # noqa: PLC0415
@@ -35,7 +40,7 @@ def print_yaml(value: Any) -> None:
     yaml.default_flow_style = False
     yaml.width = 4096
     yaml.dump(value, text)
-    _show_data(text.getvalue().rstrip("\n"))
+    return text.getvalue().rstrip("\n")
 
 
 def _show_data(text: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from reconciler.cli.loading import message_of
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import cells, clean, paint, width
 from reconciler.core.durations import describe_duration
@@ -89,7 +90,7 @@ def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False, told:
         restart_count(status, now),
         uptime(status),
         *(more if wide else ()),
-        without(told, status["message"]),
+        without(told, message_of(status)),
     ]
 
 

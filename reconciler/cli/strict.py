@@ -1,7 +1,7 @@
 """What `validate` holds against manifests that are to come from Git: the policy there, and another revision."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,8 @@ from reconciler.cli.documents import Source, check_together
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.core.clean import escaped
 from reconciler.core.model import Document, Problem
-from reconciler.core.preview import Change, compare
+from reconciler.core.preview import Change, Declared, compare
+from reconciler.core.selection import Selection
 from reconciler.core.source import GIT, Revision
 from reconciler.engines import engine_of
 
@@ -43,7 +44,7 @@ class Base:
     """The revision that is compared with."""
 
     revision: Revision
-    documents: Mapping[str, Document]
+    declared: Declared
     problems: tuple[Problem, ...]
     where: str = ""
     """How it was found, behind its name; empty when it was named itself."""
@@ -61,6 +62,12 @@ class Findings:
     """None where the policy was not asked for."""
     base: Base | None = None
     """None where no revision was."""
+    warnings: tuple[Problem, ...] = ()
+    """What would be wrong with another profile."""
+    others: int = 0
+    """Documents of other kinds than servers."""
+    selection: Selection = field(default_factory=Selection)
+    """Which servers the active profile wants."""
 
     @property
     def errors(self) -> int:
@@ -71,13 +78,22 @@ class Findings:
         """What would happen to each server; None where that was not asked for, or nothing would be applied."""
         if self.base is None or self.problems:
             return None
-        return changes(self.base, self.documents, self.refusals or ())
+        after = Declared({document.name: document for document in self.documents}, self.selection)
+        return changes(self.base, after, self.refusals or ())
 
 
 def examine(sources: Sequence[Source], settings: "Settings | None", base: Base | None) -> Findings:
     """Check manifests; with `settings`, as those for Git."""
     checked = check_together((), sources)
-    found = Findings(len(sources), checked.documents, checked.problems, base=base)
+    found = Findings(
+        len(sources),
+        checked.documents,
+        checked.problems,
+        base=base,
+        warnings=checked.warnings,
+        others=len(checked.others),
+        selection=checked.selection,
+    )
     if settings is None:
         return found
     problems = (*unreadable(sources), *checked.problems)
@@ -91,7 +107,7 @@ def refusals(
     """What the policy says of documents as if they came from Git. Servers of the base are the first to find room."""
     from reconciler.controller import policy  # noqa: PLC0415 - only --strict needs it
 
-    running = frozenset(base.documents if base else ())
+    running = frozenset(base.declared.documents if base else ())
     found = policy.refusals([replace(document, origin=GIT) for document in documents], settings, running)
     files = {source.file: source for source in sources}
     return [
@@ -126,18 +142,16 @@ def base_of(folder: Path, rev: str) -> Base:
     except GitError as error:
         raise Failure(str(error), exit_code=BAD_INPUT) from None
     checked = check_together((), [Source(_shown(revision, blob.path), blob.content) for blob in tree.blobs])
-    documents = {document.name: document for document in checked.documents}
     where = f", where this branch left {rev}" if fork else ""
-    return Base(revision, documents, (*tree.problems, *checked.problems), where)
+    return Base(revision, checked.declared, (*tree.problems, *checked.problems), where)
 
 
-def changes(base: Base, documents: Sequence[Document], refused: Sequence[Refusal]) -> list[dict[str, Any]]:
+def changes(base: Base, after: Declared, refused: Sequence[Refusal]) -> list[dict[str, Any]]:
     """What would happen to each server, with what would keep it from starting in `blocked`."""
     blocked: dict[str, str] = {}
     for refusal in refused:
         blocked.setdefault(refusal.document.name, refusal.message)
-    after = {document.name: document for document in documents}
-    found = compare(base.documents, after, lambda spec: engine_of(spec).fingerprint(spec))
+    found = compare(base.declared, after, lambda spec: engine_of(spec).fingerprint(spec))
     return [
         {**asdict(change), "blocked": blocked.get(change.server, "") if _starts(change) else ""} for change in found
     ]

@@ -43,7 +43,8 @@ MOST_WARNINGS = 5
 def validate(invocation: Invocation, paths: tuple[str, ...], strict: bool, against: str | None, output: str) -> int:
     """Check files, folders of them, or stdin (-); without any, the manifests folder.
 
-    All of them are checked together: names must be unique, and ports not be wanted twice.
+    All of them are checked together: names must be unique, and ports not be wanted twice. What would be wrong with
+    another profile than the active one is a warning.
 
     For a pull request: --strict refuses what a machine would by the [policy.git] of reconciler.toml (by the defaults
     where there is none), --against origin/main tells which servers would start, restart or stop, and with -o github
@@ -76,6 +77,7 @@ def _only_folder(invocation: Invocation, paths: Sequence[str]) -> Path:
 def _print_text(found: Findings) -> None:
     print_problems([str(problem) for problem in found.problems])
     print_problems([str(refusal) for refusal in found.refusals or ()])
+    print_problems([f"warning: {problem}" for problem in found.warnings])
     changes = found.changes()
     if found.base is not None and changes is not None:
         print_problems([f"warning: {problem}" for problem in _told(found.base)])
@@ -91,6 +93,7 @@ def _print_github(found: Findings) -> None:
     documents = {document.name: document for document in found.documents}
     lines = [problem_line(problem) for problem in found.problems]
     lines += [refusal_line(refusal) for refusal in found.refusals or ()]
+    lines += [problem_line(problem, "warning") for problem in found.warnings]
     changes = found.changes()
     if found.base is not None and changes is not None:
         lines += [command("warning", text, "the other revision has errors") for text in _told(found.base)]
@@ -99,8 +102,13 @@ def _print_github(found: Findings) -> None:
 
 
 def _print_json(found: Findings) -> None:
-    problems = [{**asdict(problem), "text": str(problem)} for problem in found.problems]
-    data: dict[str, Any] = {"manifests": found.manifests, "servers": len(found.documents), "problems": problems}
+    data: dict[str, Any] = {
+        "manifests": found.manifests,
+        "servers": len(found.documents),
+        "others": found.others,
+        "problems": [{**asdict(problem), "text": str(problem)} for problem in found.problems],
+        "warnings": [{**asdict(problem), "text": str(problem)} for problem in found.warnings],
+    }
     if found.refusals is not None:
         data["refusals"] = [refusal.data() for refusal in found.refusals]
     if found.base is not None:
@@ -124,4 +132,5 @@ def _told(base: Base) -> list[str]:
 def _counts(found: Findings) -> str:
     if found.errors:
         return f"{plural(found.errors, 'error')} in {plural(found.manifests, 'manifest')}"
-    return f"{plural(found.manifests, 'manifest')}, {plural(len(found.documents), 'server')}: ok"
+    others = f", {plural(found.others, 'other document')}" if found.others else ""
+    return f"{plural(found.manifests, 'manifest')}, {plural(len(found.documents), 'server')}{others}: ok"

@@ -1,96 +1,95 @@
 """`get -w`: redrawn on a terminal, new lines for programs."""
 
-import sqlite3
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli.get import Listing, show_list, table_lines
+from reconciler.cli.listing import Listing, of_kind, show_list, table_lines
+from reconciler.cli.looking import looks
 from reconciler.cli.output import print_json, print_yaml, show
 from reconciler.cli.servers import paint_phase
-from reconciler.cli.standing import opened
 from reconciler.cli.terminal import is_terminal
-from reconciler.store import read
 
-LOOK = 0.1
-"""Seconds between looks for commits."""
-_PASSING = {"uptimeSeconds": None, "lastCheckedAt": None}
-PATIENCE = 5.0
-"""Seconds for a database that cannot be read."""
-REDRAW = 1.0
-"""Seconds after which times and processes are looked at again without a commit."""
+_PASSING = {"uptimeSeconds": None, "lastCheckedAt": None, "loading": None}
 
 
 def watch_list(state: Path, listing: Listing, output: str | None) -> None:
     """Show the list, then each change of it, until interrupted."""
-    if is_terminal() and output in (None, "wide") and listing.summary:
-        _redraw(state, listing)
+    watch_lists(state, [listing], output)
+
+
+def watch_lists(state: Path, listings: Sequence[Listing], output: str | None) -> None:
+    """Show lists, then each change of them, until interrupted."""
+    if is_terminal() and output in (None, "wide") and not any(listing.happened for listing in listings):
+        _redraw(state, listings)
     else:
-        _append(state, listing, output)
+        _append(state, listings, output)
 
 
-def _looks(state: Path, listing: Listing) -> Iterator[list[Any]]:
-    """The list: now, after each commit, and each second, then of the database that is there by now."""
-    good_at = time.monotonic()
-    while True:
-        try:
-            with opened(state) as db:
-                good_at = time.monotonic()
-                yield from _commits(db, listing, good_at + REDRAW)
-        except read.ReadError:
-            # It is being made anew.
-            if time.monotonic() - good_at > PATIENCE:
-                raise
-            time.sleep(LOOK)
-
-
-def _commits(db: sqlite3.Connection, listing: Listing, until: float) -> Iterator[list[Any]]:
-    seen = None
-    while time.monotonic() < until:
-        version = read.version_of(db)
-        if version != seen:
-            seen = version
-            yield listing.read(db)
-        time.sleep(LOOK)
-
-
-def _redraw(state: Path, listing: Listing) -> None:
+def _redraw(state: Path, listings: Sequence[Listing]) -> None:
     from rich.console import Console  # noqa: PLC0415 - slow to import, and of use on terminals only
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     with Live(console=Console(), auto_refresh=False, vertical_overflow="visible") as live:
-        for items in _looks(state, listing):
-            text = "\n".join(table_lines(listing, items)) if items else listing.empty
+        for found in looks(state, lambda db: [listing.read(db) for listing in listings]):
+            text = "\n\n".join(_picture(listing, items) for listing, items in zip(listings, found, strict=True))
             live.update(Text.from_ansi(text, no_wrap=True), refresh=True)
 
 
-def _append(state: Path, listing: Listing, output: str | None) -> None:
+def _picture(listing: Listing, items: Sequence[Any]) -> str:
+    return "\n".join(table_lines(listing, items)) if items else listing.empty
+
+
+def _append(state: Path, listings: Sequence[Listing], output: str | None) -> None:
     """All at first, then what is new or different."""
-    looks = _looks(state, listing)
-    items = next(looks)
-    table = listing.table()
-    if output in (None, "wide"):
-        show("\n".join(table.lines([listing.row(item) for item in items], paint_phase)))
-    elif output == "name":
-        show_list(listing, items, output)
-    else:
-        _print_objects(items, output)
-    seen = _by_name(listing, items)
-    for items in looks:
-        found = _by_name(listing, items)
-        changed = [item for item, key in zip(items, found, strict=True) if seen.get(key) != found[key]]
-        gone = [name for name in seen if name not in found] if listing.summary else []
-        if output == "name":
-            show_list(listing, changed, output)
-        elif output in ("json", "yaml"):
-            _print_objects(changed, output)
+    shown = [_Shown(listing, output, is_one=len(listings) == 1) for listing in listings]
+    for found in looks(state, lambda db: [listing.read(db) for listing in listings]):
+        for each, items in zip(shown, found, strict=True):
+            each.show(items)
+
+
+class _Shown:
+    """What was printed of one list."""
+
+    def __init__(self, listing: Listing, output: str | None, *, is_one: bool) -> None:
+        self._listing = listing
+        self._output = output
+        self._is_one = is_one
+        self._table = listing.table()
+        self._seen: dict[str, Any] | None = None
+
+    def show(self, items: Sequence[Any]) -> None:
+        """Print what is new or different; the first time all."""
+        before, found = self._seen or {}, _by_name(self._listing, items)
+        changed = [item for item, key in zip(items, found, strict=True) if before.get(key) != found[key]]
+        gone = [] if self._listing.happened else [name for name in before if name not in found]
+        if self._output == "name":
+            show_list(self._listing, changed, self._output)
+        elif self._output in ("json", "yaml"):
+            self._print_objects(changed)
         else:
-            rows = [listing.row(item) for item in changed]
-            rows += [[name.partition("/")[2], *["-"] * (len(table.headers) - 2), "removed"] for name in gone]
-            _show_rows(table.lines(rows, paint_phase, header=False))
-        seen = found
+            self._print_rows(changed, gone)
+        self._seen = found
+
+    def _print_rows(self, changed: Sequence[Any], gone: Sequence[str]) -> None:
+        rows = [self._listing.row(item) for item in changed]
+        farewell = "removed, or not among these any more" if self._listing.selects else "removed"
+        blanks = ["-"] * (len(self._table.headers) - 2)
+        rows += [[name.partition("/")[2], *blanks, farewell] for name in gone]
+        is_first = self._seen is None and (bool(rows) or self._is_one)
+        if rows or is_first:
+            show("\n".join(self._table.lines(rows, paint_phase, header=is_first)))
+
+    def _print_objects(self, items: Sequence[Any]) -> None:
+        """One object after the other: JSON Lines, or YAML documents; of several kinds each with its kind."""
+        for item in items:
+            shown = item if self._is_one else of_kind(self._listing, item)
+            if self._output == "json":
+                print_json(shown, indent=None)
+            else:
+                show("---")
+                print_yaml(shown)
 
 
 def _by_name(listing: Listing, items: Sequence[Any]) -> dict[str, Any]:
@@ -102,18 +101,3 @@ def _by_name(listing: Listing, items: Sequence[Any]) -> dict[str, Any]:
         content = {**item, "status": {**status, **_PASSING}} if status else item
         found[name if name not in found else f"{name}#{number}"] = content
     return found
-
-
-def _show_rows(lines: Sequence[str]) -> None:
-    if lines:
-        show("\n".join(lines))
-
-
-def _print_objects(items: Sequence[Any], output: str | None) -> None:
-    """One object after the other: JSON Lines, or YAML documents."""
-    for item in items:
-        if output == "json":
-            print_json(item, indent=None)
-        else:
-            show("---")
-            print_yaml(item)

@@ -6,13 +6,15 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from reconciler.controller import asking
+from reconciler.controller.accepting import folder_problem
 from reconciler.controller.keeping import Checker
 from reconciler.controller.launching import Launcher
 from reconciler.controller.lock import Lock
@@ -20,6 +22,8 @@ from reconciler.controller.loop import Loop, log
 from reconciler.controller.manifests import Manifests, in_force_of_git
 from reconciler.controller.preview import SETTLE, Before, check_spec, preview_texts, problems_data, refused, shown
 from reconciler.controller.syncing import Syncing
+from reconciler.core.accept import Beside
+from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
 from reconciler.core.pruning import LONG_DELAY
 from reconciler.core.server import STATE_UNWRITABLE
@@ -37,8 +41,6 @@ from reconciler.store.writer import Store
 MIB = 1024 * 1024
 GARBAGE = 50_000
 """New objects between two collections of the youngest (Python's own: 700)."""
-OPPOSITE = {"stop": "adopt", "adopt": "stop"}
-"""Requests that take another back."""
 SETTLED = 2
 """Ticks after which most of what lives as long as the controller is there."""
 
@@ -75,8 +77,8 @@ class Daemon:
         self._runtime = runtime
         self._ticks = 0
 
-    def _accepted(self) -> Mapping[str, Document]:
-        return self._store.documents
+    def _accepted(self) -> Iterable[Document | OtherDocument]:
+        return (*self._store.documents.values(), *self._store.others.values())
 
     def poke(self) -> None:
         """Look again."""
@@ -209,33 +211,32 @@ class Daemon:
             "pass": self.loop.passes,
             "stateTrouble": str(self._store.trouble or ""),
             "problems": problems_data(acceptance),
-            "folderProblem": acceptance.folder_problem,
+            "folderProblem": folder_problem(acceptance),
             "prunable": list(acceptance.prunable),
             "held": dict(acceptance.held),
         }
 
     async def request(self, kind: str, servers: Sequence[str]) -> list[int]:
         """Commit the requests, then act on them."""
-        known = self._known_names()
-        if unknown := [name for name in servers if name not in known]:
-            from reconciler.api.app import UnknownServersError  # noqa: PLC0415 - see serve
-
-            raise UnknownServersError(unknown)
-        self.loop.extend_to(servers)
-        now, ids = self.loop.now(), []
-        with self._store.transaction():
-            for name in servers:
-                if kind == "start":
-                    self._store.withdraw("stop", name, now)
-                    record = self._store.history().servers.get(name)
-                    if record is not None and (record.failed or record.completed):
-                        ids.append(self._store.add_request("restart", name, now))
-                else:
-                    if kind in OPPOSITE:
-                        self._store.withdraw(OPPOSITE[kind], name, now)
-                    ids.append(self._store.add_request(kind, name, now))
+        self._refuse_unknown(kind, servers)
+        if kind != "profile":
+            self.loop.extend_to(servers)
+        ids = asking.commit(self._store, kind, servers, self.loop.now())
         await self.loop.run_pass()
         return ids
+
+    def _refuse_unknown(self, kind: str, names: Sequence[str]) -> None:
+        others = self._store.others
+        if kind == "profile":
+            # One that is new in the files may not have been looked at yet.
+            known = asking.profiles_among((*others.values(), *self.loop.look().others))
+        else:
+            known = self._known_names() | (frozenset(others) if kind == "prune" else frozenset())
+        if unknown := [name for name in names if name not in known]:
+            from reconciler.api.app import UnknownServersError  # noqa: PLC0415 - see serve
+
+            what = "profile" if kind == "profile" else "server"
+            raise UnknownServersError(unknown, what)
 
     async def preview(self, texts: Sequence[Mapping[str, str]], against: str | None = None) -> dict[str, Any]:
         """What would happen with these documents, once the files are quiet; `against`: with a revision in force."""
@@ -253,7 +254,9 @@ class Daemon:
                 return refused(against, revision.problems)
             look = in_force_of_git(look, revision)
         git = self._settings.source.git
-        state = Before(self._store.documents, self._store.history(), self._store.requests(), git.where if git else "")
+        store, where = self._store, git.where if git else ""
+        beside = Beside(store.others, self.loop.acceptance.selection, store.asked_profile(), check_spec)
+        state = Before(store.documents, store.history(), store.requests(), where, beside)
         return preview_texts(state, look, texts, self._launcher, self.loop.now())
 
     async def sync(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from reconciler.controller.state_folder import private
 from reconciler.installation import remember
 from reconciler.settings import Settings
 
-CONVERGING = ("apply", "sync", "resume")
+CONVERGING = ("apply", "sync", "resume", "profile")
 """Verbs that bring all servers to what is declared."""
 
 

@@ -1,13 +1,23 @@
 """The loop: every poke leads to one whole look, one plan, and its execution."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from reconciler.controller.accepting import (
+    any_changes,
+    desired_of,
+    finished_requests,
+    memory_facts,
+    memory_of,
+    news,
+    save_documents,
+    seen_in,
+    selection_of,
+    told,
+)
 from reconciler.controller.bystanders import Bystanders
 from reconciler.controller.executor import Executor
 from reconciler.controller.keeping import Keeper
@@ -15,16 +25,15 @@ from reconciler.controller.launching import Launcher
 from reconciler.controller.lock import HeldError
 from reconciler.controller.manifests import Manifests
 from reconciler.controller.observing import Observer
+from reconciler.controller.preview import check_spec
 from reconciler.controller.prober import Prober
-from reconciler.core.accept import Acceptance, Seen, accept
+from reconciler.core.accept import Acceptance, Beside, accept
 from reconciler.core.actions import Event, Plan
 from reconciler.core.history import Requests
 from reconciler.core.idle import WITH_CONTROLLER
-from reconciler.core.model import Desired, Now, Wanted
+from reconciler.core.model import Desired, Now
 from reconciler.core.observed import Observed
 from reconciler.core.plan import plan
-from reconciler.core.pruning import Memory
-from reconciler.engines import engine_of
 from reconciler.manifests.folder import Look
 from reconciler.runtimes.host import ResourceError
 from reconciler.runtimes.local import LocalRuntime
@@ -37,8 +46,6 @@ POLL = 0.25
 """Seconds between looks where the end of a process is not told."""
 RETRY = 1.0
 """Seconds until the next look after a pass that failed."""
-MEMORY = "manifestsMemory"
-"""What is kept under this key for the next controller's acceptance."""
 
 
 @dataclass(slots=True)
@@ -48,6 +55,8 @@ class _Accepted:
     look: Look | None = None
     acceptance: Acceptance = field(default_factory=lambda: Acceptance({}))
     confirmed: frozenset[str] = frozenset()
+    asked: str | None = None
+    """The profile that a person asked for."""
 
 
 class Loop:
@@ -66,7 +75,9 @@ class Loop:
         self._observer = Observer(runtime, self.prober, launcher, self.poke)
         self._executor = Executor(store, runtime, launcher, report)
         self.keeper = Keeper(store, report)
-        self._accepted = _Accepted(acceptance=Acceptance({}, memory=_memory_of(store)))
+        self._accepted = _Accepted(
+            acceptance=Acceptance({}, memory=memory_of(store), selection=selection_of(store.meta))
+        )
         self._desired = Desired({}, limits=settings.limits())
         self._manifests = settings.manifests
         self._poked = asyncio.Event()
@@ -191,50 +202,37 @@ class Loop:
     def _accept(self, now: Now) -> float | None:
         """Judge the newest look at the manifests, unless nothing there can have changed."""
         look = self._sources.look(now.monotonic)
-        confirmed = self.store.confirmed_prunes()
+        confirmed, asked = self.store.confirmed_prunes(), self.store.asked_profile()
         before = self._accepted
-        same = look is before.look and confirmed == before.confirmed
+        same = look is before.look and (confirmed, asked) == (before.confirmed, before.asked)
         if not same or not _is_quiet(before.acceptance, now):
-            seen = Seen(look.documents, look.problems, look.failed, look.empty, look.devices)
-            acceptance = accept(self.store.documents, seen, before.acceptance.memory, now.monotonic, confirmed)
+            beside = Beside(self.store.others, before.acceptance.selection, asked, check_spec)
+            memory = before.acceptance.memory
+            acceptance = accept(self.store.documents, seen_in(look), memory, now.monotonic, confirmed, beside)
             self._save(acceptance, now)
-            self._accepted = _Accepted(look, acceptance, confirmed)
+            self._accepted = _Accepted(look, acceptance, confirmed, self.store.asked_profile())
             self._desired = desired_of(acceptance, self._desired)
         wakes = [at for at in (look.wake_at, self._accepted.acceptance.wake_at) if at is not None]
         return min(wakes, default=None)
 
     def _save(self, acceptance: Acceptance, now: Now) -> None:
-        told = json.dumps(
-            {
-                "folder": self._manifests,
-                "problems": [str(problem) for problem in acceptance.general],
-                "folderProblem": acceptance.folder_problem,
-                "prunable": list(acceptance.prunable),
-            }
-        )
-        # One that came back: what was confirmed then says nothing about the next time.
-        stale = self.store.confirmed_prunes() - acceptance.memory.missing.keys() - set(acceptance.removed)
-        memory = json.dumps({"doubted": sorted(acceptance.memory.doubted), "devices": acceptance.memory.devices})
-        same = told == self._told_manifests and memory == self.store.meta.get(MEMORY)
-        if same and not (acceptance.changed or acceptance.removed or stale):
+        facts = {"manifests": told(acceptance, self._manifests), **memory_facts(acceptance)}
+        finished = finished_requests(acceptance, self._accepted.acceptance.selection, self.store)
+        same = all(self.store.meta.get(key) == value for key, value in facts.items())
+        same = same and self._told_manifests == facts["manifests"]
+        if same and not (finished or any_changes(acceptance)):
             return
-        news = [Event("", "ManifestUnreadable", str(problem), warning=True) for problem in acceptance.general]
-        if acceptance.folder_problem:
-            news.append(Event("", "ManifestsHeld", acceptance.folder_problem, warning=True))
-        news = news if told != self._told_manifests else []
+        events = news(acceptance, self._accepted.acceptance) if facts["manifests"] != self._told_manifests else []
         with self.store.transaction(anyway=True):
-            for document in acceptance.changed:
-                self.store.save_document(document, now)
-            for name in acceptance.removed:
-                self.store.remove_document(name)
-            for name in stale:
-                self.store.withdraw("prune", name, now)
-            for event in news:
+            save_documents(self.store, acceptance, now)
+            for kind, name in finished:
+                self.store.withdraw(kind, name, now)
+            for event in events:
                 self.store.add_event(event, now)
-            self.store.set_meta("manifests", told)
-            self.store.set_meta(MEMORY, memory)
-        self._told_manifests = told
-        for event in news:
+            for key, value in facts.items():
+                self.store.set_meta(key, value)
+        self._told_manifests = facts["manifests"]
+        for event in events:
             report(event)
 
     # -- waking
@@ -254,45 +252,8 @@ class Loop:
         self.runtime.close()
 
 
-def _memory_of(store: Store) -> Memory:
-    """What the controller before this one held until a person confirms it, and on which file systems the folders were.
-
-    A device may have another number after a start of the machine: what is missing as well is then held, not removed.
-    """
-    doubted, devices = frozenset[str](), dict[str, int]()
-    with suppress(ValueError, TypeError, KeyError):  # what cannot be read is told anew with the first pass
-        doubted = frozenset(str(name) for name in json.loads(store.meta["manifests"])["prunable"])
-    with suppress(ValueError, TypeError, KeyError, AttributeError):
-        kept = json.loads(store.meta[MEMORY])
-        doubted |= frozenset(str(name) for name in kept["doubted"])
-        devices = {str(folder): int(device) for folder, device in kept["devices"].items()}
-    return Memory(doubted=doubted, devices=devices)
-
-
 def _is_quiet(acceptance: Acceptance, now: Now) -> bool:
     return not acceptance.memory.missing and (acceptance.wake_at is None or acceptance.wake_at > now.monotonic)
-
-
-def desired_of(acceptance: Acceptance, before: Desired) -> Desired:
-    """What the documents in force ask for; what did not change stays the same object."""
-    servers = {}
-    for name, document in acceptance.documents.items():
-        known = before.servers.get(name)
-        same = known is not None and known.document is document
-        wanted = Wanted(
-            document,
-            known.fingerprint if known and same else engine_of(document.spec).fingerprint(document.spec),
-            acceptance.problems.get(name, ()),
-            acceptance.held.get(name, ""),
-        )
-        servers[name] = known if known == wanted else wanted
-    return Desired(
-        servers,
-        scope=before.scope,
-        invalid={name: found for name, found in acceptance.problems.items() if name not in servers},
-        unreadable=bool(acceptance.general or acceptance.folder_problem),
-        limits=before.limits,
-    )
 
 
 def report(event: Event) -> None:

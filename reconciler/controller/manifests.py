@@ -1,11 +1,12 @@
 """What all sources of manifests say together: the manifests folder, and a Git source where there is one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from reconciler.core.accept import Seen
+from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
 from reconciler.core.source import LOCAL
 from reconciler.manifests.folder import Folder, Look
@@ -23,7 +24,7 @@ class Following(Protocol):
 class Manifests:
     """Looks at all sources. With a Git source the manifests folder may be missing, as long as it declared nothing."""
 
-    def __init__(self, root: Path, folder: Folder, accepted: Callable[[], Mapping[str, Document]]) -> None:
+    def __init__(self, root: Path, folder: Folder, accepted: Callable[[], Iterable[Document | OtherDocument]]) -> None:
         self._root = root
         self._folder = folder
         self._accepted = accepted
@@ -48,7 +49,7 @@ class Manifests:
     def local(self, now: float) -> Seen:
         """What the manifests folder alone says."""
         look = self._folder.look(now)
-        return Seen(look.documents, look.problems)
+        return Seen(look.documents, look.problems, others=look.others)
 
     def _join(self, local: Look, other: Look) -> Look:
         before = self._parts
@@ -61,7 +62,7 @@ class Manifests:
     def _may_be_missing(self) -> bool:
         if self._root.exists():
             return False
-        return not any(document.origin == LOCAL for document in self._accepted().values())
+        return not any(document.origin == LOCAL for document in self._accepted())
 
 
 _EMPTY = Look()
@@ -74,6 +75,7 @@ def joined(local: Look, other: Look) -> Look:
         documents=local.documents + other.documents,
         problems=local.problems + other.problems,
         files_seen=local.files_seen | other.files_seen,
+        others=local.others + other.others,
         failed="; ".join(filter(None, (local.failed, other.failed))),
     )
 
@@ -81,4 +83,5 @@ def joined(local: Look, other: Look) -> Look:
 def in_force_of_git(look: Look, revision: Look) -> Look:
     """What would be seen with another revision of the Git source in force."""
     documents = tuple(document for document in look.documents if document.origin == LOCAL)
-    return joined(replace(look, documents=documents), revision)
+    others = tuple(document for document in look.others if document.origin == LOCAL)
+    return joined(replace(look, documents=documents, others=others), revision)

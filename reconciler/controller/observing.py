@@ -13,8 +13,9 @@ from reconciler.core.ends import STARVED
 from reconciler.core.history import History, Instance, Requests
 from reconciler.core.model import Desired, GateFacts, Health, Now, Process, Wanted
 from reconciler.core.observed import Observed
+from reconciler.core.policy import Denial
 from reconciler.core.spec import ServerSpec
-from reconciler.core.turns import turns
+from reconciler.core.turns import Turn, turns
 from reconciler.engines import engine_of
 from reconciler.runtimes.host import ResourceError
 from reconciler.runtimes.local import LocalRuntime
@@ -109,14 +110,27 @@ class Observer:
     def _gates(
         self, due: Sequence[Wanted], desired: Desired, history: History, requests: Requests, now: Now
     ) -> dict[str, GateFacts]:
+        crowded, lasting = self._crowded(desired, history, requests)
+        gates = {}
+        for document in (wanted.document for wanted in due):
+            name = document.name
+            gates[name] = self._launcher.look(document, now, lasting.get(name))
+            if name in crowded and not gates[name].reason:
+                gates[name] = replace(self._launcher.look(document, now, crowded[name]), for_leaving=True)
+        return gates
+
+    def _crowded(
+        self, desired: Desired, history: History, requests: Requests
+    ) -> tuple[Mapping[str, Denial], Mapping[str, Denial]]:
+        """Those beyond the policy's number of servers, by name: now, and once those are gone that have to leave."""
         documents = [wanted.document for wanted in desired.servers.values()]
-        many = self._launcher.may_be_crowded(documents)
-        crowded = self._launcher.crowded(documents, turns(documents, history, requests)) if many else {}
-        names = (wanted.document.name for wanted in due)
-        return {
-            name: self._launcher.look(wanted.document, now, crowded.get(name))
-            for name, wanted in zip(names, due, strict=True)
-        }
+        if not self._launcher.may_be_crowded(documents):
+            return {}, {}
+        parked = [name for name, wanted in desired.servers.items() if wanted.parked]
+        now = turns(documents, history, requests, parked)
+        later = {**now, **dict.fromkeys(parked, Turn.STOPPED)}
+        lasting = self._launcher.crowded(documents, later)
+        return self._launcher.crowded(documents, now) if later != now else lasting, lasting
 
     def probe(self, desired: Desired, history: History, observed: Observed) -> None:
         """Have every live instance asked for its health, and drop what is known of others."""
@@ -165,7 +179,7 @@ def _may_start(
     requests: Requests,
 ) -> bool:
     """Whether the plan may want to start this server, now or in place of what runs."""
-    if wanted.spec.suspend or name in requests.stop:
+    if wanted.spec.suspend or wanted.parked or name in requests.stop:
         return False
     instance = history.instances.get(name)
     if instance is None:

@@ -3,16 +3,17 @@
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from reconciler.controller.accepting import folder_problem, selection_of
 from reconciler.controller.launching import Launcher
 from reconciler.controller.manifests import Manifests
-from reconciler.core.accept import Acceptance, Seen, overlay
+from reconciler.core.accept import Acceptance, Beside, Seen, overlay
 from reconciler.core.history import History, Requests
 from reconciler.core.model import Document, GateFacts, Now, Problem
-from reconciler.core.preview import Change, preview
+from reconciler.core.preview import Change, Standing, preview
 from reconciler.core.source import GIT
 from reconciler.core.spec import ServerSpec
 from reconciler.core.turns import turns
@@ -21,7 +22,10 @@ from reconciler.manifests.folder import Folder, Look
 from reconciler.manifests.parse import parse
 from reconciler.runtimes.host import Host, choose_host
 from reconciler.settings import Settings
-from reconciler.store.rows import open_snapshot, read_documents, read_history, read_requests
+from reconciler.store.rows import open_snapshot, read_documents, read_history, read_others, read_requests
+
+if TYPE_CHECKING:
+    from reconciler.core.kinds import OtherDocument
 
 Texts = Sequence[Mapping[str, str]]
 SETTLE = 4.0
@@ -42,13 +46,23 @@ class Before:
     requests: Requests
     git: str = ""
     """Where the documents of Git come from, in words."""
+    beside: Beside = field(default_factory=lambda: Beside(check=check_spec))
+    """Documents of other kinds, and what the active profile wants."""
+
+    @property
+    def documents_of_git(self) -> Look:
+        """What was accepted of Git."""
+        others = tuple(one for one in self.beside.others.values() if one.origin == GIT)
+        return Look(tuple(one for one in self.documents.values() if one.origin == GIT), others=others)
 
 
 def preview_texts(before: Before, look: Look, texts: Texts, launcher: Launcher, now: Now) -> dict[str, Any]:
     """The preview as JSON-ready data; each of `texts` has `file` (as shown) and `text`."""
-    seen = with_texts(Seen(look.documents, look.problems, look.failed, look.empty), texts, before.git)
-    changes, acceptance = preview(before.documents, seen, before.history, before.requests, _fingerprint)
-    documents = tuple(acceptance.documents.values())
+    found = Seen(look.documents, look.problems, look.failed, look.empty, others=look.others)
+    seen = with_texts(found, texts, before.git)
+    standing = Standing(before.documents, before.history, before.requests, before.beside)
+    changes, acceptance = preview(standing, seen, _fingerprint)
+    documents = tuple(one for name, one in acceptance.documents.items() if not acceptance.parked(name))
     crowded = launcher.crowded(documents, turns(documents, before.history, before.requests))
 
     def gate(document: Document) -> GateFacts:
@@ -57,7 +71,7 @@ def preview_texts(before: Before, look: Look, texts: Texts, launcher: Launcher, 
     return {
         "changes": [_change_data(change, acceptance.documents.get(change.server), gate) for change in changes],
         "problems": problems_data(acceptance),
-        "folderProblem": acceptance.folder_problem,
+        "folderProblem": folder_problem(acceptance),
         "refused": "",
     }
 
@@ -70,14 +84,18 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
     if connection is not None:
         pending = read_requests(connection)
         requests = Requests(stop=pending["stop"], restart=pending["restart"], adopt=pending["adopt"])
-        before = Before(read_documents(connection), _still_alive(read_history(connection), host), requests)
+        history = _still_alive(read_history(connection), host)
+        asked = max(pending["profile"].items(), key=lambda one: one[1], default=(None, 0))[0]
+        facts = dict(connection.execute("select key, value from meta").fetchall())
+        beside = Beside(read_others(connection), selection_of(facts), asked, check_spec)
+        before = Before(read_documents(connection), history, requests, beside=beside)
         connection.close()
     root, until = Path(settings.manifests), time.monotonic() + SETTLE
-    manifests = Manifests(root, Folder(root, check_spec, shown(settings.manifests)), lambda: before.documents)
+    in_force = (*before.documents.values(), *before.beside.others.values())
+    manifests = Manifests(root, Folder(root, check_spec, shown(settings.manifests)), lambda: in_force)
     if settings.source.git is not None:
         before = replace(before, git=settings.source.git.where)
-        of_git = tuple(document for document in before.documents.values() if document.origin == GIT)
-        manifests.follow(_Accepted(Look(documents=of_git)), lambda: None)
+        manifests.follow(_Accepted(before.documents_of_git), lambda: None)
     while (look := manifests.look(time.monotonic())).wake_at is not None and time.monotonic() < until:
         time.sleep(0.05)
     return preview_texts(before, look, texts, launcher, Now(time.monotonic(), time.time(), host.boot))
@@ -93,12 +111,14 @@ class _Accepted:
 def with_texts(seen: Seen, texts: Texts, git: str) -> Seen:
     """What would be seen with these documents in place of those of the same name; `git`: see overlay."""
     documents: dict[str, Document] = {}
+    others: dict[str, OtherDocument] = {}
     problems: list[Problem] = []
     for item in texts:
         parsed = parse(item["text"], item["file"], check_spec)
         documents.update({document.name: document for document in parsed.documents})
+        others.update({document.key: document for document in parsed.others})
         problems.extend(parsed.problems)
-    found = overlay(seen, documents, git)
+    found = overlay(seen, documents, git, others)
     return replace(found, problems=(*found.problems, *problems))
 
 
@@ -110,7 +130,8 @@ def refused(rev: str, problems: Sequence[Problem]) -> dict[str, Any]:
 
 def problems_data(acceptance: Acceptance) -> list[dict[str, Any]]:
     """All problems, each with its text."""
-    found = [problem for problems in acceptance.problems.values() for problem in problems]
+    every = (*acceptance.problems.values(), *acceptance.other_problems.values())
+    found = [problem for problems in every for problem in problems]
     return _as_data((*found, *acceptance.general))
 
 

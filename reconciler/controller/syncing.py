@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.controller.loop import Loop, log, report
 from reconciler.controller.manifests import Manifests
 from reconciler.controller.preview import check_spec
-from reconciler.core.accept import Seen
+from reconciler.core.accept import Beside, Seen
 from reconciler.core.actions import Event
 from reconciler.core.git_settings import GitSource
 from reconciler.core.model import Document
@@ -61,6 +61,10 @@ class House:
     def accepted(self) -> Mapping[str, Document]:
         """The documents in force."""
         return self._store.documents
+
+    def judged_with(self) -> Beside:
+        """Documents of other kinds in force, and what else their judgement needs."""
+        return Beside(self._store.others, self._loop.acceptance.selection, self._store.asked_profile(), check_spec)
 
     def others(self) -> Seen:
         """What the manifests folder says."""
@@ -173,7 +177,9 @@ class Syncing:
             declared, problems = await self._source.read(rev)
         except GitError as error:
             return str(error)
-        return Look(problems=tuple(problems)) if problems else Look(documents=declared.documents)
+        if problems:
+            return Look(problems=tuple(problems))
+        return Look(documents=declared.documents, others=declared.others)
 
     def close(self) -> None:
         """Let go of the remote."""

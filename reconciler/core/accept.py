@@ -1,31 +1,37 @@
 """Which documents are in force: the newest valid ones, else the last accepted ones. Bad input removes nothing."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
-from reconciler.core.clashes import without_port_clashes
+from reconciler.core.candidates import Candidates, Seen, candidates, key_of_problem, problem_of
+from reconciler.core.defaults import Check
 from reconciler.core.guard import CONFIRM, Held
+from reconciler.core.judgement import Judged, judge
+from reconciler.core.kinds import OtherDocument, Others
 from reconciler.core.model import Document, Problem
-from reconciler.core.pruning import Memory, Missing, prune
+from reconciler.core.profiles import active_of, members, select
+from reconciler.core.pruning import Memory, Missing, Pruning, prune
+from reconciler.core.selection import Selection
 from reconciler.core.source import GIT, LOCAL, PREFIX
 
-NAMED = 3
-"""Most places of a name's other documents that a problem names."""
+__all__ = ["Acceptance", "Beside", "Seen", "accept", "comes_from_git", "overlay"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a look at the manifest folder found."""
+class Beside:
+    """What is in force beside the documents of servers, and what else their judgement needs."""
 
-    documents: tuple[Document, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    failed: str = ""
-    """Why the folder could not be read, if so."""
-    empty: frozenset[str] = frozenset()
-    """Files that are there, but hold nothing at all."""
-    devices: Mapping[str, int] = field(default_factory=dict)
-    """The file system of each folder, by its name as shown."""
+    others: Others = field(default_factory=dict)
+    """Accepted documents of the other kinds."""
+    selection: Selection = field(default_factory=Selection)
+    """Which servers were wanted last."""
+    asked: str | None = None
+    """The profile that a person asked for ('' for none), while that is not done."""
+    check: Check = lambda _: ()
+    """What the engine refuses in a spec."""
+    known: frozenset[str] = frozenset()
+    """Servers that are declared elsewhere, so that a profile may name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,106 +43,127 @@ class Acceptance:
     """New or changed ones, to be saved."""
     removed: tuple[str, ...] = ()
     problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
-    """By name, for all named problems; names without a document in force included."""
+    """By name, for all named problems of servers; names without a document in force included."""
     general: tuple[Problem, ...] = ()
     """Problems of text whose name could not be read."""
     held: Mapping[str, str] = field(default_factory=dict)
-    """Missing documents that stay in force, and why."""
+    """Missing documents that stay in force, and why; those of other kinds by their keys."""
     prunable: tuple[str, ...] = ()
     """Those of the held ones that a confirmed prune would remove."""
     folder_problem: str = ""
     memory: Memory = field(default_factory=Memory)
     wake_at: float | None = None
+    others: Others = field(default_factory=dict)
+    """The documents of other kinds in force."""
+    others_changed: tuple[OtherDocument, ...] = ()
+    others_removed: tuple[str, ...] = ()
+    """Their keys."""
+    other_problems: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    """By key."""
+    selection: Selection = field(default_factory=Selection)
+    """Which servers are wanted."""
+
+    def parked(self, name: str) -> str:
+        """Why a server is declared, but not to run now; empty when it is."""
+        return self.selection.parked(name)
+
+    def names(self, name: str) -> bool:
+        """Whether the active profile names a server that may not be in force; without one all are wanted."""
+        active = active_of(self.others.values())
+        return active is None or name in active.spec.servers
 
 
 def accept(
-    accepted: Mapping[str, Document], seen: Seen, memory: Memory, now: float, confirmed: frozenset[str] = frozenset()
+    accepted: Mapping[str, Document],
+    seen: Seen,
+    memory: Memory,
+    now: float,
+    confirmed: frozenset[str] = frozenset(),
+    beside: Beside = Beside(),
 ) -> Acceptance:
     """Judge one look at the manifests. `now` is monotonic; `confirmed` are names whose removal a person confirmed."""
-    candidates, problems = _by_name(seen)
-    effective = without_port_clashes(accepted, candidates, problems)
-    changed = tuple(_generations(accepted, effective))
-    in_force = {**accepted, **{document.name: document for document in changed}}
-    absent = [name for name in accepted if name not in candidates and name not in problems]
-    general = tuple(problem for problem in seen.problems if not problem.server)
-    bare = _bare(accepted, absent, seen)
-    unsure = {
-        **_emptied(in_force, absent, seen.empty),
-        **_unsure(in_force, absent, problems, general, seen.failed),
-    }
-    # With nothing accepted before, nothing can have been renamed.
-    newcomers = [document.name for document in changed if accepted and document.name not in accepted]
-    missing = Missing(in_force, absent, unsure, newcomers, bare, seen.devices)
-    pruning = prune(missing, memory, now, confirmed)
+    found = candidates(seen)
+    judged = judge(accepted, beside.others, found, beside.check, beside.known)
+    pruning = _prune(accepted, beside, seen, (found, judged), (memory, now, confirmed))
+    if gone := frozenset(pruning.removed) & beside.others.keys():
+        found = candidates(seen)
+        left = {key: one for key, one in beside.others.items() if key not in gone}
+        judged = judge(accepted, left, found, beside.check, beside.known)
+    in_force = {name: one for name, one in _in_force(accepted, judged).items() if name not in pruning.removed}
+    selection = select(active_of(judged.others.values()), in_force, beside.selection, beside.asked, bool(accepted))
+    bare = _bare(accepted, beside.others, found, seen)
     return Acceptance(
-        documents={name: document for name, document in in_force.items() if name not in pruning.removed},
-        changed=tuple(document for document in changed if document.name not in pruning.removed),
-        removed=pruning.removed,
-        problems={name: tuple(found) for name, found in problems.items()},
-        general=general,
+        documents=in_force,
+        changed=tuple(document for document in judged.changed if document.name not in pruning.removed),
+        removed=tuple(name for name in pruning.removed if name not in gone),
+        problems=_told(judged.problems),
+        general=tuple(problem for problem in seen.problems if not problem.server),
         held=pruning.held,
         prunable=pruning.prunable,
         folder_problem="; ".join(filter(None, (seen.failed, *bare.values()))),
         memory=pruning.memory,
         wake_at=pruning.wake_at,
+        others=judged.others,
+        others_changed=tuple(_renumbered(beside.others, judged.others)),
+        others_removed=tuple(gone),
+        other_problems=_told(judged.other_problems),
+        selection=selection,
     )
 
 
-def _by_name(seen: Seen) -> tuple[dict[str, Document], dict[str, list[Problem]]]:
-    """The documents whose name is declared once, and all named problems."""
-    problems: dict[str, list[Problem]] = defaultdict(list)
-    for problem in seen.problems:
-        if problem.server:
-            problems[problem.server].append(problem)
-    places = defaultdict(list)
-    for document in seen.documents:
-        places[document.name].append(document)
-    for name, documents in places.items():
-        if len(documents) > 1:
-            problems[name].extend(_duplicate(document, documents) for document in documents)
-    return {
-        name: documents[0] for name, documents in places.items() if len(documents) == 1 and name not in problems
-    }, problems
+def _in_force(accepted: Mapping[str, Document], judged: Judged) -> dict[str, Document]:
+    return {**accepted, **{document.name: document for document in judged.changed}}
 
 
-def _duplicate(document: Document, documents: Sequence[Document]) -> Problem:
-    few = [other for other in documents[: NAMED + 1] if other is not document][:NAMED]
-    others = ", ".join(f"{other.file}:{other.line}" for other in few)
-    others += f" and {len(documents) - 1 - len(few)} more places" if len(documents) - 1 > len(few) else ""
-    remedy = "names must be unique over all manifests"
-    if len({other.origin for other in documents}) > 1:
-        remedy = "remove one of the two, the one in the manifests folder or the one in Git"
-    message = f"the name '{document.name}' is declared at {others} too; {remedy}"
-    return _problem(document, "metadata.name", message, (document.line, 1))
+def _told(problems: Mapping[str, list[Problem]]) -> dict[str, tuple[Problem, ...]]:
+    return {name: tuple(dict.fromkeys(found)) for name, found in problems.items() if found}
 
 
-def _problem(document: Document, place: str, message: str, position: tuple[int, int]) -> Problem:
-    return Problem(document.file, message, *position, field=place, server=document.name, kind=document.kind)
+def _renumbered(accepted: Others, effective: Others) -> Iterable[OtherDocument]:
+    return (document for key, document in effective.items() if document is not accepted.get(key))
 
 
-def _generations(accepted: Mapping[str, Document], effective: Mapping[str, Document]) -> Iterable[Document]:
-    """Those that differ from what is in force, numbered; a moved file alone is no new generation."""
-    for name, document in effective.items():
-        before = accepted.get(name)
-        if before is None:
-            yield replace(document, generation=1)
-        elif not document.says_the_same(before):
-            yield replace(document, generation=before.generation + 1)
-        elif document.place != before.place:
-            yield replace(document, generation=before.generation)
+def _prune(
+    accepted: Mapping[str, Document],
+    beside: Beside,
+    seen: Seen,
+    judgement: tuple[Candidates, Judged],
+    moment: tuple[Memory, float, frozenset[str]],
+) -> Pruning:
+    """Which of the missing documents, of all kinds, are gone."""
+    found, judged = judgement
+    servers = _in_force(accepted, judged)
+    in_force = {**servers, **judged.others}
+    absent = [key for key in (*accepted, *beside.others) if key not in found]
+    general = tuple(problem for problem in seen.problems if not problem.server)
+    unsure = {
+        **_emptied(in_force, absent, seen.empty),
+        **_unsure(in_force, absent, judged.broken, general, seen.failed),
+    }
+    # With nothing accepted before, nothing can have been renamed.
+    newcomers = [document.name for document in judged.changed if accepted and document.name not in accepted]
+    active = active_of(judged.others.values())
+    parked = servers.keys() - members(active, servers.values()) if active else frozenset[str]()
+    bare = _bare(accepted, beside.others, found, seen)
+    missing = Missing(in_force, absent, unsure, newcomers, bare, seen.devices, frozenset(parked))
+    return prune(missing, *moment)
 
 
-def _bare(accepted: Mapping[str, Document], absent: Iterable[str], seen: Seen) -> dict[str, str]:
+def _bare(accepted: Mapping[str, Document], others: Others, found: Candidates, seen: Seen) -> dict[str, str]:
     """Origins that declare nothing any more, and that in words. An unreadable folder says nothing of itself."""
-    left = {document.origin for document in seen.documents} | {_origin(problem) for problem in seen.problems}
+    every = {**accepted, **others}
+    left = {document.origin for document in (*seen.documents, *seen.others)}
+    left |= {_origin(problem) for problem in seen.problems} | ({LOCAL} if seen.failed else set())
     bare = {}
-    for origin in {accepted[name].origin for name in absent} - left - ({LOCAL} if seen.failed else set()):
-        count, where = sum(one.origin == origin for one in accepted.values()), " in Git" if origin == GIT else ""
+    for origin in {document.origin for key, document in every.items() if key not in found} - left:
+        count, where = sum(one.origin == origin for one in every.values()), " in Git" if origin == GIT else ""
         bare[origin] = f"no manifest is left{where}, but {count} were accepted: nothing is stopped; {CONFIRM}"
     return bare
 
 
-def _emptied(in_force: Mapping[str, Document], missing: Iterable[str], empty: frozenset[str]) -> dict[str, Held]:
+def _emptied(
+    in_force: Mapping[str, Document | OtherDocument], missing: Iterable[str], empty: frozenset[str]
+) -> dict[str, Held]:
     """An empty file is a half-written one, or an accident: who means it removes the file, or confirms."""
     return {
         name: Held(f"{in_force[name].file} is empty: write the document again or remove the file; {CONFIRM}", True)
@@ -146,9 +173,9 @@ def _emptied(in_force: Mapping[str, Document], missing: Iterable[str], empty: fr
 
 
 def _unsure(
-    in_force: Mapping[str, Document],
+    in_force: Mapping[str, Document | OtherDocument],
     missing: Iterable[str],
-    problems: Mapping[str, Iterable[Problem]],
+    broken: frozenset[str],
     general: tuple[Problem, ...],
     failed: str,
 ) -> dict[str, Held]:
@@ -156,7 +183,6 @@ def _unsure(
 
     What cannot be read of the manifests folder may have declared what was declared there, and nothing of Git's.
     """
-    broken = {problem.file for found in problems.values() for problem in found}
     unreadable = {_origin(problem): problem for problem in reversed(general)}
     unsure = {}
     for name in missing:
@@ -174,21 +200,32 @@ def _origin(problem: Problem) -> str:
     return GIT if problem.file.startswith(PREFIX) else LOCAL
 
 
-def overlay(seen: Seen, documents: Mapping[str, Document], git: str = "") -> Seen:
+def overlay(
+    seen: Seen, documents: Mapping[str, Document], git: str = "", others: Others = MappingProxyType({})
+) -> Seen:
     """What would be seen with these documents in place of, or beside, those of the same name.
 
-    What comes from Git can only be changed there: `git` is that place in words.
+    What comes from Git can only be changed there: `git` is that place in words. `others` are of other kinds, by key.
     """
     theirs = {one.name: one.file for one in seen.documents if one.origin == GIT and one.name in documents}
-    given = {name: document for name, document in documents.items() if name not in theirs}
-    kept = tuple(document for document in seen.documents if document.name not in given)
-    problems = tuple(problem for problem in seen.problems if problem.server not in given)
-    refused = tuple(comes_from_git(documents[name], file, git) for name, file in theirs.items())
-    return replace(seen, documents=(*kept, *given.values()), problems=(*problems, *refused))
+    theirs |= {one.key: one.file for one in seen.others if one.origin == GIT and one.key in others}
+    every = {**documents, **others}
+    kept = tuple(one for one in seen.documents if one.name not in documents or one.name in theirs)
+    kept_others = tuple(one for one in seen.others if one.key not in others or one.key in theirs)
+    given = every.keys() - theirs.keys()
+    problems = tuple(problem for problem in seen.problems if key_of_problem(problem) not in given)
+    refused = tuple(comes_from_git(every[key], file, git) for key, file in theirs.items())
+    return replace(
+        seen,
+        documents=(*kept, *(one for name, one in documents.items() if name not in theirs)),
+        problems=(*problems, *refused),
+        others=(*kept_others, *(one for key, one in others.items() if key not in theirs)),
+    )
 
 
-def comes_from_git(document: Document, file: str, git: str) -> Problem:
-    """What is wrong with a document whose server is declared in that file of a Git repository."""
+def comes_from_git(document: Document | OtherDocument, file: str, git: str) -> Problem:
+    """What is wrong with a document that is declared in that file of a Git repository."""
     where = f" in {git}" if git else ""
-    message = f"server '{document.name}' comes from Git; change it there: {file}{where}"
-    return _problem(document, "metadata.name", message, (document.line, 1))
+    what = "server" if isinstance(document, Document) else document.kind
+    message = f"{what} '{document.name}' comes from Git; change it there: {file}{where}"
+    return problem_of(document, message, "metadata.name")

@@ -1,7 +1,7 @@
 """Documents that want one port: who changed gives way. In time that grows with their number, not with its square."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from reconciler.core.model import Document, Problem
 from reconciler.core.ports import ANY_ADDRESS, addresses
@@ -13,13 +13,19 @@ Sharing = dict[str, Document]
 
 
 def without_port_clashes(
-    accepted: Mapping[str, Document], candidates: Mapping[str, Document], problems: dict[str, list[Problem]]
+    accepted: Mapping[str, Document],
+    candidates: Mapping[str, Document],
+    problems: dict[str, list[Problem]],
+    is_selected: Callable[[Document], bool] = lambda _: True,
 ) -> dict[str, Document]:
-    """What would be in force; a candidate that clashes gives way to its last accepted form, round by round."""
+    """What would be in force; a candidate that clashes gives way to its last accepted form, round by round.
+
+    Only servers that are selected, and not suspended, need their ports.
+    """
     effective = {**{name: accepted[name] for name in accepted if name in problems}, **candidates}
     by_port: dict[int, Sharing] = defaultdict(dict)
     for document in effective.values():
-        _put(by_port, document)
+        _put(by_port, document, is_selected)
     told: dict[str, list[Problem]] = defaultdict(list)
     doubtful = list(by_port)
     while doubtful:
@@ -29,16 +35,26 @@ def without_port_clashes(
             if not _is_unchanged(document, accepted.get(document.name)):
                 yielding[document.name] = document
         returned = [_give_way(document, accepted, effective, by_port) for document in yielding.values()]
-        doubtful = list(dict.fromkeys(_put(by_port, document) for document in returned if document))
+        doubtful = list(dict.fromkeys(_put(by_port, document, is_selected) for document in returned if document))
     for name, found in told.items():
         problems[name].extend(found)
     return effective
 
 
-def _put(by_port: dict[int, Sharing], document: Document) -> int:
+def clashing(documents: Iterable[Document]) -> Iterator[tuple[Document, Document]]:
+    """Servers that could not all run at once, each with one that wants its port."""
+    by_port: dict[int, Sharing] = defaultdict(dict)
+    for document in documents:
+        _put(by_port, document, lambda _: True)
+    for sharing in by_port.values():
+        for document, rivals in _clashes(sharing):
+            yield document, next(rival for name, rival in rivals.items() if name != document.name)
+
+
+def _put(by_port: dict[int, Sharing], document: Document, is_selected: Callable[[Document], bool]) -> int:
     """The port on which the document now is; 0 for none that it must have."""
     port = document.spec.port
-    if not isinstance(port, int) or document.spec.suspend:
+    if not isinstance(port, int) or document.spec.suspend or not is_selected(document):
         return 0
     by_port[port][document.name] = document
     return port

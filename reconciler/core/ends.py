@@ -93,7 +93,7 @@ def _record_exit(server: Server, ended: Instance, process: Process | None) -> No
 def _trigger_after(reason: StopReason | None) -> Trigger:
     if reason is StopReason.RESTART_REQUESTED:
         return Trigger.REQUESTED
-    if reason in (StopReason.SUSPENDED, StopReason.STOP_REQUESTED):
+    if reason in (StopReason.SUSPENDED, StopReason.PARKED, StopReason.STOP_REQUESTED):
         return Trigger.RESUMED
     return Trigger.SPEC_CHANGED
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
 
 RENAME_WINDOW = 5.0
@@ -31,9 +33,23 @@ DOUBT = Held(
 )
 
 
+class Remembered(Protocol):
+    """What is known of the last minute."""
+
+    @property
+    def arrived(self) -> Mapping[str, float]:
+        """When new documents came."""
+        ...
+
+    @property
+    def pruned(self) -> Mapping[str, tuple[str, float]]:
+        """Wanted servers that were removed: their origins, and when they went."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What one origin lost. Servers that are suspended anyway do not count."""
+    """What one origin lost. Servers that are suspended or left out by the active profile do not count."""
 
     origin: str
     missing: Collection[str] = ()
@@ -50,15 +66,15 @@ class Loss:
     def of(
         cls,
         origin: str,
-        in_force: Mapping[str, Document],
+        in_force: Mapping[str, Document | OtherDocument],
+        running: frozenset[str],
         sure: Mapping[str, float],
-        arrived: Mapping[str, float],
-        pruned: Mapping[str, tuple[str, float]],
+        memory: Remembered,
     ) -> "Loss":
-        """Compare what is missing with what was declared."""
-        wanted = {name for name, one in in_force.items() if one.origin == origin and not one.spec.suspend}
-        lost = wanted & sure.keys()
-        lately = [at for where, at in pruned.values() if where == origin]
+        """Compare what is missing with what was declared; `running` are to run."""
+        wanted = {name for name in running if in_force[name].origin == origin}
+        lost, arrived = wanted & sure.keys(), memory.arrived
+        lately = [at for where, at in memory.pruned.values() if where == origin]
         times = {*(sure[name] for name in lost), *lately}
         new = {
             name

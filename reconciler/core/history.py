@@ -29,6 +29,8 @@ class StopReason(StrEnum):
 
     SPEC_CHANGED = "SpecChanged"
     SUSPENDED = "Suspended"
+    PARKED = "NotInProfile"
+    """The active profile leaves it out."""
     REMOVED = "Removed"
     STOP_REQUESTED = "StopRequested"
     RESTART_REQUESTED = "RestartRequested"

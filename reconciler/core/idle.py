@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from reconciler.core.actions import FinishRequest, Forget
 from reconciler.core.ends import gave_up
-from reconciler.core.history import Stamp, Trigger
+from reconciler.core.first_starts import is_first_start
+from reconciler.core.history import Stamp, StopReason, Trigger
 from reconciler.core.model import Phase, Process
 from reconciler.core.server import NO_CONTROLLER, Server
 from reconciler.core.strangers import ignore_adopt_request
@@ -31,10 +32,15 @@ def plan_idle(server: Server) -> None:
         _plan_unwanted(server)
     elif server.wanted.spec.suspend:
         _rest(server, "Suspended", "suspended by its manifest")
+    elif server.wanted.parked:
+        _rest(server, str(StopReason.PARKED), server.wanted.parked)
     elif server.stop_request == WITH_CONTROLLER:
         _rest(server, "ControllerEnded", "stopped with its controller; go on with: reconciler run")
     elif server.stop_request is not None:
         _rest(server, "StopRequested", f"stopped by request; start it with: reconciler start {server.name}")
+    elif server.waits and is_first_start(server.record):
+        # A restart that was asked for waits too: begun now, it would run beside those that are to leave.
+        server.show(Phase.PENDING, "WaitingForSwitch", server.waits)
     else:
         _plan_start(server)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from reconciler.core.actions import SaveServer
 from reconciler.core.ends import adopt, end_what_died
+from reconciler.core.first_starts import is_first_start
 from reconciler.core.history import Trigger
 from reconciler.core.idle import plan_idle
 from reconciler.core.running import plan_running
@@ -31,7 +32,7 @@ def _note_generation(server: Server) -> None:
     record, wanted = server.record, server.wanted
     if wanted is None or wanted.document.generation == record.generation:
         return
-    keeps_trigger = record.generation == 0 or record.next_trigger is Trigger.RESUMED
+    keeps_trigger = record.generation == 0 or (server.instance is None and is_first_start(record))
     server.record = replace(
         record,
         generation=wanted.document.generation,

@@ -22,7 +22,9 @@ class LoadSlots:
         servers = list(servers)
         self._limit = desired.limits.loads
         declared = desired.servers.values()
-        has_local = any(wanted.document.origin != GIT and not wanted.spec.suspend for wanted in declared)
+        has_local = any(
+            wanted.document.origin != GIT and not (wanted.spec.suspend or wanted.parked) for wanted in declared
+        )
         self._limit_of_git = self._limit - 1 if self._limit > 1 and has_local else self._limit
         """What comes from Git leaves one slot to local servers, lest they never start."""
         stall = desired.limits.loader_stall

@@ -79,21 +79,34 @@ class Document:
     """Line and column of `spec.port`, from 1 (0 when not written)."""
     origin: str = LOCAL
     """Where it comes from: `local` or `git`. The policy may differ."""
+    own: ServerSpec | None = None
+    """The spec as its file has it, where `spec` has more from defaults; None where it has not (see `written`)."""
+    came_from: Mapping[str, str] = field(default_factory=dict)
+    """Names of the LlamaServerDefaults from which fields of `spec` come, by path, such as `spec.flags.threads`."""
 
     @property
     def place(self) -> tuple[str, int, str]:
         """Where it stands: file, line, origin."""
         return self.file, self.line, self.origin
 
+    @property
+    def written(self) -> ServerSpec:
+        """The spec as its file has it, without what comes from defaults."""
+        return self.own or self.spec
+
+    @property
+    def is_wanted(self) -> bool:
+        """It is to run: the prune guard counts it."""
+        return not self.spec.suspend
+
     def says_the_same(self, other: "Document") -> bool:
         """Whether both declare the same; where they stand does not count."""
-        return (self.kind, self.spec, self.labels, self.annotations, _exactly(self.spec)) == (
-            other.kind,
-            other.spec,
-            other.labels,
-            other.annotations,
-            _exactly(other.spec),
-        )
+        return self.said() == other.said()
+
+    def said(self) -> tuple[Any, ...]:
+        """All that it declares."""
+        written, spec = self.written, self.spec
+        return self.kind, written, spec, self.labels, self.annotations, _exactly(written), _exactly(spec)
 
 
 def _exactly(spec: ServerSpec) -> dict[str, str]:
@@ -150,6 +163,8 @@ class Desired:
     """The active profile; empty when all servers are wanted."""
     switch: Literal["StopFirst", "StartFirst"] = "StopFirst"
     """Whether those that the active profile leaves out end before its own start, or after."""
+    broken: frozenset[str] = frozenset()
+    """Those of `invalid` that the active profile selects."""
 
 
 # ---------------------------------------------------------------- observed
@@ -260,3 +275,5 @@ class GateFacts:
     """Monotonic time at which to look again, when sooner than each second."""
     identity: str = ""
     """The model's and binary's file identities: a change of it lets a Failed server try again."""
+    for_leaving: bool = False
+    """It is shut only because servers have their places still that the active profile leaves out."""

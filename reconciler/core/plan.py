@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from reconciler.core.actions import Plan, Start
-from reconciler.core.history import History, Instance, Requests, ServerRecord, Trigger
+from reconciler.core.at_rest import is_at_rest, stable_at
+from reconciler.core.first_starts import wait_for_dependencies
+from reconciler.core.history import History, Requests, ServerRecord, Trigger
 from reconciler.core.lifecycle import finish, settle
 from reconciler.core.load_slots import LoadSlots
-from reconciler.core.model import Desired, HealthState, Now, Phase, Wanted
+from reconciler.core.model import Desired, Now, Phase, Wanted
 from reconciler.core.observed import Observed, Stranger
 from reconciler.core.port_claims import Holder, Ports
 from reconciler.core.ports import hosts_overlap
@@ -14,6 +16,7 @@ from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, UNASKED, Server
 from reconciler.core.status import show_status
 from reconciler.core.stopping import begin_stop
 from reconciler.core.strangers import ignore_adopt_request, meet_strangers
+from reconciler.core.switching import hold_first_starts, keep_leaving
 
 STARTS_PER_PASS = 32
 """Most starts in one plan: the loop does nothing else while it spawns, and those that run already want to be probed."""
@@ -31,9 +34,8 @@ def plan(desired: Desired, observed: Observed, history: History, requests: Reque
         if not is_at_rest(name, desired, observed, history, requests, now):
             servers.append(_server(name, desired, observed, history, requests, now))
         elif history.servers[name].n:
-            wakes.append(_stable_at(desired.servers[name], history.instances[name]))
-    for server in servers:
-        settle(server)
+            wakes.append(stable_at(desired.servers[name], history.instances[name]))
+    _settle(servers, desired)
     _share(servers, desired, observed, history, now)
     for server in servers:
         show_status(server)
@@ -46,47 +48,17 @@ def plan(desired: Desired, observed: Observed, history: History, requests: Reque
     )
 
 
-def is_at_rest(name: str, desired: Desired, observed: Observed, history: History, requests: Requests, now: Now) -> bool:
-    """Whether nothing about a server can call for a step or a new status now: it is Ready and as declared.
-
-    A shortcut for the many: planning such a server in full comes to nothing but a wake-up, which a test holds.
-    """
-    wanted, record, instance = desired.servers.get(name), history.servers.get(name), history.instances.get(name)
-    processes = observed.processes.get(name, ())
-    if wanted is None or record is None or instance is None or record.status is None or len(processes) != 1:
-        return False
-    process, document, status = processes[0], wanted.document, record.status
-    health = process.health
-    return (
-        process.alive
-        and instance.identity is not None
-        and instance.is_process(process)
-        and instance.ready is not None
-        and instance.stopping is None
-        and instance.fingerprint == wanted.fingerprint
-        and health.verified
-        and health.state is HealthState.OK
-        and health.failures == 0
-        and (health.effective is None or (health.effective, health.models) == (instance.effective, instance.models))
-        and not (wanted.problems or wanted.held or document.spec.suspend)
-        and record.generation == document.generation
-        and record.starved is None
-        and not record.swept_pids
-        and status.phase is Phase.READY
-        and ("Ready", Phase.READY.value, health.message) in {(c.type, c.reason, c.message) for c in status.conditions}
-        and all(condition.status for condition in status.conditions if condition.type in ("Ready", "Reconciled"))
-        and name not in requests.stop
-        and name not in requests.restart
-        and name not in requests.adopt
-        and name not in observed.sharers
-        and (record.n == 0 or (instance.ready.boot == now.boot and _stable_at(wanted, instance) > now.monotonic))
-    )
-
-
-def _stable_at(wanted: Wanted, instance: Instance) -> float:
-    """Monotonic time at which earlier failures are forgotten."""
-    assert instance.ready
-    return instance.ready.after(wanted.spec.restart.stability_window)
+def _settle(servers: list[Server], desired: Desired) -> None:
+    """What each decides alone. Whether those leave that the active profile leaves out depends on the others."""
+    hold_first_starts(servers, desired)
+    for server in servers:
+        if not server.is_parked:
+            settle(server)
+    wait_for_dependencies(servers, desired)
+    keep_leaving(servers, desired)
+    for server in servers:
+        if server.is_parked:
+            settle(server)
 
 
 def _names(desired: Desired, observed: Observed, history: History) -> list[str]:

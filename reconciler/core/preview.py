@@ -1,13 +1,14 @@
 """What would happen: for each server the action, why, and what changes field by field."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.core.accept import Acceptance, Seen, accept
+from reconciler.core.accept import Acceptance, Beside, Seen, accept
 from reconciler.core.history import History, Requests
 from reconciler.core.model import Document
 from reconciler.core.pruning import LONG_DELAY, Memory
+from reconciler.core.selection import Selection
 from reconciler.core.spec import ServerSpec, dump_spec
 
 ABSENT = None
@@ -20,6 +21,8 @@ class FieldChange:
     path: str
     old: Any
     new: Any
+    source: str = ""
+    """Name of the LlamaServerDefaults that the value comes from, or came from; empty for the server's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,85 +36,96 @@ class Change:
     fields: tuple[FieldChange, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How things stand before."""
+
+    accepted: Mapping[str, Document]
+    history: History
+    requests: Requests
+    beside: Beside = field(default_factory=Beside)
+
+
 def preview(
-    accepted: Mapping[str, Document],
-    seen: Seen,
-    history: History,
-    requests: Requests,
-    fingerprint: Callable[[ServerSpec], str],
+    standing: Standing, seen: Seen, fingerprint: Callable[[ServerSpec], str]
 ) -> tuple[tuple[Change, ...], Acceptance]:
     """The changes that this look at the manifests would lead to. Documents that are missing count as gone."""
-    first = accept(accepted, seen, Memory(), -LONG_DELAY)
-    acceptance = accept(accepted, seen, first.memory, 0.0)
+    accepted, beside = standing.accepted, standing.beside
+    first = accept(accepted, seen, Memory(), -LONG_DELAY, beside=beside)
+    acceptance = accept(accepted, seen, first.memory, 0.0, beside=beside)
     names = sorted({*accepted, *acceptance.documents, *acceptance.problems})
-    return tuple(_change(name, accepted, acceptance, history, requests, fingerprint) for name in names), acceptance
+    return tuple(_change(name, standing, acceptance, fingerprint) for name in names), acceptance
 
 
-def compare(
-    before: Mapping[str, Document], after: Mapping[str, Document], fingerprint: Callable[[ServerSpec], str]
-) -> tuple[Change, ...]:
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What manifests declare, as if a machine had nothing else."""
+
+    documents: Mapping[str, Document]
+    selection: Selection = field(default_factory=Selection)
+
+    def why_not(self, name: str) -> str:
+        """Why a server that is declared does not run; empty where it does."""
+        suspended = name in self.documents and self.documents[name].spec.suspend
+        return "suspended by its manifest" if suspended else self.selection.parked(name)
+
+
+def compare(before: Declared, after: Declared, fingerprint: Callable[[ServerSpec], str]) -> tuple[Change, ...]:
     """The same without a machine: what would happen where all that `before` declares runs as it says."""
-    return tuple(
-        _declared_change(name, before.get(name), after.get(name), fingerprint) for name in sorted({*before, *after})
-    )
+    names = sorted({*before.documents, *after.documents})
+    return tuple(_declared_change(name, before, after, fingerprint) for name in names)
 
 
-def _declared_change(
-    name: str, before: Document | None, after: Document | None, fingerprint: Callable[[ServerSpec], str]
-) -> Change:
+def _declared_change(name: str, former: Declared, later: Declared, fingerprint: Callable[[ServerSpec], str]) -> Change:
+    before, after = former.documents.get(name), later.documents.get(name)
     if after is None:
         return Change(name, "stop", "its document is gone")
     fields = _document_changes(before, after)
-    runs = before is not None and not before.spec.suspend
-    if after.spec.suspend:
-        return Change(
-            name, "stop" if runs else "update" if fields else "unchanged", "suspended by its manifest", fields
-        )
-    if before is None or not runs:
-        return Change(name, "start", "new" if before is None else "no longer suspended", fields)
+    runs = before is not None and not former.why_not(name)
+    if why := later.why_not(name):
+        return Change(name, "stop" if runs else "update" if fields else "unchanged", why, fields)
+    if before is None:
+        return Change(name, "start", "new", fields)
+    if not runs:
+        again = "no longer suspended" if before.spec.suspend else "the active profile wants it"
+        return Change(name, "start", again, fields)
     if fingerprint(before.spec) != fingerprint(after.spec):
-        changed = [field.path.removeprefix("spec.") for field in fields if field.path.startswith("spec.")]
-        return Change(name, "restart", f"{', '.join(changed) or 'the command line'} changed", fields)
+        changed = [one.path.removeprefix("spec.") for one in fields if one.path.startswith("spec.")]
+        return Change(name, "restart", f"{', '.join(changed) or 'the command line'} changed{_by(fields)}", fields)
     return Change(name, "update", "nothing restarts", fields) if fields else Change(name, "unchanged", "")
 
 
-def _change(
-    name: str,
-    accepted: Mapping[str, Document],
-    acceptance: Acceptance,
-    history: History,
-    requests: Requests,
-    fingerprint: Callable[[ServerSpec], str],
-) -> Change:
-    before, after = accepted.get(name), acceptance.documents.get(name)
-    instance = history.instances.get(name)
+def _change(name: str, standing: Standing, acceptance: Acceptance, fingerprint: Callable[[ServerSpec], str]) -> Change:
+    before, after = standing.accepted.get(name), acceptance.documents.get(name)
+    instance = standing.history.instances.get(name)
     if name in acceptance.problems:
         return Change(name, "invalid", "; ".join(str(problem) for problem in acceptance.problems[name]))
     if after is None or name in acceptance.held:
         held = acceptance.held.get(name)
         return Change(name, "hold", held) if held else Change(name, "stop", "its document is gone")
-    if after.spec.suspend:
+    if rests := "suspended by its manifest" if after.spec.suspend else acceptance.parked(name):
         fields = _document_changes(before, after)
-        running = "suspended by its manifest"
-        return Change(name, "stop" if instance else "update" if fields else "unchanged", running, fields)
+        return Change(name, "stop" if instance else "update" if fields else "unchanged", rests, fields)
     if instance is None:
-        return _idle_change(name, before, after, history, requests)
+        return _idle_change(name, before, after, standing)
     if instance.fingerprint != fingerprint(after.spec):
-        fields = _spec_changes(instance.spec, dump_spec(after.spec))
-        changed = ", ".join(field.path.removeprefix("spec.") for field in fields) or "the command line"
-        return Change(name, "restart", f"{changed} changed", fields or _document_changes(before, after))
+        fields = _with_source(_spec_changes(instance.spec, dump_spec(after.spec)), before, after)
+        changed = ", ".join(one.path.removeprefix("spec.") for one in fields) or "the command line"
+        return Change(name, "restart", f"{changed} changed{_by(fields)}", fields or _document_changes(before, after))
     fields = _document_changes(before, after)
     return Change(name, "update", "nothing restarts", fields) if fields else Change(name, "unchanged", "")
 
 
-def _idle_change(name: str, before: Document | None, after: Document, history: History, requests: Requests) -> Change:
-    record = history.servers.get(name)
-    if name in requests.stop:
+def _idle_change(name: str, before: Document | None, after: Document, standing: Standing) -> Change:
+    record = standing.history.servers.get(name)
+    if name in standing.requests.stop:
         fields = _document_changes(before, after)
         return Change(name, "update" if fields else "unchanged", "stopped by request", fields)
     if before is None:
         return Change(name, "start", "new", _document_changes(None, after))
     fields = _document_changes(before, after)
+    if not standing.beside.selection.wants(name):
+        return Change(name, "start", "the active profile wants it", fields)
     rests = record is not None and (record.failed is not None or record.completed)
     if rests and not fields:
         return Change(name, "unchanged", "it has failed or completed")
@@ -125,7 +139,22 @@ def _document_changes(before: Document | None, after: Document) -> tuple[FieldCh
         for part in ("labels", "annotations")
         for change in _differences(f"metadata.{part}", getattr(before, part, {}), getattr(after, part))
     ]
-    return (*_spec_changes(old, dump_spec(after.spec)), *metadata)
+    return (*_with_source(_spec_changes(old, dump_spec(after.spec)), before, after), *metadata)
+
+
+def _with_source(fields: Iterable[FieldChange], before: Document | None, after: Document) -> tuple[FieldChange, ...]:
+    """With the names of the defaults that a new value comes from, or an old one came from."""
+    was = before.came_from if before else {}
+    return tuple(
+        replace(one, source=source) if (source := after.came_from.get(one.path) or was.get(one.path)) else one
+        for one in fields
+    )
+
+
+def _by(fields: Iterable[FieldChange]) -> str:
+    """The defaults that changes come from, behind what changed."""
+    names = sorted({one.source for one in fields if one.source})
+    return f" (from LlamaServerDefaults {', '.join(names)})" if names else ""
 
 
 def _spec_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldChange, ...]:

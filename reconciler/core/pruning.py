@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from reconciler.core.guard import DOUBT, RENAME_WINDOW, Held, Loss, guarded
+from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
 from reconciler.core.source import GIT, LOCAL
 
@@ -44,7 +45,8 @@ class Memory:
 class Missing:
     """What one look says about the documents in force that it did not find."""
 
-    in_force: Mapping[str, Document]
+    in_force: Mapping[str, Document | OtherDocument]
+    """Servers by name, documents of other kinds by key."""
     absent: Collection[str]
     unsure: Mapping[str, Held]
     """Those of which the look says nothing."""
@@ -54,6 +56,12 @@ class Missing:
     """Origins that declare nothing any more, and that in words."""
     devices: Mapping[str, int]
     """The file system of each folder, by its name as shown."""
+    parked: frozenset[str] = frozenset()
+    """Servers that the active profile leaves out: losing them stops nobody."""
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether it is to run."""
+        return self.in_force[name].is_wanted and name not in self.parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +79,12 @@ def prune(found: Missing, memory: Memory, now: float, confirmed: frozenset[str])
     """Judge the missing documents. `now` is monotonic; `confirmed` are names whose removal a person confirmed."""
     sure = {name: memory.missing.get(name, now) for name in found.absent if name not in found.unsure}
     memory = _noted(found, memory, sure, now)
-    losses = [Loss.of(origin, found.in_force, sure, memory.arrived, memory.pruned) for origin in (LOCAL, GIT)]
+    wanted = frozenset(name for name in found.in_force if found.is_wanted(name))
+    losses = [Loss.of(origin, found.in_force, wanted, sure, memory) for origin in (LOCAL, GIT)]
     guard = {name: why for loss in losses for name, why in guarded(loss, found.bare).items()}
     doubted = _doubted(found, memory, now)
     held = {**dict.fromkeys(doubted, DOUBT), **guard, **found.unsure}
+    held = {**_with_servers(found, held), **held}
     delay = LONG_DELAY if _goes_on(losses, doubted) or _folder_gone(found, memory) else PRUNE_DELAY
     ripe_at = {name: min(memory.stirred + delay, at + LONGEST_DELAY) for name, at in sure.items() if name not in held}
     meant = {name for name in confirmed.intersection(found.absent) if name not in held or held[name].prunable}
@@ -86,6 +96,14 @@ def prune(found: Missing, memory: Memory, now: float, confirmed: frozenset[str])
         _kept(found, replace(memory, doubted=doubted, guarded=frozenset(guard)), removed, meant, now),
         min((at for name, at in ripe_at.items() if name not in removed), default=None),
     )
+
+
+def _with_servers(found: Missing, held: Mapping[str, Held]) -> dict[str, Held]:
+    """What servers are told by goes with them, and not before."""
+    waits = {found.in_force[name].origin for name in held if isinstance(found.in_force[name], Document)}
+    others = [name for name in found.absent if not isinstance(found.in_force[name], Document)]
+    why = Held("not removed while servers are held that went missing too")
+    return {name: why for name in others if found.in_force[name].origin in waits}
 
 
 def _noted(found: Missing, memory: Memory, sure: Mapping[str, float], now: float) -> Memory:
@@ -103,7 +121,7 @@ def _noted(found: Missing, memory: Memory, sure: Mapping[str, float], now: float
 def _kept(found: Missing, memory: Memory, removed: Collection[str], meant: Collection[str], now: float) -> Memory:
     """What the next look has to know, when these were removed, some of them by a person's word."""
     ended = {name: found.in_force[name] for name in removed if name not in meant}
-    pruned = {name: (one.origin, now) for name, one in ended.items() if not one.spec.suspend}
+    pruned = {name: (one.origin, now) for name, one in ended.items() if found.is_wanted(name)}
     arrived = {name: at for name, at in memory.arrived.items() if name in found.in_force and name not in removed}
     waits = found.absent or memory.pruned or pruned
     return replace(

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from reconciler.core.actions import FinishRequest
 from reconciler.core.history import Instance, Stamp, StopReason, Trigger
 from reconciler.core.model import HealthState, Phase, Process
 from reconciler.core.server import NO_CONTROLLER, STATE_UNWRITABLE, Server
@@ -27,13 +28,23 @@ def plan_running(server: Server) -> None:
     _judge_health(server, instance, process)
     if server.instance is None or server.instance.stopping or server.wanted is None:
         return
-    if not server.in_scope:
+    if server.stays is not None:
+        _go_on(server, server.stays)
+    elif not server.in_scope:
         if reason is not None or server.restart_request is not None or not _fits(server, instance):
             server.waiting = ("NoController", NO_CONTROLLER)
     elif server.restart_request is not None:
         server.claim, server.replace_reason = "replace", StopReason.RESTART_REQUESTED
     elif not _fits(server, instance):
         server.claim, server.replace_reason = "replace", StopReason.SPEC_CHANGED
+
+
+def _go_on(server: Server, why: tuple[str, str]) -> None:
+    """It is about to leave: nothing of it is renewed any more."""
+    server.waiting = why
+    if server.restart_request is not None:
+        server.actions.append(FinishRequest(server.restart_request))
+        server.event("RestartIgnored", f"a restart was asked for, but {why[1]}", warning=True)
 
 
 def _fits(server: Server, instance: Instance) -> bool:

@@ -52,6 +52,10 @@ class Server:
     """Who listens on its port beside it."""
     squatter: Stranger | None = None
     """Who listens on its port while it has no instance."""
+    waits: str = ""
+    """Why a first start has to wait until those that the active profile leaves out are gone."""
+    stays: tuple[str, str] | None = None
+    """Reason and message of why it runs on although the active profile leaves it out."""
 
     actions: list[Action] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -77,6 +81,11 @@ class Server:
         found = [process for process in self.processes if instance.is_process(process)]
         # Of one uid that was not recorded, the oldest is the instance, and the others are its children.
         return min(found, key=lambda p: (p.identity != instance.identity, p.identity.start_ticks), default=None)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it is declared, but the active profile leaves it out."""
+        return self.wanted is not None and bool(self.wanted.parked)
 
     @property
     def is_from_git(self) -> bool:

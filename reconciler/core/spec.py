@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +22,7 @@ from reconciler.core.durations import format_duration, parse_duration
 
 API_VERSION = "llama.reconciler/v1alpha1"
 DEFAULT_HOST = "127.0.0.1"
+HF_EXAMPLE = "ggml-org/gemma-3-1b-it-GGUF:Q4_K_M"
 
 Duration = Annotated[
     float,
@@ -28,7 +30,7 @@ Duration = Annotated[
         lambda value, info: value if isinstance(value, float) and info.mode == "python" else parse_duration(value)
     ),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$", "examples": ["500ms", "10s", "5m"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|s|m|h))+$", "examples": ["20s", "1500ms", "5m"]}),
 ]
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 """A DNS label (RFC 1123): at most 63 of lower-case letters, digits and '-', not at the ends."""
@@ -37,6 +39,22 @@ Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$")]
 """One line of text: control characters would reach argv, logs and terminals."""
 FilePath = Annotated[Text, StringConstraints(min_length=1)]
 Scalar = bool | int | float | Text
+
+
+def _address(value: str) -> str:
+    # A zone may hold anything to Python, a comma and a second address too, which llama-server would listen on.
+    if not re.fullmatch(r"[^%]*(%[A-Za-z0-9_.-]+)?", value):
+        raise ValueError("expected the name of a network interface behind `%`, such as fe80::1%eth0")
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        label = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
+        if not re.fullmatch(rf"{label}(\.{label})*", value) or re.fullmatch(r"[\d.]+", value):
+            raise ValueError("expected an IP address or a host name, such as 127.0.0.1") from None
+    return value
+
+
+Host = Annotated[Text, StringConstraints(min_length=1, max_length=253), AfterValidator(_address)]
 
 
 class Strict(BaseModel):
@@ -50,21 +68,21 @@ class Strict(BaseModel):
 class HfModel(Strict):
     """A model that llama-server itself downloads from Hugging Face."""
 
-    hf: Annotated[Text, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+(:[\w.-]+)?$")]
+    hf: Annotated[Text, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+(:[\w.-]+)?$")] = Field(examples=[HF_EXAMPLE])
     """`user/repo` or `user/repo:quant`."""
 
 
 class FromEnv(Strict):
     """A value taken from the controller's environment at each start."""
 
-    from_env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+    from_env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = Field(examples=["HF_TOKEN"])
     """Name of the variable."""
 
 
 class FromFile(Strict):
     """A value read from a file at each start (one trailing line break is dropped)."""
 
-    from_file: FilePath
+    from_file: FilePath = Field(examples=["/etc/reconciler/token"])
     """Path of the file."""
 
 
@@ -91,7 +109,7 @@ class LivenessProbe(Strict):
     """Pause between looks, 50ms or longer."""
     timeout: Duration = 15.0
     """Time one look may take, 100ms or longer."""
-    failure_threshold: Annotated[int, Field(ge=1, le=1000)] = 3
+    failure_threshold: Annotated[int, Field(ge=1, le=1000, examples=[5])] = 3
     """Failures in a row until Unhealthy; as many more until it is restarted."""
     busy_limit: Duration = 600.0
     """Time for which a server that computes, but shows no result, is taken to be busy and not to hang, 1s or longer."""
@@ -126,11 +144,11 @@ class Restart(Strict):
     """`Always` restarts after exit 0 too."""
     initial_backoff: Duration = 0.5
     """Delay before the first restart; what comes from Git waits 500ms at least."""
-    factor: Annotated[float, Field(ge=1, le=100)] = 2.0
+    factor: Annotated[float, Field(ge=1, le=100, examples=[1.5])] = 2.0
     """Each further delay is this many times the one before."""
     max_backoff: Duration = 10.0
     """Longest delay."""
-    max_restarts: Annotated[int, Field(ge=0, le=1_000_000)] = 3
+    max_restarts: Annotated[int, Field(ge=0, le=1_000_000, examples=[10])] = 3
     """Restarts in a row before the server is Failed."""
     stability_window: Duration = 60.0
     """Time of Ready after which earlier failures are forgotten."""
@@ -152,36 +170,40 @@ class ServerSpec(Strict):
 
     engine: Literal["llama-server"] = "llama-server"
     """The program that serves the model."""
-    model: FilePath | HfModel
+    model: FilePath | HfModel = Field(examples=["qwen2.5-7b-instruct-q4_k_m.gguf", {"hf": HF_EXAMPLE}])
     """Path of a GGUF (absolute, `~`, or relative to the models folder), or `{hf: user/repo:quant}`."""
-    ctx: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    ctx: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(None, examples=[8192])
     """Context size in tokens over all slots; unset: what the model was trained with."""
-    parallel: Annotated[int, Field(ge=1, le=4096)] | None = None
+    parallel: Annotated[int, Field(ge=1, le=4096)] | None = Field(None, examples=[4])
     """Number of slots; unset: llama-server decides."""
-    gpu_layers: Annotated[int, Field(ge=0, le=2**31 - 1)] | Literal["auto", "all"] | None = None
+    gpu_layers: Annotated[int, Field(ge=0, le=2**31 - 1)] | Literal["auto", "all"] | None = Field(
+        None, examples=["all", 24]
+    )
     """Layers kept on the GPU; unset: llama-server decides."""
-    threads: Annotated[int, Field(ge=1, le=4096)] | None = None
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(None, examples=[8])
     """CPU threads; unset: llama-server decides."""
-    host: Annotated[Text, StringConstraints(min_length=1, max_length=253)] = DEFAULT_HOST
+    host: Host = Field(DEFAULT_HOST, examples=["0.0.0.0"])  # noqa: S104 - an address to choose
     """Address to listen on."""
-    port: Annotated[int, Field(ge=1, le=65535)] | Literal["auto"] = "auto"
+    port: Annotated[int, Field(ge=1, le=65535)] | Literal["auto"] = Field("auto", examples=[8001])
     """Port to listen on; `auto` takes a free one and keeps it over restarts."""
     flags: Mapping[Annotated[str, StringConstraints(max_length=100)], Scalar | tuple[Scalar, ...]] = Field(
-        default_factory=dict
+        default_factory=dict, examples=[{"mlock": True, "top-k": 40}]
     )
     """More llama-server flags by long name without dashes: scalar, list (repeated), true (bare), false (`--no-…`)."""
     env: Mapping[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], EnvValue] = Field(
-        default_factory=dict
+        default_factory=dict, examples=[{"CUDA_VISIBLE_DEVICES": "0", "HF_TOKEN": {"fromEnv": "HF_TOKEN"}}]
     )
     """Environment variables: text, `{fromEnv: NAME}`, or `{fromFile: path}`."""
-    api_key_file: FilePath | None = None
+    api_key_file: FilePath | None = Field(None, examples=["/etc/reconciler/coder.keys"])
     """File with the keys that clients must send."""
-    binary: FilePath | None = None
+    binary: FilePath | None = Field(None, examples=["/opt/llama.cpp/bin/llama-server"])
     """The llama-server to run; it must be allowed in the settings."""
     suspend: bool = False
     """true: declared, but not running."""
     adopt: Literal["IfMatching", "Never"] = "IfMatching"
     """`IfMatching`: a llama-server started by hand with the same model, ctx, host and port is taken over as it is."""
+    depends_on: Annotated[tuple[Name, ...], Field(max_length=100, examples=[["embedder"]])] = ()
+    """Servers that must be Ready before this one is first started; if one of them is lost later, nothing restarts."""
     probes: Probes = Probes()
     """How the server's health is watched."""
     restart: Restart = Restart()
@@ -189,29 +211,15 @@ class ServerSpec(Strict):
     stop: Stop = Stop()
     """How the server is stopped."""
 
-    @field_validator("host")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        # A zone may hold anything to Python, a comma and a second address too, which llama-server would listen on.
-        if not re.fullmatch(r"[^%]*(%[A-Za-z0-9_.-]+)?", value):
-            raise ValueError("expected the name of a network interface behind `%`, such as fe80::1%eth0")
-        try:
-            ipaddress.ip_address(value)
-        except ValueError:
-            label = r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?"
-            if not re.fullmatch(rf"{label}(\.{label})*", value) or re.fullmatch(r"[\d.]+", value):
-                raise ValueError("expected an IP address or a host name, such as 127.0.0.1") from None
-        return value
-
 
 class Metadata(Strict):
     """Who the document is about."""
 
-    name: Name
+    name: Name = Field(examples=["coder"])
     """Unique over all manifests."""
-    labels: Mapping[Text, Text] = Field(default_factory=dict)
+    labels: Mapping[Text, Text] = Field(default_factory=dict, examples=[{"tier": "front"}])
     """Free key-value pairs for selecting."""
-    annotations: Mapping[Text, str] = Field(default_factory=dict)
+    annotations: Mapping[Text, str] = Field(default_factory=dict, examples=[{"owner": "somebody"}])
     """Free key-value pairs for people and tools."""
 
 

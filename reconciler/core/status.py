@@ -6,6 +6,7 @@ from reconciler.core.actions import Event
 from reconciler.core.history import Condition, Status
 from reconciler.core.model import Phase
 from reconciler.core.server import STATE_UNWRITABLE, Server
+from reconciler.core.switching import WAITING
 from reconciler.core.taking_over import squatting
 
 PROGRESSING = frozenset({Phase.PENDING, Phase.STARTING, Phase.STOPPING, Phase.BACKOFF})
@@ -106,7 +107,8 @@ def _news(server: Server, before: Status | None, status: Status) -> list[Event]:
     )
     if STATE_UNWRITABLE in (reconciled.reason, server.reason):
         return []  # it is told once, of the state, and not of each server that waits for it
-    if not reconciled.status and reconciled.message and not told_before:
+    is_trouble = not reconciled.status and reconciled.message and reconciled.reason != WAITING
+    if is_trouble and not told_before:
         news.append(Event(server.name, reconciled.reason, reconciled.message, warning=True))
     if status.phase is Phase.BLOCKED and (
         before is None or (before.phase, before.message) != (status.phase, status.message)

@@ -19,6 +19,8 @@ def reason_to_stop(server: Server) -> StopReason | None:
         return StopReason.REMOVED
     if server.wanted is not None and server.wanted.spec.suspend:
         return StopReason.SUSPENDED
+    if server.wanted is not None and server.wanted.parked and not server.stays:
+        return StopReason.PARKED
     return StopReason.STOP_REQUESTED if server.stop_request is not None else None
 
 

@@ -1,6 +1,6 @@
 """Whose turn it is where only so many servers may run: a place is kept for who had it, and free again for who rests."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import IntEnum
 
 from reconciler.core.history import History, Requests, ServerRecord, Trigger
@@ -27,19 +27,21 @@ class Turn(IntEnum):
     RESTS = 3
     """It has failed or completed. Should it be tried again, it comes last."""
     STOPPED = 4
-    """It is stopped by request or suspended, and needs no place."""
+    """It is stopped by request, suspended or left out by the active profile, and needs no place."""
 
 
-def turns(documents: Iterable[Document], history: History, requests: Requests) -> dict[str, Turn]:
-    """The turn of each server, by name."""
-    return {document.name: _turn(document, history, requests) for document in documents}
+def turns(
+    documents: Iterable[Document], history: History, requests: Requests, parked: Collection[str] = ()
+) -> dict[str, Turn]:
+    """The turn of each server, by name. `parked`: those that the active profile leaves out."""
+    return {document.name: _turn(document, history, requests, parked) for document in documents}
 
 
-def _turn(document: Document, history: History, requests: Requests) -> Turn:
+def _turn(document: Document, history: History, requests: Requests, parked: Collection[str]) -> Turn:
     name = document.name
     if name in history.instances:
         return Turn.RUNS
-    if document.spec.suspend or name in requests.stop:
+    if document.spec.suspend or name in requests.stop or name in parked:
         return Turn.STOPPED
     record = history.servers.get(name)
     if record is None:

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from reconciler.core.model import Effective, Exit, HealthState
 from reconciler.core.reach import Reach
 from reconciler.core.spec import ServerSpec
+from reconciler.engines.throughput import Metrics, Slots
 from reconciler.engines.work import Trial, Work
 
 
@@ -70,6 +71,18 @@ class Engine(Protocol):
 
     def read_work(self, body: bytes) -> Work | None:
         """What the slots are at, when told."""
+
+    def metrics_path(self, spec: ServerSpec) -> str:
+        """Where the server shows its counters."""
+
+    def shows_metrics(self, spec: ServerSpec) -> bool:
+        """Whether it was told to show them."""
+
+    def read_slots(self, body: bytes) -> Slots | None:
+        """How many slots there are, and how far those are that serve."""
+
+    def read_metrics(self, body: bytes) -> Metrics | None:
+        """What the counters say."""
 
     def may_sleep(self, spec: ServerSpec) -> bool:
         """Whether a look at the slots could wake the server."""

@@ -20,6 +20,7 @@ from reconciler.engines.diagnosis import diagnose, remedy
 from reconciler.engines.environment import INHERITED, check_environment, inherits
 from reconciler.engines.flags import Refusal, as_written, check_flags, flag_arguments, inside
 from reconciler.engines.reach import reach
+from reconciler.engines.throughput import metrics_path, read_metrics, read_slots, shows_metrics
 from reconciler.engines.work import check_work, may_sleep, read_trial, read_work, trial
 
 __all__ = [
@@ -32,17 +33,21 @@ __all__ = [
     "health_path",
     "inherits",
     "may_sleep",
+    "metrics_path",
     "models_path",
     "props_path",
     "reach",
     "read_health",
+    "read_metrics",
     "read_models",
     "read_props",
+    "read_slots",
     "read_trial",
     "read_work",
     "remedy",
     "render",
     "scheme",
+    "shows_metrics",
     "slots_path",
     "symbolic_argv",
     "trial",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from reconciler.core.accept import Seen
+from reconciler.core.accept import Beside, Seen
 from reconciler.core.actions import Event
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
@@ -26,6 +26,10 @@ class House(Protocol):
 
     def accepted(self) -> Mapping[str, Document]:
         """The documents in force."""
+        ...
+
+    def judged_with(self) -> Beside:
+        """Documents of other kinds in force, and what else their judgement needs."""
         ...
 
     def others(self) -> Seen:

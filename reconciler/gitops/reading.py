@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from reconciler.core.accept import Seen, accept
+from reconciler.core.accept import Beside, Seen, accept
 from reconciler.core.clean import escaped
+from reconciler.core.kinds import OtherDocument, say_the_same
 from reconciler.core.model import Document, Problem
 from reconciler.core.pruning import Memory
 from reconciler.core.source import GIT, PREFIX, Revision
@@ -19,6 +20,7 @@ LONGEST = 20.0
 """Seconds of computing that reading a revision may take; the next look goes on from there."""
 LONGEST_FILE = 5.0
 """Seconds of computing that reading a file may take: what takes longer was made to."""
+NOTHING_BESIDE = Beside()
 _UNREAD = "reading the revision takes more than {:g} s: the next look goes on with {}; fewer manifests are read faster"
 _SLOW = "reading it takes longer than {:g} s: split it, or write it more simply"
 
@@ -31,6 +33,8 @@ class Declared:
     blobs: tuple[Blob, ...] = ()
     documents: tuple[Document, ...] = ()
     problems: tuple[Problem, ...] = ()
+    others: tuple[OtherDocument, ...] = ()
+    """Documents of the other kinds."""
 
 
 @dataclass(slots=True)
@@ -62,10 +66,11 @@ class Reader:
         problems = [replace(problem, file=f"{PREFIX}{problem.file}") for problem in tree.problems]
         problems += [problem for one in parsed.values() for problem in one.problems]
         documents = tuple(document for one in parsed.values() for document in one.documents)
-        if len(documents) > MOST_DOCUMENTS:
-            message = f"{len(documents)} documents, and a revision may hold {MOST_DOCUMENTS}; name a folder with fewer"
-            problems, documents = [Problem(shown_file(self.folder, ""), message), *problems], ()
-        return Declared(self.cache.revision(commit), tree.blobs, documents, tuple(problems))
+        others = tuple(document for one in parsed.values() for document in one.others)
+        if (count := len(documents) + len(others)) > MOST_DOCUMENTS:
+            message = f"{count} documents, and a revision may hold {MOST_DOCUMENTS}; name a folder with fewer"
+            problems, documents, others = [Problem(shown_file(self.folder, ""), message), *problems], (), ()
+        return Declared(self.cache.revision(commit), tree.blobs, documents, tuple(problems), others)
 
     def _parse(self, blob: Blob, late: float) -> Parsed:
         """What a file says. Raises GitError at the thread's time up to which all files are to be read."""
@@ -83,7 +88,8 @@ class Reader:
             if most < late:
                 return Parsed(problems=(Problem(file, _SLOW.format(LONGEST_FILE)),))
             raise GitError("ReadingSlow", _UNREAD.format(LONGEST, file)) from None
-        return replace(found, documents=tuple(replace(document, origin=GIT) for document in found.documents))
+        others = tuple(replace(document, origin=GIT) for document in found.others)
+        return replace(found, documents=tuple(replace(one, origin=GIT) for one in found.documents), others=others)
 
 
 def shown_file(folder: str, path: str) -> str:
@@ -91,26 +97,40 @@ def shown_file(folder: str, path: str) -> str:
     return escaped(f"{PREFIX}{folder}/{path}" if folder else f"{PREFIX}{path}")
 
 
-def refusals(declared: Declared, others: Seen, accepted: Mapping[str, Document]) -> tuple[Problem, ...]:
+def refusals(
+    declared: Declared, others: Seen, accepted: Mapping[str, Document], beside: Beside = NOTHING_BESIDE
+) -> tuple[Problem, ...]:
     """Why a revision may not be put in force; empty when it may.
 
     `others` is what stands beside it in the manifests folder. An error between the two counts only where the revision
     says something new: it must not be refused for what has come to be wrong without it.
     """
-    seen = Seen((*others.documents, *declared.documents), others.problems)
-    acceptance = accept(accepted, seen, Memory(), 0.0)
+    seen = Seen((*others.documents, *declared.documents), others.problems, others=(*others.others, *declared.others))
+    acceptance = accept(accepted, seen, Memory(), 0.0, beside=beside)
     new = {document.name for document in declared.documents if _is_new(document, accepted.get(document.name))}
+    new |= {one.key for one in declared.others if _is_other_new(one, beside.others.get(one.key))}
     between = [
         problem
-        for name, found in acceptance.problems.items()
+        for key, found in (*acceptance.problems.items(), *acceptance.other_problems.items())
         for problem in found
-        if name in new and problem.file.startswith(PREFIX)
+        if key in new and problem.file.startswith(PREFIX)
     ]
     return tuple(_in_order({*declared.problems, *between}))
 
 
 def _is_new(document: Document, before: Document | None) -> bool:
-    return before is None or before.origin != document.origin or not document.says_the_same(before)
+    if before is None or before.origin != document.origin:
+        return True
+    # What defaults make of it is theirs to answer for.
+    return not _as_written(document).says_the_same(_as_written(before))
+
+
+def _as_written(document: Document) -> Document:
+    return replace(document, spec=document.written, own=None)
+
+
+def _is_other_new(document: OtherDocument, before: OtherDocument | None) -> bool:
+    return before is None or before.origin != document.origin or not say_the_same(document, before)
 
 
 def _in_order(problems: set[Problem]) -> Sequence[Problem]:

@@ -52,7 +52,8 @@ class Source:
         self._refused: Declared | None = None
         """The newest revision, where it has errors."""
         self._closed = False
-        self.look = Look(documents=_of_git(house.accepted()))
+        others = tuple(document for document in house.judged_with().others.values() if document.origin == GIT)
+        self.look = Look(documents=_of_git(house.accepted()), others=others)
         """What is in force of it, for the loop. The same object as long as nothing changes."""
         self.synced = asyncio.Event()
         """Set after the first look at the remote, however it went."""
@@ -167,7 +168,7 @@ class Source:
         """Why a revision may not be put in force. One that is was judged when it came."""
         if self._record().is_applied(found.revision.commit):
             return ()
-        return refusals(found, self._house.others(), self._house.accepted())
+        return refusals(found, self._house.others(), self._house.accepted(), self._house.judged_with())
 
     async def _put_in_force(self, found: Declared) -> None:
         """The loop is told, and then its files are made: they are for people, and what is in force needs none."""
@@ -184,8 +185,8 @@ class Source:
 
     def _use(self, found: Declared) -> None:
         self._in_force = found
-        files = frozenset(document.file for document in found.documents)
-        self.look = Look(documents=found.documents, problems=found.problems, files_seen=files)
+        files = frozenset(document.file for document in (*found.documents, *found.others))
+        self.look = Look(found.documents, found.problems, files, others=found.others)
         self._house.poke()
 
     async def reconsider(self) -> None:

@@ -4,9 +4,10 @@ import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
 from reconciler.manifests.folder import find
 from reconciler.manifests.parse import LARGEST, identify
@@ -39,7 +40,7 @@ def splice(text: str, line: int, replacement: str) -> str:
     return text[: chunk.start] + new + text[chunk.end :]
 
 
-def put(root: Path, text: str, parsed: Document, known: Sequence[Document] = ()) -> Path:
+def put(root: Path, text: str, parsed: Document | OtherDocument, known: Sequence[Document] = ()) -> Path:
     """Writes a document into the folder: in place of the one of its kind and name, else as a new file.
 
     `known` tells where to look first. Returns the file, which is complete at every moment: the new version is written
@@ -48,17 +49,19 @@ def put(root: Path, text: str, parsed: Document, known: Sequence[Document] = ())
     root.mkdir(parents=True, exist_ok=True)
     path, content = edited(root, text, parsed, known)
     if path is None:
-        return _create(root, parsed.name, content)
+        return create(root, parsed.name, content)
     target = path.resolve()
     if target.read_bytes() != content.encode():
-        _replace(target, content.encode())
+        replace_file(target, content.encode())
     return path
 
 
-def edited(root: Path, text: str, parsed: Document, known: Sequence[Document] = ()) -> tuple[Path | None, str]:
+def edited(
+    root: Path, text: str, parsed: Document | OtherDocument, known: Sequence[Document] = ()
+) -> tuple[Path | None, str]:
     """The file that `put` would change, with its new text; None and the text when it would make a new one."""
     for path in _candidates(root, parsed, known):
-        content = _read(path)
+        content = read(path)
         for line, document in document_texts(content) if parsed.name in content else ():
             if identify(document) == (parsed.kind, parsed.name):
                 return path, splice(content, line, text)
@@ -91,7 +94,7 @@ def _comments(text: str) -> str:
     return "".join(above) if any("#" in line for line in above) else ""
 
 
-def _candidates(root: Path, parsed: Document, known: Sequence[Document]) -> Iterator[Path]:
+def _candidates(root: Path, parsed: Document | OtherDocument, known: Sequence[Document]) -> Iterator[Path]:
     files = {document.file for document in known if (document.kind, document.name) == (parsed.kind, parsed.name)}
     found = find(root)
     first = [path for path in found if any(path.as_posix().endswith(_tail(file)) for file in files)]
@@ -104,7 +107,7 @@ def _tail(file: str) -> str:
     return f"/{file.rpartition('/')[2]}"
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
     """The text of a file; empty when it cannot hold a document that could be exchanged."""
     try:
         found = path.stat()
@@ -115,8 +118,8 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _create(root: Path, name: str, content: str) -> Path:
-    """A new file that takes no other's place."""
+def create(root: Path, name: str, content: str) -> Path:
+    """A new file, complete at once, that takes no other's place: NAME.yaml, or the next free one. Raises OSError."""
     temporary = _write_beside(root / f"{name}.yaml", content.encode(), None)
     try:
         for number in range(1, 1000):
@@ -131,9 +134,14 @@ def _create(root: Path, name: str, content: str) -> Path:
     raise FileExistsError(f"{root}: {name}.yaml and 998 more of that name exist: remove some")
 
 
-def _replace(target: Path, content: bytes) -> None:
+def replace_file(target: Path, content: bytes, check: Callable[[], None] = lambda: None) -> None:
+    """Puts a new version in a file's place, whole and durable, with the mode and owner of the old one.
+
+    `check` is called at the last moment, and may raise. Raises OSError.
+    """
     temporary = _write_beside(target, content, target.stat())
     try:
+        check()
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -21,15 +21,16 @@ PATTERNS = {
 
 
 @cache
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """A model's JSON Schema, with the names as in YAML; made once, and not to be changed."""
     return model.model_json_schema(by_alias=True)
 
 
 def schemas(model: type[BaseModel], path: Path) -> list[dict[str, Any]]:
     """The schemas that may stand at a path, without references and unions."""
-    found = _members(_schema(model), _schema(model))
+    found = _members(schema_of(model), schema_of(model))
     for part in path:
-        found = [member for node in found for below in _below(node, part) for member in _members(_schema(model), below)]
+        found = [member for node in found for below in _below(node, part) for member in _members(schema_of(model), below)]
     return found
 
 
@@ -56,10 +57,11 @@ def words(model: type[BaseModel], path: Path, value: Any) -> str:
     choices = list(dict.fromkeys(found)) or ["another value"]
     if isinstance(value, float):
         choices = [word.replace("a number", "a whole number") for word in choices]
-    return _either(choices)
+    return either(choices)
 
 
-def _either(words: Sequence[str]) -> str:
+def either(words: Sequence[str]) -> str:
+    """Choices as one says them."""
     return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from reconciler.core.kinds import OWN_TO_EACH
 from reconciler.manifests.expected import PATTERNS, schemas, words
 from reconciler.manifests.nodes import Path, short
 
@@ -136,6 +137,8 @@ def _hint(model: type[BaseModel], path: Path) -> str:
         return f", did you mean '{closest}'?"
     if path[:-1] in ((), ("metadata",)) and (closest := _closest(model, ("spec", path[-1]))):
         return f", did you mean 'spec.{closest}'?"
+    if path[:-1] == ("spec", "template") and path[-1] in OWN_TO_EACH:
+        return ": each server has its own, so it is written in the server's document"
     if path[:-1] == ("spec",):
         return " (llama-server's own flags go under spec.flags)"
     return ""
@@ -175,6 +178,7 @@ def got(value: object) -> str:
 
 
 def _is_secret(path: Path) -> bool:
+    path = ("spec", *path[2:]) if path[:2] == ("spec", "template") else path
     if path[:2] == ("spec", "env"):
         return True
     return path[:2] == ("spec", "flags") and any(word in str(path[2:]).lower() for word in _SECRET_WORDS)

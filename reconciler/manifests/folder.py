@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.core.clean import escaped
+from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document, Problem
 from reconciler.manifests.parse import LARGEST, TOO_LARGE, Check, Parsed, parse
 from reconciler.manifests.scan import Scan, SuffixError
@@ -19,7 +20,7 @@ QUIET = 0.5
 GLANCE = 0.05
 """Seconds until the next look at a file that somebody still writes to."""
 
-_Found = TypeVar("_Found", Document, Problem)
+_Found = TypeVar("_Found", Document, Problem, OtherDocument)
 _Key = tuple[int, int, int, int, int]
 """Device, inode, size, mtime and ctime (both in nanoseconds): while they stay, so does the content."""
 
@@ -41,6 +42,8 @@ class Look:
     """The file system of each folder, by its name as shown: another one took its place when that changes."""
     wake_at: float | None = None
     """Monotonic time at which to look again, because a file has not settled."""
+    others: tuple[OtherDocument, ...] = ()
+    """Documents of the other kinds, in the same order."""
 
 
 @dataclass(slots=True)
@@ -131,6 +134,7 @@ class Folder:
             failed=scan.failed,
             devices={shown(self._shown_as, name).rstrip("/"): device for name, device in scan.devices.items()},
             wake_at=wake_at,
+            others=tuple(document for parsed in files for document in parsed.others),
         )
 
     def _update(self, name: str, found: os.stat_result | OSError, now: float) -> float | None:
@@ -190,6 +194,7 @@ class Folder:
             documents=_without(look.documents, overlay) + tuple(one for each in parsed for one in each.documents),
             problems=_without(look.problems, overlay) + tuple(one for each in parsed for one in each.problems),
             files_seen=look.files_seen | overlay.keys(),
+            others=_without(look.others, overlay) + tuple(one for each in parsed for one in each.others),
         )
 
 

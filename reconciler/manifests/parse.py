@@ -6,17 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import Node
 
+from reconciler.core.defaults import alone
+from reconciler.core.kinds import DEFAULTS, LlamaServerDefaults, OtherDocument, Profile, other_document
 from reconciler.core.model import Document, Problem
 from reconciler.core.spec import API_VERSION, LlamaServer, ServerSpec
+from reconciler.manifests.expected import either
 from reconciler.manifests.explain import Fault, closest, explain, got
 from reconciler.manifests.nodes import NodeError, compose, locate, plain, short, written
 from reconciler.manifests.text import Chunk, is_blank, lines, place, split
 
-KINDS = {"LlamaServer": LlamaServer}
+KINDS: dict[str, type[BaseModel]] = {
+    "LlamaServer": LlamaServer,
+    "Profile": Profile,
+    "LlamaServerDefaults": LlamaServerDefaults,
+}
 """What each known kind is validated by."""
 LARGEST = 1024 * 1024
 """Most bytes of a manifest file."""
@@ -29,6 +36,7 @@ _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U000100
 
 Check = Callable[[ServerSpec], Sequence[tuple[tuple[str | int, ...], str]]]
 """What the engine refuses in a spec: places in it as written, such as `("flags", "api-key")`, with the reason."""
+_Result = Document | OtherDocument | Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,8 @@ class Parsed:
 
     documents: tuple[Document, ...] = ()
     problems: tuple[Problem, ...] = ()
+    others: tuple[OtherDocument, ...] = ()
+    """Documents of the other kinds."""
 
 
 def parse(text: str | bytes, file: str, check: Check, go_on: Callable[[], None] = lambda: None) -> Parsed:
@@ -49,12 +59,15 @@ def parse(text: str | bytes, file: str, check: Check, go_on: Callable[[], None] 
         return Parsed(problems=(read,))
     documents: list[Document] = []
     problems: list[Problem] = []
+    others: list[OtherDocument] = []
     for result in _read_all(read, file, check, go_on):
         if isinstance(result, Document):
             documents.append(result)
-        else:
+        elif isinstance(result, Problem):
             problems.append(result)
-    return Parsed(tuple(documents), tuple(problems))
+        else:
+            others.append(result)
+    return Parsed(tuple(documents), tuple(problems), tuple(others))
 
 
 def identify(text: str) -> tuple[str, str]:
@@ -81,7 +94,7 @@ def _decode(text: str | bytes, file: str) -> str | Problem:
     return text
 
 
-def _read_all(text: str, file: str, check: Check, go_on: Callable[[], None]) -> Iterator[Document | Problem]:
+def _read_all(text: str, file: str, check: Check, go_on: Callable[[], None]) -> Iterator[_Result]:
     refused: Problem | None = None
     count = 0
     for chunk in split(text):
@@ -124,7 +137,7 @@ class _Reader:
         self._check = check
         self._kind, self._name = "", ""
 
-    def read(self, refused: Problem | None) -> list[Document | Problem]:
+    def read(self, refused: Problem | None) -> list[_Result]:
         """The document or its problems; `refused` is what was wrong before it began."""
         try:
             if refused:
@@ -147,7 +160,7 @@ class _Reader:
         if not self._kind and not self._name:
             self._kind, self._name = _guess(self._chunk.text)
 
-    def _documents(self) -> list[Document | Problem]:
+    def _documents(self) -> list[_Result]:
         root = compose(self._chunk.text)
         if root is None:
             return []
@@ -160,29 +173,52 @@ class _Reader:
         except ValidationError as refusal:
             return self._problems(root, explain(KINDS[self._kind], refusal, data))
 
-    def _accept(self, root: Node, data: Any) -> list[Document | Problem]:
+    def _accept(self, root: Node, data: Any) -> list[_Result]:
         """The document, or what the engine refuses in it. Raises ValidationError.
 
         Validated strictly and as JSON, so that what is accepted is what the JSON Schema allows.
         """
-        model = KINDS[self._kind].model_validate_json(json.dumps(data), strict=True, by_alias=True, by_name=False)
-        if refusals := self._check(model.spec):
-            return self._problems(root, [Fault(("spec", *path), message) for path, message in refusals])
-        metadata = model.metadata
-        return [
-            Document(
-                self._kind,
-                metadata.name,
-                self._file,
-                model.spec,
-                labels=metadata.labels,
-                annotations=metadata.annotations,
-                line=self._chunk.content_line,
-                port_line=self._place(root, ("spec", "port")) if "port" in data["spec"] else (0, 0),
-            )
-        ]
+        kind: Any = KINDS[self._kind]
+        model = kind.model_validate_json(json.dumps(data), strict=True, by_alias=True, by_name=False)
+        if self._kind == DEFAULTS:
+            at: tuple[str, ...] = ("spec", "template")
+            refusals = self._check(alone(model.spec.template))
+        else:
+            at = ("spec",)
+            refusals = self._check(model.spec) if isinstance(model, LlamaServer) else []
+        if refusals:
+            return self._problems(root, [Fault((*at, *path), message) for path, message in refusals])
+        return [self._document(root, model, data)]
 
-    def _problems(self, root: Node, faults: Sequence[Fault]) -> list[Document | Problem]:
+    def _document(self, root: Node, model: Any, data: Any) -> Document | OtherDocument:
+        metadata, line = model.metadata, self._chunk.content_line
+        if not isinstance(model, LlamaServer):
+            labels, annotations = metadata.labels, metadata.annotations
+            about = {
+                "name": metadata.name,
+                "file": self._file,
+                "line": line,
+                "places": self._places(root, data["spec"]),
+            }
+            return other_document(self._kind, model.spec, labels=labels, annotations=annotations, **about)
+        return Document(
+            self._kind,
+            metadata.name,
+            self._file,
+            model.spec,
+            labels=metadata.labels,
+            annotations=metadata.annotations,
+            line=line,
+            port_line=self._place(root, ("spec", "port")) if "port" in data["spec"] else (0, 0),
+        )
+
+    def _places(self, root: Node, spec: dict[str, Any]) -> dict[str, tuple[int, int]]:
+        """Of the fields that are judged together with other documents."""
+        paths = [("spec", key) for key in spec]
+        below = [("spec", key, name) for key, value in spec.items() if isinstance(value, dict) for name in value]
+        return {".".join(path): self._place(root, path) for path in (*paths, *below)}
+
+    def _problems(self, root: Node, faults: Sequence[Fault]) -> list[_Result]:
         found = [
             self._problem(fault.message, *self._place(root, fault.path, at_key=fault.at_key), _dotted(fault.path))
             for fault in faults
@@ -237,7 +273,7 @@ def _header(data: Any) -> list[Fault]:
 
 
 def _header_fault(data: dict[str, Any], key: str, names: Sequence[str]) -> Fault | None:
-    expected = " or ".join(f"'{name}'" for name in names)
+    expected = either([f"'{name}'" for name in names])
     if key not in data:
         other = closest(key, [name for name in data if name not in ("apiVersion", "kind", "metadata", "spec")])
         seen = f" (there is '{other}')" if other else ""

@@ -1,24 +1,34 @@
-"""The JSON Schema of manifests, for editors: `python -m reconciler.manifests.schema` writes it anew."""
+"""The JSON Schemas of manifests, for editors: `python -m reconciler.manifests.schema` writes them anew."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from reconciler.core.durations import format_duration
-from reconciler.core.spec import LlamaServer
+from reconciler.manifests.field_reader import fields_file
+from reconciler.manifests.parse import KINDS
 
-FILE = Path("docs/schema/llamaserver.json")
-"""Where it is kept, from the top of the checkout."""
+FOLDER = Path("docs/schema")
+"""Where they are kept, from the top of the checkout."""
+FILE = FOLDER / "llamaserver.json"
+"""That of servers."""
+FIELDS = Path("reconciler/manifests/fields.json")
+"""And what `explain` tells of it."""
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def json_schema() -> dict[str, Any]:
-    """What the models accept, as JSON Schema (draft 2020-12)."""
-    schema = LlamaServer.model_json_schema(by_alias=True)
+def json_schema(kind: str = "LlamaServer") -> dict[str, Any]:
+    """What the model of a kind accepts, as JSON Schema (draft 2020-12)."""
+    schema = KINDS[kind].model_json_schema(by_alias=True)
     definitions = schema.pop("$defs")
     for node in (schema, *definitions.values()):
         _tidy(node)
-    return {"$schema": _DIALECT, "$id": FILE.name, **schema, "$defs": definitions}
+    return {"$schema": _DIALECT, "$id": file_of(kind).name, **schema, "$defs": definitions}
+
+
+def file_of(kind: str) -> Path:
+    """Where the schema of a kind is kept."""
+    return FOLDER / f"{kind.lower()}.json"
 
 
 def _tidy(node: dict[str, Any]) -> None:
@@ -32,9 +42,13 @@ def _tidy(node: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Writes the schema below the working folder."""
-    FILE.parent.mkdir(parents=True, exist_ok=True)
-    FILE.write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Writes the schemas, and what `explain` tells of it, below the working folder."""
+    for folder in (FOLDER, FIELDS.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    FIELDS.write_text(fields_file(), encoding="utf-8")
+    for kind in KINDS:
+        text = json.dumps(json_schema(kind), indent=2, ensure_ascii=False) + "\n"
+        file_of(kind).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ class Statement:
     """Another change."""
 
     sql: str
-    values: Sequence[Any]
+    values: Sequence[Any] | Mapping[str, Any]
     place: Place
 
     def run(self, connection: sqlite3.Connection) -> None:

@@ -51,7 +51,9 @@ def server_item(name: str, rows: Rows, now: float) -> Item:
         metadata["source"] = {key: document[key] for key in ("file", "line", "origin")}
         spec = json.loads(document["spec"])
     generation = document["generation"] if document is not None else rows.record.get("generation", 0)
-    return {"metadata": metadata, "spec": spec, "status": _status(rows, spec, generation, now)}
+    status = _status(rows, spec, generation, now)
+    status["fromDefaults"] = json.loads(document["came_from"] or "{}") if document is not None else {}
+    return {"metadata": metadata, "spec": spec, "status": status}
 
 
 def _status(rows: Rows, spec: Item, generation: int, now: float) -> Item:
@@ -134,12 +136,27 @@ def distrust(item: Item, instance: Item | None, alive: Callable[[Mapping[str, An
         condition.update(status="False", reason=NO_CONTROLLER, message=status["message"])
 
 
+def generation_item(row: sqlite3.Row, *, in_force: bool) -> Item:
+    """One generation of a document as `rollout history -o json` shows it."""
+    return {
+        "kind": row["kind"],
+        "metadata": {"name": row["name"], **{key: json.loads(row[key]) for key in ("labels", "annotations")}},
+        "generation": row["generation"],
+        "inForce": in_force,
+        "acceptedAt": timestamp(row["accepted_at"]),
+        "source": {key: row[key] for key in ("file", "line", "origin", "revision")},
+        "own": json.loads(row["own"] or row["spec"]),
+        "spec": json.loads(row["spec"]),
+    }
+
+
 def restart_item(row: Item) -> Item:
     """A start and its end as `get restarts -o json` shows it, from an instance's row."""
     ended = row["exit"] or {}
     return {
         "server": row["server"],
         "uid": row["uid"],
+        "generation": row["generation"],
         "attempt": row["attempt"],
         "trigger": row["trigger"],
         "adopted": row.get("adopted", False),

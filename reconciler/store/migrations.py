@@ -92,3 +92,44 @@ def adoption(db: Database) -> None:
 
     An adopted process, and specs with `adopt` or the newer probes, for instance.
     """
+
+
+@migrations()
+def kinds(db: Database) -> None:
+    """Documents of other kinds than servers, what is servers' own beside what comes from defaults, and generations.
+
+    `own` is the spec as the file has it, empty where `spec` is just that; `came_from` has names of defaults by field.
+    """
+    db.execute("alter table documents add column own text not null default ''")
+    db.execute("alter table documents add column came_from text not null default ''")
+    _keep_generations(db)
+
+
+def _keep_generations(db: Database) -> None:
+    """What was accepted of each document, generation after generation; of earlier versions, what is in force."""
+    db.table("generations").create(
+        {
+            "id": int,
+            "kind": str,
+            "name": str,
+            "generation": int,
+            "accepted_at": float,
+            "own": str,
+            "spec": str,
+            "labels": str,
+            "annotations": str,
+            "file": str,
+            "line": int,
+            "origin": str,
+            "revision": str,
+        },
+        pk="id",
+        strict=True,
+    )
+    db.table("generations").create_index(["kind", "name"])
+    db.execute(
+        "insert into generations"
+        " (kind, name, generation, accepted_at, own, spec, labels, annotations, file, line, origin, revision)"
+        " select kind, name, generation, accepted_at, spec, spec, labels, annotations, file, line, origin, ''"
+        " from documents"
+    )

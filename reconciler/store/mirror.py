@@ -4,9 +4,13 @@ import sqlite3
 from dataclasses import dataclass, field
 
 from reconciler.core.history import History, Instance, Requests, ServerRecord
+from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
-from reconciler.store.rows import Note, read_documents, read_history, read_requests, read_sources
+from reconciler.store.rows import Note, read_documents, read_history, read_others, read_requests, read_sources
+
+OF_NO_SERVER = ("suspendSource", "profile")
+"""Requests whose object is no server, though it may have one's name."""
 
 
 @dataclass(slots=True)
@@ -14,6 +18,8 @@ class Mirror:
     """Documents, servers, open instances, ports, requests, sources and facts, each by its name."""
 
     documents: dict[str, Document] = field(default_factory=dict)
+    others: dict[str, OtherDocument] = field(default_factory=dict)
+    """Documents of other kinds, by key."""
     servers: dict[str, ServerRecord] = field(default_factory=dict)
     instances: dict[str, Instance] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
@@ -49,13 +55,19 @@ class Mirror:
         self.servers.pop(server, None)
         self.instances.pop(server, None)
         self.ports.pop(server, None)
-        for pending in self.requests.values():
-            pending.pop(server, None)
+        for kind, pending in self.requests.items():
+            if kind not in OF_NO_SERVER:
+                pending.pop(server, None)
 
     def remove_document(self, name: str) -> None:
         """A document is gone, and what was asked of its removal."""
         self.documents.pop(name, None)
         self.requests["prune"].pop(name, None)
+
+    def remove_other(self, key: str) -> None:
+        """A document of another kind is gone, and what was asked of its removal."""
+        self.others.pop(key, None)
+        self.requests["prune"].pop(key, None)
 
     def forget_source(self, name: str) -> None:
         """A source is gone."""
@@ -77,6 +89,7 @@ def read_mirror(connection: sqlite3.Connection, note: Note) -> Mirror:
         history = read_history(connection, note)
         return Mirror(
             documents=read_documents(connection, note),
+            others=read_others(connection, note),
             servers=dict(history.servers),
             instances=dict(history.instances),
             ports=dict(history.ports),

@@ -10,14 +10,15 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from reconciler.core.history import History, Instance, ServerRecord
+from reconciler.core.kinds import OTHER_KINDS, OtherDocument, dump_other, other_document
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
 from reconciler.core.spec import ServerSpec, dump_spec
 from reconciler.store.changes import Row
-from reconciler.store.read import DATABASE, open_readonly, origin_column
+from reconciler.store.read import DATABASE, open_readonly, origin_column, own_columns
 
-REQUEST_KINDS = ("stop", "restart", "adopt", "prune", "suspendSource")
-"""What can be asked for and is kept until it is done or taken back; the last one's object is a source."""
+REQUEST_KINDS = ("stop", "restart", "adopt", "prune", "suspendSource", "profile")
+"""What can be asked for and is kept until it is done or taken back; the objects of the last two are no servers."""
 T = TypeVar("T")
 INSTANCE = TypeAdapter(Instance)
 RECORD = TypeAdapter(ServerRecord)
@@ -55,13 +56,29 @@ def _understood(
 
 def read_documents(connection: sqlite3.Connection, note: Note = _refuse) -> dict[str, Document]:
     """The accepted documents; `note` is told of rows that cannot be read (else ValueError)."""
-    columns = f"rowid, name, kind, name, file, line, labels, annotations, spec, generation, {origin_column(connection)}"
-    rows = connection.execute(f"select {columns} from documents")  # noqa: S608 - names of ours
+    columns = f"{_PLACE}, {origin_column(connection)}, {own_columns(connection)}"
+    rows = connection.execute(f"select {columns} from documents where kind not in (?, ?)", OTHER_KINDS)  # noqa: S608 - names of ours
     return dict(_understood(rows, "documents", _document, note))
 
 
-def _document(*columns: Any) -> Document:
+def read_others(connection: sqlite3.Connection, note: Note = _refuse) -> dict[str, OtherDocument]:
+    """The accepted documents of other kinds, by key; `note` as above."""
+    columns = f"{_PLACE}, {origin_column(connection)}"
+    rows = connection.execute(f"select {columns} from documents where kind in (?, ?)", OTHER_KINDS)  # noqa: S608 - names of ours
+    return {one.key: one for _, one in _understood(rows, "documents", _other, note)}
+
+
+_PLACE = "rowid, name, kind, name, file, line, labels, annotations, spec, generation"
+
+
+def _other(*columns: Any) -> OtherDocument:
     kind, name, file, line, labels, annotations, spec, generation, origin = columns
+    about = {"name": name, "file": file, "line": line, "generation": generation, "origin": origin}
+    return other_document(kind, str(spec), labels=_texts(labels), annotations=_texts(annotations), **about)
+
+
+def _document(*columns: Any) -> Document:
+    kind, name, file, line, labels, annotations, spec, generation, origin, own, came_from = columns
     return Document(
         kind=kind,
         name=name,
@@ -72,6 +89,8 @@ def _document(*columns: Any) -> Document:
         spec=ServerSpec.model_validate_json(spec),
         generation=generation,
         origin=origin,
+        own=ServerSpec.model_validate_json(own) if own else None,
+        came_from=_texts(came_from) if came_from else {},
     )
 
 
@@ -124,10 +143,30 @@ def document_row(document: Document, wall: float | None) -> Row:
         "spec": json.dumps(dump_spec(document.spec)),
         "generation": document.generation,
         "origin": document.origin,
+        "own": json.dumps(dump_spec(document.own)) if document.own else "",
+        "came_from": json.dumps(dict(document.came_from)) if document.came_from else "",
     }
     if wall is not None:
         values["accepted_at"] = wall
     return Row("documents", "kind, name", values, ("documents", document.name))
+
+
+def other_row(document: OtherDocument, wall: float | None) -> Row:
+    """A document of another kind as its row; `wall` as above."""
+    values = {
+        "kind": document.kind,
+        "name": document.name,
+        "file": document.file,
+        "line": document.line,
+        "labels": json.dumps(dict(document.labels)),
+        "annotations": json.dumps(dict(document.annotations)),
+        "spec": json.dumps(dump_other(document)),
+        "generation": document.generation,
+        "origin": document.origin,
+    }
+    if wall is not None:
+        values["accepted_at"] = wall
+    return Row("documents", "kind, name", values, ("documents", document.key))
 
 
 def instance_row(instance: Instance, launch: Mapping[str, Any] | None = None) -> Row:

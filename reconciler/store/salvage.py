@@ -10,7 +10,7 @@ from reconciler.store.database import Database
 from reconciler.store.opening import empty_in_memory, read_apart
 from reconciler.store.trouble import TROUBLES
 
-TABLES = ("meta", "documents", "servers", "instances", "events", "requests", "ports", "sources")
+TABLES = ("meta", "documents", "servers", "instances", "events", "requests", "ports", "sources", "generations")
 _UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 

@@ -8,14 +8,16 @@ from typing import Any
 from reconciler.core.actions import Event, FinishRequest, Forget, SaveInstance, SaveServer, Withdraw
 from reconciler.core.clean import clean
 from reconciler.core.history import History, Instance, Requests, ServerRecord
+from reconciler.core.kinds import OTHER_KINDS, OtherDocument
 from reconciler.core.model import Document, Now
 from reconciler.core.source import SourceRecord
-from reconciler.store import rows
+from reconciler.store import generations, rows
 from reconciler.store.changes import Change, Line, Place, Statement
 from reconciler.store.database import Database
 from reconciler.store.disk import Disk
 from reconciler.store.founding import found
 from reconciler.store.identity import Installation, Living, Nobody, write_installation
+from reconciler.store.mirror import OF_NO_SERVER
 from reconciler.store.opening import check
 from reconciler.store.read import DATABASE
 from reconciler.store.snapshot import snapshot
@@ -79,6 +81,11 @@ class Store:
         return self._mirror.documents
 
     @property
+    def others(self) -> dict[str, OtherDocument]:
+        """The accepted documents of other kinds, by key."""
+        return self._mirror.others
+
+    @property
     def meta(self) -> Mapping[str, str]:
         """Facts about the installation and the controller, by key."""
         return self._mirror.meta
@@ -99,6 +106,10 @@ class Store:
     def confirmed_prunes(self) -> frozenset[str]:
         """Names whose removal a person confirmed."""
         return frozenset(self._mirror.requests["prune"])
+
+    def asked_profile(self) -> str | None:
+        """The profile that a person asked for last, '' for none of them; None where nothing is asked."""
+        return max(self._mirror.requests["profile"].items(), key=lambda one: one[1], default=(None, 0))[0]
 
     def suspended_sources(self) -> frozenset[str]:
         """Sources that a person suspended."""
@@ -154,6 +165,12 @@ class Store:
         return [
             *(rows.fact_row(key, value) for key, value in mirror.meta.items()),
             *(rows.document_row(document, wall) for document in mirror.documents.values()),
+            *(rows.other_row(document, wall) for document in mirror.others.values()),
+            *(
+                change
+                for document in (*mirror.documents.values(), *mirror.others.values())
+                for change in generations.changes_of(document, wall, mirror.sources)
+            ),
             *(rows.server_row(record) for record in mirror.servers.values()),
             *(rows.instance_row(instance) for instance in mirror.instances.values()),
             *(rows.port_row(server, port) for server, port in mirror.ports.items()),
@@ -214,13 +231,28 @@ class Store:
         """Keep an accepted document."""
         update = {document.name: document}
         self._write(rows.document_row(document, now.wall), lambda: self._mirror.documents.update(update))
+        self._changes += generations.changes_of(document, now.wall, self._mirror.sources)
 
     def remove_document(self, name: str) -> None:
         """Drop a document that is gone, and what was asked of its removal."""
-        self._delete("documents", "name", name, ("documents", name))
+        self._delete("documents", "name", name, ("documents", name), f" and kind not in {OTHER_KINDS}")
         self._delete("requests", "server", name, ("prune", name), " and kind = 'prune'")
         self._finished.update({self._mirror.requests["prune"].get(name, 0)})
         self._deferred.append(lambda: self._mirror.remove_document(name))
+
+    def save_other(self, document: OtherDocument, now: Now) -> None:
+        """Keep an accepted document of another kind."""
+        update = {document.key: document}
+        self._write(rows.other_row(document, now.wall), lambda: self._mirror.others.update(update))
+        self._changes += generations.changes_of(document, now.wall, self._mirror.sources)
+
+    def remove_other(self, document: OtherDocument) -> None:
+        """Drop a document of another kind that is gone, and what was asked of its removal."""
+        key = document.key
+        self._delete("documents", "kind || '/' || name", key, ("documents", key))
+        self._delete("requests", "server", key, ("prune", key), " and kind = 'prune'")
+        self._finished.update({self._mirror.requests["prune"].get(key, 0)})
+        self._deferred.append(lambda: self._mirror.remove_other(key))
 
     def save_source(self, source: SourceRecord) -> None:
         """Write what is remembered of a source."""
@@ -249,8 +281,9 @@ class Store:
         """Drop a server that is gone, its port and its requests; its instances stay as history."""
         self._delete("servers", "name", server, ("servers", server))
         self._delete("ports", "server", server, ("ports", server))
-        self._delete("requests", "server", server, ("requests of", server))
-        self._finished.update(asked[server] for asked in self._mirror.requests.values() if server in asked)
+        self._delete("requests", "server", server, ("requests of", server), f" and kind not in {OF_NO_SERVER}")
+        pending = (asked for kind, asked in self._mirror.requests.items() if kind not in OF_NO_SERVER)
+        self._finished.update(asked[server] for asked in pending if server in asked)
         self._deferred.append(lambda: self._mirror.forget(server))
 
     def assign_port(self, server: str, port: int) -> None:
@@ -300,6 +333,7 @@ class Store:
         if self.trouble is not None:
             return
         kept = {"instances": instances, "gone": KEPT_OF_GONE * instances, "events": events, "requests": KEPT_REQUESTS}
+        kept["generations"] = KEPT_OF_GONE * generations.KEPT
         with self.transaction():
             for what, most in kept.items():
                 self._changes.append(Statement(_TRIMMING[what], [most], ("trimmed", what)))
@@ -317,5 +351,9 @@ _TRIMMING = {
         " order by started_at desc limit -1 offset ?)"
     ),
     "events": "delete from events where id not in (select id from events order by last_at desc limit ?)",
+    "generations": (
+        "delete from generations where id in (select id from generations"
+        " where (kind, name) not in (select kind, name from documents) order by id desc limit -1 offset ?)"
+    ),
     "requests": "delete from requests where done_at is not null and id < (select max(id) - ? from requests)",
 }

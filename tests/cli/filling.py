@@ -63,8 +63,10 @@ class Filling:
     ) -> None:
         self.store.close()
 
-    def document(self, name: str, *, file: str = "", generation: int = 1, origin: str = "local", **spec: Any) -> None:
-        """Accept a document."""
+    def document(
+        self, name: str, *, file: str = "", generation: int = 1, origin: str = "local", at: float = 0.0, **spec: Any
+    ) -> None:
+        """Accept a document, so long after the beginning."""
         written = ServerSpec.model_validate({"model": "tiny.gguf", **spec})
         document = Document(
             "LlamaServer",
@@ -78,7 +80,12 @@ class Filling:
             origin=origin,
         )
         with self.store.transaction():
-            self.store.save_document(document, Now(0, START, BOOT))
+            self.store.save_document(document, Now(0, START + at, BOOT))
+
+    def remove(self, name: str) -> None:
+        """Its document is gone."""
+        with self.store.transaction():
+            self.store.remove_document(name)
 
     def source(self, **more: Any) -> SourceRecord:
         """Remember a source whose revision is in force."""

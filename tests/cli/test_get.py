@@ -184,7 +184,7 @@ def test_a_server_that_is_gone_has_a_history(filling: Filling, call: Call) -> No
             ("serverz",),
             2,
             "no such list 'serverz', did you mean 'servers'?",
-            "reconciler get servers, reconciler get events",
+            "reconciler get servers, reconciler get ",
         ),
         (("servers", "-o", "xml"), 2, "'xml' is not one of 'wide', 'json', 'yaml', 'name'", "reconciler get --help"),
         ((), 2, "Missing argument", "reconciler get --help"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reconciler.cli import describe, get, sections
+from reconciler.cli import describe, listing, sections
 from reconciler.cli.folding import fold, fold_behind
 from reconciler.cli.terminal import cells
 from reconciler.core.history import Trigger
@@ -23,7 +23,7 @@ PORT_IN_USE = (
 @pytest.fixture
 def columns(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def narrow(number: int) -> None:
-        for module in (get, describe, sections):
+        for module in (listing, describe, sections):
             monkeypatch.setattr(module, "width", lambda: number)
 
     return narrow

@@ -261,14 +261,6 @@ def test_a_source_that_is_resumed_is_asked_at_once(
     assert (called.code, called.out.startswith(line)) == (code, True)
 
 
-@pytest.mark.parametrize("verb", ["suspend", "resume"])
-def test_only_sources_can_be_suspended(filling: Filling, controller: FakeController, call: Call, verb: str) -> None:
-    called = call(verb, "chat")
-    assert called.code == 2
-    assert called.err.startswith(f"error: there is no {verb} for 'chat'\nhint: only sources can: ")
-    assert controller.asked == []
-
-
 # ---------------------------------------------------------------- diff --against
 
 

@@ -103,6 +103,13 @@ def completed(**fields: Any) -> World:
     return world
 
 
+def parked(**fields: Any) -> World:
+    world = running(**fields)
+    left_out(world)
+    world.settle()
+    return world
+
+
 STATES: dict[str, Callable[..., World]] = {
     "Starting": starting,
     "Ready": running,
@@ -114,6 +121,7 @@ STATES: dict[str, Callable[..., World]] = {
     "Suspended": suspended,
     "Pending": pending,
     "Completed": completed,
+    "Parked": parked,
 }
 
 # ---------------------------------------------------------------- events
@@ -178,6 +186,16 @@ def loads(world: World) -> None:
     world.process("b").health = health_of()
 
 
+def left_out(world: World) -> None:
+    """A profile without it is active."""
+    world.use("b")
+
+
+def selected(world: World) -> None:
+    """A profile with it is active."""
+    world.use("a", "b")
+
+
 def stalls(world: World) -> None:
     """`b` shows no sign of work for a minute."""
     world.process("b").health = Health(HealthState.LOADING, last_progress=world.now.monotonic)
@@ -211,6 +229,8 @@ EVENTS: dict[str, Callable[[World], None]] = {
     "gate opens": gate(GateFacts(identity="binary-1 model-1")),
     "other files": gate(GateFacts(identity="binary-1 model-2")),
     "other boot": reboots,
+    "left out": left_out,
+    "selected": selected,
     "b is loaded": loads,
     "b stalls": stalls,
 }

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.actions import Plan
+from reconciler.core.at_rest import is_at_rest
 from reconciler.core.history import History, Instance, Requests, ServerRecord, Stamp, StopReason
 from reconciler.core.model import Desired, Effective, Exit, Health, HealthState, Now, Phase, Problem, Process, Wanted
 from reconciler.core.observed import Observed, Stranger
-from reconciler.core.plan import is_at_rest, plan
+from reconciler.core.plan import plan
 from tests.core.worlds import World, document_of, fingerprint_of
 
 EFFECTIVE = Effective(ctx_per_slot=512, slots=4)
@@ -107,6 +108,7 @@ WANTEDS = st.sampled_from(DOCUMENTS).flatmap(
         Wanted(document, fingerprint_of(document.spec)),
         problems=[(Problem("a.yaml", "x", server="a"),)],
         held=["x"],
+        parked=["the active profile leaves it out"],
     )
 )
 
@@ -167,6 +169,7 @@ def test_a_server_that_is_ready_and_as_declared_is_at_rest() -> None:
         ("record", {"generation": 0}),
         ("record", {"status": None}),
         ("wanted", {"held": "guarded"}),
+        ("wanted", {"parked": "the active profile leaves it out"}),
         ("wanted", {"problems": (Problem("a.yaml", "x", server="a"),)}),
         ("wanted", {"document": DOCUMENTS[2]}),
     ],

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from reconciler.core.actions import Plan, SaveInstance, Start, Terminate
+from reconciler.core.at_rest import is_at_rest
+from reconciler.core.first_starts import FIRST
 from reconciler.core.model import Desired, Exit, GateFacts, HealthState, Identity, Limits, Phase, Problem
 from reconciler.core.observed import Listener
-from reconciler.core.plan import is_at_rest, plan
+from reconciler.core.plan import plan
 from reconciler.runtimes.host import ResourceError
 from tests.core.worlds import Action, ControllerDied, Simulated, World, fingerprint_of
 
@@ -27,6 +29,7 @@ SPECS = st.fixed_dictionaries(
             [{"policy": "OnFailure"}, {"policy": "Never"}, {"maxRestarts": 0}, {"retryFailedAfter": "0s"}]
         ),
         "stop": st.sampled_from([{"drain": "2s"}, {"gracePeriod": "0s"}]),
+        "dependsOn": st.lists(st.sampled_from(["b", "c", "d", "e", "x"]), max_size=2),
     },
 )
 BEHAVIOURS = st.sampled_from(
@@ -80,9 +83,23 @@ class StrictWorld(World):
         starts = [action.server for action in decided.actions if isinstance(action, Start)]
         assert len(starts) == len(set(starts))
         assert self.scope is None or self.scope >= set(starts)
+        self._judge_starts([action for action in decided.actions if isinstance(action, Start)])
         for action in decided.actions:
             if isinstance(action, SaveInstance) and action.instance.stopping and not action.instance.ended:
                 self._judge_stop(action)
+
+    def _judge_starts(self, starts: list[Start]) -> None:
+        """First starts wait for the switch, and for those that they depend on; what is left out is not started."""
+        for start in starts:
+            wanted = self.desired.servers[start.server]
+            assert not wanted.parked
+            if start.trigger not in FIRST:
+                continue
+            leaving = [process for name in self.desired.servers if self.parked(name) for process in self.alive(name)]
+            assert self.switch == "StartFirst" or not leaving, f"{start.server} was started beside {leaving}"
+            for name in wanted.spec.depends_on:
+                ready = any(process.health.verified for process in self.alive(name))
+                assert ready, f"{start.server} was started before {name}"
 
     def _judge_stop(self, action: SaveInstance) -> None:
         """Nothing that is as it should be is stopped, and what stays while its successor could not start stays."""
@@ -91,7 +108,7 @@ class StrictWorld(World):
         if before is None or before.stopping or instance.stop_reason is None or instance.stop_reason.is_failure:
             return
         assert self.scope is None or instance.server in self.scope
-        if instance.server in self.requests["stop"]:
+        if instance.server in self.requests["stop"] or self.parked(instance.server):
             return
         if wanted is None:
             assert not self.desired.unreadable or self.records[instance.server].generation
@@ -137,11 +154,13 @@ class Life(RuleBasedStateMachine):
     @initialize(specs=st.dictionaries(NAMES, SPECS, max_size=5))
     def begin(self, specs: dict[str, dict[str, Any]]) -> None:
         for name, fields in specs.items():
-            self.world.declare(name, **fields)
+            self.declare(name, fields)
 
     @rule(name=NAMES, fields=SPECS)
     def declare(self, name: str, fields: dict[str, Any]) -> None:
-        self.world.declare(name, **fields)
+        # In circles they would not be accepted.
+        needed = [one for one in fields.get("dependsOn", ()) if one > name]
+        self.world.declare(name, **{**fields, "dependsOn": needed})
         self._mend(name)
 
     @rule(name=NAMES)
@@ -184,6 +203,10 @@ class Life(RuleBasedStateMachine):
     def confirm_prune(self) -> None:
         for name in self.world.acceptance.prunable:
             self.world.ask("prune", name)
+
+    @rule(names=st.none() | st.frozensets(NAMES), switch=st.sampled_from(["StopFirst", "StartFirst"]))
+    def use_profile(self, names: frozenset[str] | None, switch: Any) -> None:
+        self.world.profile, self.world.switch = names, switch
 
     @rule(names=st.none() | st.frozensets(NAMES))
     def act_only_on(self, names: frozenset[str] | None) -> None:
@@ -333,14 +356,23 @@ class Life(RuleBasedStateMachine):
             return not alive and phase in (Phase.STOPPED, Phase.INVALID)
         if name not in world.documents:
             return phase is Phase.INVALID and len({process.uid for process in alive}) <= 1
-        if world.documents[name].spec.suspend:
-            return phase is Phase.STOPPED and not world.alive(name)
+        if world.documents[name].spec.suspend or world.parked(name):
+            return (phase is Phase.STOPPED and not world.alive(name)) or self._is_kept(name)
         # One that loaded again may compute now; for how long it may is the prober's business.
         computes = phase is Phase.UNHEALTHY and [process.answers for process in alive] == [HealthState.BUSY]
         if phase is Phase.READY or computes:
             return self._is_told(name)
-        given_up = phase in (Phase.FAILED, Phase.BLOCKED) or world.reason(name) == "Completed"
+        given_up = phase in (Phase.FAILED, Phase.BLOCKED) or world.reason(name) in ("Completed", "WaitingForDependency")
         return given_up and not alive and bool(status.message)
+
+    def _is_kept(self, name: str) -> bool:
+        """It runs on although the profile leaves it out, for another one cannot run."""
+        world = self.world
+        asked = {one for one, document in world.documents.items() if not (document.spec.suspend or world.parked(one))}
+        lacking = {one for one in asked - world.requests["stop"].keys() if world.phase(one) is not Phase.READY}
+        if not world.parked(name) or world.switch == "StopFirst" or not (lacking or world.desired.broken):
+            return False
+        return world.reason(name, "Reconciled") in ("WaitingForSwitch", "SwitchHeld", "InvalidManifest", "PruneHeld")
 
     def _is_told(self, name: str) -> bool:
         """One instance runs, and it is what is declared, or the status says why not."""

@@ -20,6 +20,7 @@ Starting  | ctx           | Starting | Terminate Start
 Starting  | label         | Starting |
 Starting  | suspend       | Stopped  | Terminate
 Starting  | removed       | gone     | Terminate
+Starting  | left out      | Stopped  | Terminate
 Starting  | stop          | Stopped  | Terminate
 Starting  | restart       | Starting | Terminate Start
 Starting  | gate shuts    | Starting |
@@ -35,6 +36,8 @@ Ready     | ctx           | Starting | Terminate Start
 Ready     | label         | Ready    |
 Ready     | suspend       | Stopped  | Terminate
 Ready     | removed       | gone     | Terminate
+Ready     | left out      | Stopped  | Terminate
+Ready     | selected      | Ready    |
 Ready     | stop          | Stopped  | Terminate
 Ready     | restart       | Starting | Terminate Start
 Ready     | gate shuts    | Ready    |
@@ -48,6 +51,7 @@ Unhealthy | ctx           | Starting | Terminate Start
 Unhealthy | label         | Unhealthy |
 Unhealthy | suspend       | Stopped  | Terminate
 Unhealthy | removed       | gone     | Terminate
+Unhealthy | left out      | Stopped  | Terminate
 Unhealthy | stop          | Stopped  | Terminate
 Unhealthy | restart       | Starting | Terminate Start
 Stopping  | 9 s           | Stopping |
@@ -57,6 +61,8 @@ Stopping  | exit 1        | Starting | Start
 Stopping  | 6 probes fail | Stopping |
 Stopping  | label         | Stopping |
 Stopping  | suspend, exit 0 | Stopped |
+Stopping  | left out, exit 0 | Stopped |
+Stopping  | left out, selected, exit 0 | Starting | Start
 Stopping  | stop, exit 1  | Stopped  |
 Stopping  | removed, exit 0 | gone   |
 Stopping  | restart, exit 0 | Starting | Start
@@ -71,6 +77,8 @@ BackOff   | other boot    | Starting | Start
 BackOff   | suspend       | Stopped  |
 BackOff   | stop          | Stopped  |
 BackOff   | removed       | gone     |
+BackOff   | left out      | Stopped  |
+BackOff   | left out, selected | Starting | Start
 BackOff   | gate shuts    | BackOff  |
 BackOff   | gate shuts, 0.5 s | Blocked |
 Failed    | 299 s         | Failed   |
@@ -83,6 +91,8 @@ Failed    | other boot    | Starting | Start
 Failed    | suspend       | Stopped  |
 Failed    | stop          | Stopped  |
 Failed    | removed       | gone     |
+Failed    | left out      | Stopped  |
+Failed    | left out, selected | Starting | Start
 Failed    | gate shuts, 300 s | Blocked |
 Blocked   | 600 s         | Blocked  |
 Blocked   | gate opens    | Starting | Start
@@ -91,6 +101,7 @@ Blocked   | other boot    | Blocked  |
 Blocked   | suspend       | Stopped  |
 Blocked   | stop          | Stopped  |
 Blocked   | removed       | gone     |
+Blocked   | left out      | Stopped  |
 Suspended | 600 s         | Stopped  |
 Suspended | resume        | Starting | Start
 Suspended | restart       | Stopped  |
@@ -98,6 +109,8 @@ Suspended | stop, resume  | Stopped  |
 Suspended | label         | Stopped  |
 Suspended | other boot    | Stopped  |
 Suspended | removed       | gone     |
+Suspended | left out      | Stopped  |
+Suspended | left out, resume | Stopped |
 Pending   | 9 s           | Pending  |
 Pending   | b is loaded   | Starting | Start
 Pending   | b stalls      | Starting | Start
@@ -105,11 +118,23 @@ Pending   | gate shuts    | Blocked  |
 Pending   | suspend       | Stopped  |
 Pending   | stop          | Stopped  |
 Pending   | removed       | gone     |
+Pending   | left out      | Stopped  |
 Completed | 600 s         | Stopped  |
 Completed | restart       | Starting | Start
 Completed | label         | Starting | Start
 Completed | suspend, resume | Starting | Start
 Completed | removed       | gone     |
+Completed | left out      | Stopped  |
+Completed | left out, selected | Starting | Start
+Parked    | selected      | Starting | Start
+Parked    | other boot    | Stopped  |
+Parked    | other boot, selected | Starting | Start
+Parked    | ctx           | Stopped  |
+Parked    | restart       | Stopped  |
+Parked    | suspend, selected | Stopped |
+Parked    | stop, selected | Stopped |
+Parked    | gate shuts, selected | Blocked |
+Parked    | removed       | gone     |
 """
 ROWS = [tuple(cell.strip() for cell in line.split("|")) for line in TABLE.strip().splitlines()[1:]]
 
@@ -124,7 +149,7 @@ def done_to(world: World, name: str, starts: int, sent: int) -> str:
 @pytest.mark.parametrize(("state", "events", "after", "done"), ROWS, ids=[" + ".join(row[:2]) for row in ROWS])
 def test_each_event_leads_where_the_table_says(state: str, events: str, after: str, done: str) -> None:
     world = STATES[state]()
-    assert world.phase("a") == {"Suspended": "Stopped", "Completed": "Stopped"}.get(state, state)
+    assert world.phase("a") == {"Suspended": "Stopped", "Completed": "Stopped", "Parked": "Stopped"}.get(state, state)
     starts, sent = len(world.starts), len(world.sent)
     for event in events.split(", "):
         EVENTS[event](world)
@@ -190,6 +215,7 @@ Blocked   | no    | no          | no       | no
 Suspended | no    | no          | no       | yes
 Pending   | no    | yes         | no       | no
 Completed | no    | no          | no       | yes
+Parked    | no    | no          | no       | yes
 """
 CONDITION_ROWS = [[cell.strip() for cell in line.split("|")] for line in CONDITIONS.strip().splitlines()[1:]]
 

@@ -7,7 +7,8 @@ import pytest
 from reconciler.core.accept import Seen
 from reconciler.core.guard import CONFIRM
 from reconciler.core.model import Document, Problem
-from reconciler.core.preview import Change, FieldChange, compare, preview
+from reconciler.core.preview import Change, Declared, FieldChange, Standing, compare, preview
+from reconciler.core.selection import Selection
 from tests.core.states import STATES, removed, running
 from tests.core.worlds import World, document_of, fingerprint_of
 
@@ -18,7 +19,9 @@ def change_of(world: World, *documents: Document, problems: tuple[Problem, ...] 
     """What would happen to a server, were these documents the manifests (beside `b`, as it is)."""
     _, _, history, requests, _ = world.inputs()
     others = tuple(document for other, document in world.files.items() if other == "b")
-    changes, _ = preview(world.documents, Seen((*others, *documents), problems), history, requests, fingerprint_of)
+    changes, _ = preview(
+        Standing(world.documents, history, requests), Seen((*others, *documents), problems), fingerprint_of
+    )
     return next(change for change in changes if change.server == name)
 
 
@@ -140,7 +143,7 @@ def test_two_revisions_are_compared(
     before: dict[str, Any] | None, after: dict[str, Any] | None, action: str, reason: str, changed: list[str]
 ) -> None:
     one, other = ({} if fields is None else {"a": document_of("a", **fields)} for fields in (before, after))
-    (change,) = compare(one, other, fingerprint_of)
+    (change,) = compare(Declared(one), Declared(other), fingerprint_of)
     assert (change.server, change.action, change.reason) == ("a", action, reason)
     assert [field.path for field in change.fields] == changed
 
@@ -148,5 +151,14 @@ def test_two_revisions_are_compared(
 def test_all_servers_of_two_revisions_are_compared_in_their_order() -> None:
     one = {name: document_of(name) for name in ("c", "a")}
     other = {name: document_of(name) for name in ("b", "c")}
-    found = [(change.server, change.action) for change in compare(one, other, fingerprint_of)]
+    found = [(change.server, change.action) for change in compare(Declared(one), Declared(other), fingerprint_of)]
     assert found == [("a", "stop"), ("b", "start"), ("c", "unchanged")]
+
+
+def test_a_profile_decides_which_of_two_revisions_servers_run() -> None:
+    both = {name: document_of(name) for name in ("a", "b")}
+    day, night = (Selection(name, frozenset({one})) for name, one in (("day", "a"), ("night", "b")))
+    found = compare(Declared(both, day), Declared(both, night), fingerprint_of)
+    assert [(change.server, change.action) for change in found] == [("a", "stop"), ("b", "start")]
+    assert found[0].reason.startswith("the active profile 'night' leaves it out")
+    assert found[1].reason == "the active profile wants it"

@@ -30,8 +30,14 @@ class Limited(World):
         self.ran.add(frozenset(process.server for process in self.processes if process.alive))
         documents = tuple(self.documents.values())
         history = History(self.records, self.instances, self.ports)
-        denied = over_limit(documents, LocalRules(max_servers=self.most), LOCAL, turns(documents, history, requests))
-        shut = {name: GateFacts(POLICY_DENIED, denial.message) for name, denial in denied.items()}
+        parked = [name for name in self.documents if self.parked(name)]
+        now = turns(documents, history, requests, parked)
+        later = {**now, **dict.fromkeys(parked, Turn.STOPPED)}
+        denied, lasting = (over_limit(documents, LocalRules(max_servers=self.most), LOCAL, one) for one in (now, later))
+        shut = {
+            name: GateFacts(POLICY_DENIED, denial.message, for_leaving=name not in lasting)
+            for name, denial in denied.items()
+        }
         return replace(found, gates={name: shut.get(name, facts) for name, facts in found.gates.items()})
 
     def pass_time(self, seconds: float) -> None:
@@ -166,3 +172,30 @@ def test_who_is_to_start_anew_keeps_a_place_only_where_it_ran(trigger: Trigger) 
     (turn,) = turns([document_of("b")], History({"b": record}), Requests()).values()
     never_ran = {Trigger.CREATED, Trigger.RESUMED, Trigger.RETRIED, Trigger.ADOPTED}
     assert turn is (Turn.WAITS if trigger in never_ran else Turn.RESTARTS)
+
+
+@pytest.mark.parametrize("switch", ["StopFirst", "StartFirst"])
+def test_a_switch_of_profiles_needs_no_more_places_than_there_are(switch: Any) -> None:
+    world = Limited(2)
+    names = ["a", "b", "c", "d"]
+    world.on_spawn = lambda process: setattr(process, "ready_at", world.now.monotonic + 1.0)
+    for name in names:
+        world.declare(name)
+    world.use("c", "d")
+    world.pass_time(5.0)
+    assert world.ran >= {frozenset("cd")}
+    world.use("a", "d", switch=switch)
+    d = world.process("d").identity
+    world.pass_time(5.0)
+    assert [world.phase(name) for name in names] == [Phase.READY, Phase.STOPPED, Phase.STOPPED, Phase.READY]
+    assert world.process("d").identity == d
+    assert max(map(len, world.ran)) == 2
+    # Without a profile there are too few places, and who has one keeps it.
+    world.profile = None
+    world.pass_time(5.0)
+    assert [world.phase(name) for name in names] == [Phase.READY, Phase.BLOCKED, Phase.BLOCKED, Phase.READY]
+
+
+def test_what_is_left_out_needs_no_place() -> None:
+    documents = [document_of("a"), document_of("b")]
+    assert turns(documents, History(), Requests(), ["b"]) == {"a": Turn.WAITS, "b": Turn.STOPPED}

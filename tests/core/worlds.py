@@ -5,7 +5,7 @@ Plans are carried out as the executor does it: commit the intents, do the deeds,
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from reconciler.core.accept import Acceptance, Seen, accept
 from reconciler.core.actions import (
@@ -131,6 +131,9 @@ class World:
     folder_failed: str = ""
     limits: Limits = field(default_factory=Limits)
     scope: frozenset[str] | None = None
+    profile: frozenset[str] | None = None
+    """Servers that the active profile selects; None: there is none, and all are wanted."""
+    switch: Literal["StopFirst", "StartFirst"] = "StopFirst"
     gates: dict[str, GateFacts] = field(default_factory=dict)
     strangers: list[Listener] = field(default_factory=list)
     by_hand: list[tuple[Stranger, "Simulated"]] = field(default_factory=list)
@@ -202,6 +205,14 @@ class World:
                     process.uid, process.server = instance.uid, instance.server
                     self.processes.append(process)
 
+    def use(self, *names: str, switch: Literal["StopFirst", "StartFirst"] = "StopFirst") -> None:
+        """A profile of these is active now."""
+        self.profile, self.switch = frozenset(names), switch
+
+    def parked(self, name: str) -> str:
+        wanted = self.profile is None or name in self.profile
+        return "" if wanted else "the active profile 'night' leaves it out; choose with: reconciler profile use NAME"
+
     def reboot(self, boot: str) -> None:
         self.processes.clear()
         self.by_hand.clear()
@@ -262,11 +273,21 @@ class World:
                 fingerprint_of(document.spec),
                 accepted.problems.get(name, ()),
                 accepted.held.get(name, ""),
+                self.parked(name),
             )
             for name, document in accepted.documents.items()
         }
         invalid = {name: found for name, found in accepted.problems.items() if name not in servers}
-        return Desired(servers, invalid, bool(accepted.general or accepted.folder_problem), self.limits, self.scope)
+        return Desired(
+            servers,
+            invalid,
+            bool(accepted.general or accepted.folder_problem),
+            self.limits,
+            self.scope,
+            "" if self.profile is None else "night",
+            self.switch,
+            frozenset(invalid if self.profile is None else invalid.keys() & self.profile),
+        )
 
     def _observed(self, requests: Requests) -> Observed:
         self.keep_watch()
@@ -284,7 +305,7 @@ class World:
 
     def _may_start(self, name: str, requests: Requests) -> bool:
         spec, instance = self.documents[name].spec, self.instances.get(name)
-        if spec.suspend or name in requests.stop:
+        if spec.suspend or self.parked(name) or name in requests.stop:
             return False
         if instance is None or not any(p.alive and p.uid == instance.uid for p in self.processes):
             return True

@@ -20,7 +20,7 @@ from tests.e2e.installation import Installation, installed
 pytestmark = pytest.mark.real
 README = ROOT / "README.md"
 JSON = ROOT / "docs" / "reference" / "json.md"
-MOVES = ("sed -i", "kill", "mv ")
+MOVES = ("reconciler set server/chat ctx=2048", "kill", "reconciler rollback")
 """Lines after which a reader would see something happen."""
 STEPS = (
     "A five-minute tour",
@@ -28,6 +28,7 @@ STEPS = (
     "Edit a file, and only that server restarts",
     "Kill it",
     "Make a mistake",
+    "Use one in a script",
     "End the controller",
     "Stop and start",
 )
@@ -124,6 +125,7 @@ def test_the_tour_goes_as_it_is_told(reader: Reader) -> None:
     assert healed["embedder"] == begun["embedder"]
     reader.type("Make a mistake")
     assert installation.pids() == healed
+    reader.type("Use one in a script")
     assert "tiny-chat.gguf" in (installation.manifests / "chat.yaml").read_text()
 
     assert installation.end(signal.SIGINT) == 0

@@ -19,10 +19,11 @@ WORD = re.compile(r"(?:[A-Z][a-z]+){1,4}")
 NOT_SHOWN = {
     "Host Connection Authorization": "headers of HTTP",
     "Progressing Degraded Reconciled True False": "conditions and their values",
-    "Always Never IfMatching": "policies",
+    "Always Never IfMatching StopFirst StartFirst": "policies",
     "Refused Failing Stranger Ok": "what a probe heard",
     "Normal Warning": "types of events",
-    "Argv Blob Cache Database Engine Migrations Tree": "names of types",
+    "LlamaServer LlamaServerDefaults Profile": "kinds of documents",
+    "Acceptance Beside Seen Template Argv Blob Cache Database Engine Migrations Tree": "names of types",
 }
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
 PHASES = (ROOT / "docs" / "reference" / "phases.md").read_text()

@@ -39,7 +39,8 @@ class Installation:
         # RECONCILER_HOST=portable runs every test as on a machine without pidfd and /proc.
         ours = {name for name in os.environ if name.startswith("RECONCILER_")} - {"RECONCILER_HOST"}
         kept = {name: value for name, value in os.environ.items() if name not in ours}
-        self.environ = {**kept, "LLAMA_SERVER": llama_server, "XDG_STATE_HOME": str(root / "xdg"), "COLUMNS": "200"}
+        folders = {"XDG_STATE_HOME": str(root / "xdg"), "XDG_CACHE_HOME": str(root / "cache")}
+        self.environ = {**kept, **folders, "LLAMA_SERVER": llama_server, "COLUMNS": "200"}
         self.is_portable = self.environ.get("RECONCILER_HOST") == "portable"
         """Without /proc, nobody can tell who a stranger is."""
         self.controller: subprocess.Popen[bytes] | None = None

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from reconciler.controller.preview import check_spec
-from reconciler.core.accept import Seen
+from reconciler.core.accept import Beside, Seen
 from reconciler.core.model import Document
 from reconciler.core.source import GIT
 from reconciler.core.spec import ServerSpec
 from reconciler.gitops.cache import Cache
 from reconciler.gitops.git import Remote
 from reconciler.gitops.reading import Declared, Reader, refusals
+from tests.core.declaring import profile
 from tests.gitops.remotes import BareRemote
 
 
@@ -108,3 +109,40 @@ def test_a_renamed_server_may_keep_its_port(remote: BareRemote, reader: Reader) 
     before = read(reader, remote.commit({"home/a.yaml": manifest("a", port=8001)}))
     after = read(reader, remote.commit({"home/a.yaml": None, "home/b.yaml": manifest("b", port=8001)}))
     assert refusals(after, Seen(), {"a": before.documents[0]}) == ()
+
+
+# ---------------------------------------------------------------- other kinds
+
+
+def other(kind: str, name: str, spec: str) -> str:
+    return f"apiVersion: llama.reconciler/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+
+
+def test_other_kinds_come_from_git_too(remote: BareRemote, reader: Reader) -> None:
+    files = {"home/a.yaml": manifest("a"), "home/d.yaml": other("LlamaServerDefaults", "d", "{template: {ctx: 9}}")}
+    declared = read(reader, remote.commit(files))
+    assert [(one.key, one.origin, one.file) for one in declared.others] == [
+        ("LlamaServerDefaults/d", "git", "git:home/d.yaml")
+    ]
+    assert refusals(declared, Seen(), {}) == ()
+
+
+def test_a_revision_with_a_profile_that_may_not_be_in_force_is_refused(remote: BareRemote, reader: Reader) -> None:
+    files = {"home/a.yaml": manifest("a"), "home/p.yaml": other("Profile", "p", "{servers: [b], active: true}")}
+    declared = read(reader, remote.commit(files))
+    assert [str(one) for one in refusals(declared, Seen(), {})] == [
+        "git:home/p.yaml:4:17: spec.servers: no manifest declares 'b': declare it, or take the name out"
+    ]
+    assert refusals(declared, Seen((local("b"),)), {}) == ()
+
+
+def test_a_profile_beside_it_that_is_active_too_counts_where_the_revision_is_new(
+    remote: BareRemote, reader: Reader
+) -> None:
+    mine = profile("mine", servers=["b"], active=True)
+    files = {"home/a.yaml": manifest("a"), "home/p.yaml": other("Profile", "p", "{servers: [a], active: true}")}
+    declared = read(reader, remote.commit(files))
+    (refused,) = refusals(declared, Seen((local("b"),), others=(mine,)), {})
+    assert "mine (mine.yaml:1) is active too" in refused.message
+    accepted = {one.key: one for one in declared.others}
+    assert refusals(declared, Seen((local("b"),), others=(mine,)), {}, Beside(accepted)) == ()

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.controller.preview import check_spec
-from reconciler.core.accept import Seen
+from reconciler.core.accept import Beside, Seen
 from reconciler.core.actions import Event
+from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
 from reconciler.gitops.cache import Cache, Tree
@@ -33,6 +34,7 @@ class House:
         self.known: SourceRecord | None = None
         self.events: list[Event] = []
         self.documents: dict[str, Document] = {}
+        self.other_documents: dict[str, OtherDocument] = {}
         self.beside = Seen()
         self.suspended = False
         self.pokes = 0
@@ -53,6 +55,9 @@ class House:
     def accepted(self) -> dict[str, Document]:
         return self.documents
 
+    def judged_with(self) -> Beside:
+        return Beside(self.other_documents)
+
     def others(self) -> Seen:
         return self.beside
 
@@ -62,6 +67,7 @@ class House:
     def accept(self, source: Source) -> None:
         """As the next pass does."""
         self.documents = {one.name: one for one in source.look.documents}
+        self.other_documents = {one.key: one for one in source.look.others}
 
     def told(self) -> list[str]:
         return [event.reason for event in self.events]

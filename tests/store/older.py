@@ -5,8 +5,11 @@ from pathlib import Path
 
 FORGETTING = """
     drop table sources;
+    drop table generations;
     alter table documents drop column origin;
-    delete from _sqlite_migrations where name in ('git_source', 'adoption');
+    alter table documents drop column own;
+    alter table documents drop column came_from;
+    delete from _sqlite_migrations where name <> 'first_tables';
 """
 
 

@@ -1,7 +1,6 @@
 """The state folders, manifests and settings that earlier versions left, laid out for a test."""
 
 import os
-import shutil
 import sqlite3
 from pathlib import Path
 
@@ -22,9 +21,13 @@ def lay_out(name: str, root: Path, *, home: str = HOME) -> Path:
             target.write_text(path.read_text().replace(HOME, home))
             os.utime(target, (0, 0))  # long ago: a fresh file is waited for
     if (source / "installation").exists():
-        shutil.copy(source / "installation", state)
+        identity, *folder = (source / "installation").read_text().splitlines()
+        told = [identity, *(str(state.resolve()) for _ in folder)]
+        (state / "installation").write_text("\n".join(told) + "\n")
     with sqlite3.connect(state / "state.db") as db:
         db.executescript((source / "state.sql").read_text().replace(HOME, home))
         db.execute("pragma journal_mode = wal")
+        # Elsewhere it would be another installation.
+        db.execute("update meta set value = ? where key = 'installationFolder'", [str(state.resolve())])
     db.close()
     return state

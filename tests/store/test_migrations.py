@@ -15,7 +15,9 @@ from reconciler.store.opening import NewerDatabaseError
 from reconciler.store.writer import Store
 from tests.store.older import make_older, migrations_in
 
-TABLES = {"meta", "documents", "servers", "instances", "events", "requests", "ports", "sources"}
+TABLES = {"meta", "documents", "servers", "instances", "events", "requests", "ports", "sources", "generations"}
+
+MIGRATIONS = [migration.name for migration in migrations._migrations]
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ def test_an_older_database_becomes_what_a_new_one_is(tmp_path: Path, database: s
     assert schema(database) == before_git_source()
     Store(tmp_path).close()
     assert schema(database) == fresh
-    assert migrations_in(tmp_path) == ["first_tables", "git_source", "adoption"]
+    assert migrations_in(tmp_path) == MIGRATIONS
 
 
 CRASHING = """
@@ -113,7 +115,7 @@ def test_a_crash_within_a_migration_leaves_the_older_database(
     assert subprocess.run(other, check=False).returncode == -signal.SIGKILL
     assert schema(database) == older
     Store(tmp_path).close()
-    assert migrations_in(tmp_path) == ["first_tables", "git_source", "adoption"]
+    assert migrations_in(tmp_path) == MIGRATIONS
 
 
 def schema(connection: sqlite3.Connection) -> dict[str, list[str]]:

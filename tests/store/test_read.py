@@ -98,6 +98,7 @@ def test_a_ready_server_has_every_field(filling: Filling) -> None:
         "effective": {"ctxPerSlot": 1024, "slots": 4, "gpuLayers": "12/12"},
         "models": [{"id": "tiny", "size": 10, "parameters": 5, "trainedContext": 512}],
         "message": "",
+        "fromDefaults": {},
     }
 
 
@@ -263,6 +264,7 @@ def test_restarts_are_starts_with_their_ends(filling: Filling) -> None:
     assert found[-1] == {
         "server": "coder",
         "uid": "uid4",
+        "generation": 1,
         "attempt": 3,
         "trigger": "Crashed",
         "adopted": False,

@@ -1,0 +1,123 @@
+"""`ctx=8192`, `metadata.labels.team=search`: fields and values as people type them on a command line."""
+
+from typing import Any
+
+from ruamel.yaml.error import YAMLError
+
+from reconciler.cli.failure import BAD_INPUT, Failure
+from reconciler.engines.flags import long_name
+from reconciler.engines.known_flags import FIELD_OF
+from reconciler.manifests.expected import schemas
+from reconciler.manifests.nodes import NodeError, Path, compose, plain
+from reconciler.manifests.parse import KINDS
+
+_FREE = (
+    ("metadata", "labels"),
+    ("metadata", "annotations"),
+    ("spec", "flags"),
+    ("spec", "template", "flags"),
+    ("spec", "selector", "matchLabels"),
+)
+"""Mappings whose keys are the user's own, and may have dots in them."""
+_FIXED = {
+    ("kind",): "the kind of a document cannot change",
+    ("apiVersion",): "there is only one version",
+    ("metadata",): "name a label or an annotation, such as metadata.labels.team=search",
+    ("metadata", "name"): "a server of another name is another server: change it with $EDITOR, or write a second one",
+    ("spec",): "name a field of it, such as ctx=8192",
+}
+_BRACKETS = ("{", "[", '"', "'")
+"""What text that is meant as YAML, and not as it stands, begins with."""
+
+
+def assignment_of(text: str, kind: str) -> tuple[Path, Any]:
+    """The place and the value of `path=value`. Raises Failure."""
+    field, equals, value = text.partition("=")
+    if not equals:
+        message = f"'{text}' has no value"
+        hint = f"give it as {text}=VALUE, or take it out with: reconciler unset NAME {text}"
+        raise Failure(message, hint, exit_code=BAD_INPUT)
+    path = _meant(path_of(field))
+    return path, value_of(value, path, kind)
+
+
+def _meant(path: Path) -> Path:
+    """A flag by its long name, as a manifest has it; one that has a field of its own is that field."""
+    if path[:2] != ("spec", "flags") or len(path) != 3:
+        return path
+    name = long_name(str(path[2]))
+    field = FIELD_OF.get(name, "model")
+    # Of the flags for models each names it in a way of its own: the refusal says how it is written.
+    return ("spec", "flags", name) if field == "model" else ("spec", field)
+
+
+def path_of(text: str) -> Path:
+    """The place of a field: below `spec` unless it says `metadata`. Raises Failure."""
+    parts = tuple(text.split("."))
+    if "" in parts:
+        raise Failure(f"'{text}' is no field", "give it as ctx, flags.threads or spec.ctx", exit_code=BAD_INPUT)
+    if parts[0] not in ("spec", "metadata", "kind", "apiVersion"):
+        parts = ("spec", *parts)
+    if parts in _FIXED:
+        raise Failure(f"'{text}' cannot be set: {_FIXED[parts]}", "see: reconciler set --help", exit_code=BAD_INPUT)
+    for free in _FREE:
+        if parts[: len(free)] == free and len(parts) > len(free) + 1:
+            return (*free, ".".join(parts[len(free) :]))
+    return parts
+
+
+def value_of(text: str, path: Path, kind: str) -> Any:
+    """The value as YAML reads it; text where only text may stand, however it looks. Raises Failure."""
+    types = _types(kind, path)
+    if types == {"string"}:
+        return _quoted(text)
+    if not text:
+        field = ".".join(map(str, path))
+        hint = f"take it out with: reconciler unset NAME {field}, or give '' in quotes of its own"
+        raise Failure(f"'{field}=' has no value", hint, exit_code=BAD_INPUT)
+    value = _read(text)
+    if isinstance(value, (dict, list)) or "string" not in types or types.intersection(_TYPES[type(value)]):
+        return value
+    # A number where a name may stand, such as an alias of the model.
+    return text
+
+
+_TYPES: dict[type, tuple[str, ...]] = {
+    bool: ("boolean",),
+    int: ("integer", "number"),
+    float: ("number",),
+    str: ("string",),
+    type(None): ("null",),
+}
+
+
+def _types(kind: str, path: Path) -> set[str]:
+    """What JSON types may stand there."""
+    return {str(node.get("type", "")) for node in schemas(KINDS[kind], path)} if kind in KINDS else set()
+
+
+def _quoted(text: str) -> str:
+    """Text as it stands, unless it is in quotes of its own."""
+    value = _read(text) if text.startswith(('"', "'")) else text
+    return value if isinstance(value, str) else text
+
+
+def _read(text: str) -> Any:
+    """One value. Only what begins like a mapping, a list or quotes may hold YAML's signs."""
+    is_meant = text.lstrip().startswith(_BRACKETS)
+    try:
+        root = compose(text)
+        value = None if root is None else plain(root)
+    except (YAMLError, NodeError, ValueError) as error:
+        if is_meant:
+            message = f"{text} cannot be read: {_first_line(error)}"
+            raise Failure(message, "put the whole in quotes for the shell", exit_code=BAD_INPUT) from None
+        return text
+    if is_meant or (isinstance(value, (bool, int, float, type(None))) and "#" not in text):
+        return value
+    return text
+
+
+def _first_line(error: Exception) -> str:
+    found = getattr(error, "problem", None) or getattr(error, "message", None) or str(error)
+    return str(found).partition("\n")[0]

@@ -1,0 +1,126 @@
+"""`ensure`: for scripts, before they use a server: it is Ready now, or is made so, or there is an error."""
+
+import io
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from reconciler.cli.failure import Failure, database_trouble
+from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.output import is_quiet, print_json, show
+from reconciler.cli.servers import context_size
+from reconciler.cli.waiting import Duration
+
+if TYPE_CHECKING:
+    from reconciler.cli.ensuring import Found
+
+
+@click.command(
+    cls=Verb,
+    short_help="Have a server Ready, and print where it answers.",
+    examples=(
+        ("reconciler ensure coder", "ask it how it is, restart it if it is unwell, and print its base URL"),
+        ("curl $(reconciler ensure coder --url)/v1/models", "the same within a script"),
+        ("reconciler ensure coder --ctx 8192 --timeout 1m", "only with that much context, in a minute at most"),
+        ("reconciler ensure coder --start", "also when it was stopped by request"),
+    ),
+    exit_codes={
+        0: "it is Ready, and its URL is printed",
+        1: "it is not: it was stopped, has failed, has less context, or the time was over",
+        2: "the command line or the settings have errors",
+    },
+)
+@click.argument("name", type=SERVER_NAME)
+@click.option("--ctx", type=click.IntRange(min=1), metavar="TOKENS", help="Least context, over all its slots.")
+@click.option("--url", is_flag=True, help="Print the URL alone: no progress on stderr.")
+@click.option("--start", is_flag=True, help="Start it where it was stopped by request.")
+@click.option(
+    "--timeout", type=Duration(), default="5m", show_default=True, metavar="DURATION", help="Longest wait in all."
+)
+@click.option("-o", "--output", type=click.Choice(["json"]), help="Print more than the URL.")
+@pass_invocation
+def ensure(  # noqa: PLR0913 - what click hands over, each by its name
+    invocation: Invocation,
+    *,
+    name: str,
+    ctx: int | None,
+    url: bool,
+    start: bool,
+    timeout: float,
+    output: str | None,
+) -> None:
+    """Ask a server itself how it is, restart it if it is unwell, wait until it is Ready, and print its base URL.
+
+    Nothing else stands on stdout. A server that was stopped, is suspended or is left out by the active profile stays
+    so, and is an error. Without a running controller this command does a controller's work, and leaves the server
+    running.
+    """
+    from reconciler.cli.ensuring import Task, until_ready  # noqa: PLC0415 - what asks a server is slow to import
+
+    state = invocation.state_folder()
+    task = Task(invocation, state, name, time.monotonic() + timeout, timeout, may_start=start)
+    invocation.quiet = invocation.quiet or url
+    with database_trouble(state), _stdout_for_data():
+        found = until_ready(task)
+    tokens = _context(found)
+    if ctx is not None:
+        _refuse_less(found, ctx, tokens)
+    if output == "json":
+        print_json(_as_data(found, tokens))
+        return
+    show(found.subject.url)
+
+
+@contextmanager
+def _stdout_for_data() -> Iterator[None]:
+    """Progress goes to stderr: what a script takes is the URL."""
+    with redirect_stdout(io.StringIO() if is_quiet() else sys.stderr):
+        yield
+
+
+# ---------------------------------------------------------------- what it is like
+
+
+def _context(found: "Found") -> int | None:
+    """Tokens over all slots, as it says itself; None where it does not."""
+    effective = found.answer.effective
+    known = {"ctxPerSlot": effective.ctx_per_slot}
+    if effective.ctx_per_slot is None:
+        known = found.seen.item["status"]["effective"] or known
+    if known["ctxPerSlot"] is None:
+        return None
+    return int(context_size(found.subject.spec.model_dump(), known))
+
+
+def _refuse_less(found: "Found", ctx: int, tokens: int | None) -> None:
+    name = found.seen.item["metadata"]["name"]
+    if tokens is None:
+        why = found.answer.effective.unverified or "it does not tell"
+        raise Failure(
+            f"whether {name} has a context of {ctx} is not known: {why}", f"ask without --ctx: reconciler ensure {name}"
+        )
+    if tokens >= ctx:
+        return
+    trained = [model["trainedContext"] for model in found.seen.item["status"]["models"] if "trainedContext" in model]
+    if trained and max(trained) * (found.subject.spec.parallel or 1) < ctx:
+        hint = f"its model was trained for {max(trained)}; declare another one with: reconciler edit server {name}"
+    else:
+        hint = f"give it more with: reconciler set server/{name} spec.ctx={ctx}"
+    raise Failure(f"{name} has a context of {tokens}, not of {ctx}", hint)
+
+
+def _as_data(found: "Found", tokens: int | None) -> dict[str, Any]:
+    instance = found.seen.item["status"]["instance"]
+    return {
+        "name": found.seen.item["metadata"]["name"],
+        "url": found.subject.url,
+        "ctx": tokens,
+        "slots": found.answer.effective.slots,
+        "pid": instance["pid"],
+        "uid": instance["uid"],
+        "asked": found.was_asked or None,
+    }

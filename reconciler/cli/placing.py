@@ -1,0 +1,50 @@
+"""Putting a new text in a manifest file's place, unless somebody else has changed it meanwhile."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.manifests import changing, edit
+
+
+@dataclass(frozen=True)
+class Text:
+    """A file's text before and after the edit."""
+
+    before: bytes | None
+    """None: there is no such file yet."""
+    after: str | None
+    """None: the file goes."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is anything to write."""
+        return (None if self.after is None else self.after.encode()) != self.before
+
+
+def put_in_place(path: Path, text: Text) -> None:
+    """Make, exchange or remove one file. Raises ChangedMeanwhileError, and OSError."""
+    with _alone_in(path.parent):
+        _write(path, text)
+
+
+def _write(path: Path, text: Text) -> None:
+    if text.before is None:
+        edit.create(path.parent, path.stem, text.after or "")
+    else:
+        changing.write(path, text.before, text.after)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Of several commands that edit files of a folder, one at a time looks whether its file is still the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
