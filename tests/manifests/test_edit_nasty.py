@@ -1,5 +1,6 @@
 """Every place of files that are written in every way people have, changed in every manner: nothing else may change."""
 
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path as FilePath
@@ -152,3 +153,35 @@ def check_lines(old: list[str], new: list[str], where: tuple[int, int], what: An
     if len(below) == len(old[last + 1 :]):
         assert new[:first] == old[:first], what
         assert new[len(new) - len(below) :] == below, what
+
+
+SCRAPS = [*" \n\r\t#:-?{}[],&*!|>'\"%@`~a1<=+é\u2028\x85\ufeff\\.", "---", "...", "<<: ", "- ", "&x ", "*x ", "|+\n"]
+
+
+def damaged(text: str, chance: random.Random) -> str:
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(text))
+        text = text[:at] + chance.choice(["", *SCRAPS]) + text[at + chance.choice([0, 0, 1, 5, 20]) :]
+    return text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_the_text_it_is_right_or_refused(seed: int) -> None:
+    chance = random.Random(seed)
+    originals = [file.read_bytes().decode() for file in FILES]
+    done = 0
+    for _ in range(100):
+        text = damaged(chance.choice(originals), chance)
+        at, value = chance.choice(list(places({"spec": {"ctx": 1, "flags": {"lora": []}}}))), chance.choice(VALUES)
+        try:
+            new = respec(text, "LlamaServer", "coder", [(at, value)])
+        except EditError as refused:
+            assert "without harm" not in str(refused), (text, at, value)
+            continue
+        done += 1
+        [old_one] = [chunk.text for chunk in split(text) if identify(chunk.text) == ("LlamaServer", "coder")]
+        [new_one] = [chunk.text for chunk in split(new) if identify(chunk.text) == ("LlamaServer", "coder")]
+        assert new.replace(new_one, old_one, 1) == text, (at, value)
+        if old := compose(old_one):
+            check_data(new_one, expected(plain(old), at, value), (text, at, value))
+    assert done > 10
