@@ -59,7 +59,9 @@ def _changed(data: Any, at: Path, depth: int, value: Any) -> Any:
         if last:
             new.pop(key, None)
     else:
-        new[key] = value if last else _changed(Grown() if below is None else below, at, depth + 1, value)
+        if below is None and not last:
+            below = [] if isinstance(at[depth + 1], int) else Grown()
+        new[key] = value if last else _changed(below, at, depth + 1, value)
     return new
 
 
