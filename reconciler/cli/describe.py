@@ -139,9 +139,7 @@ def _pairs(mapping: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in mapping.items())
 
 
-def _tree(
-    value: Mapping[str, Any], defaults: Mapping[str, str], path: str = "spec", indent: str = ""
-) -> Iterable[str]:
+def _tree(value: Mapping[str, Any], defaults: Mapping[str, str], path: str = "spec", indent: str = "") -> Iterable[str]:
     """A spec as it is in force, one field a line, with the names of the `defaults` that fields come from."""
     for key, found in value.items():
         place = f"{path}.{key}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from reconciler.core.candidates import Candidates, Seen, candidates, key_of_problem, problem_of
 from reconciler.core.defaults import Check
@@ -200,13 +199,12 @@ def _origin(problem: Problem) -> str:
     return GIT if problem.file.startswith(PREFIX) else LOCAL
 
 
-def overlay(
-    seen: Seen, documents: Mapping[str, Document], git: str = "", others: Others = MappingProxyType({})
-) -> Seen:
+def overlay(seen: Seen, documents: Mapping[str, Document], git: str = "", others: Others | None = None) -> Seen:
     """What would be seen with these documents in place of, or beside, those of the same name.
 
     What comes from Git can only be changed there: `git` is that place in words. `others` are of other kinds, by key.
     """
+    others = others or {}
     theirs = {one.name: one.file for one in seen.documents if one.origin == GIT and one.name in documents}
     theirs |= {one.key: one.file for one in seen.others if one.origin == GIT and one.key in others}
     every = {**documents, **others}

@@ -172,19 +172,19 @@ class ServerSpec(Strict):
     """The program that serves the model."""
     model: FilePath | HfModel = Field(examples=["qwen2.5-7b-instruct-q4_k_m.gguf", {"hf": HF_EXAMPLE}])
     """Path of a GGUF (absolute, `~`, or relative to the models folder), or `{hf: user/repo:quant}`."""
-    ctx: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(None, examples=[8192])
+    ctx: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(default=None, examples=[8192])
     """Context size in tokens over all slots; unset: what the model was trained with."""
-    parallel: Annotated[int, Field(ge=1, le=4096)] | None = Field(None, examples=[4])
+    parallel: Annotated[int, Field(ge=1, le=4096)] | None = Field(default=None, examples=[4])
     """Number of slots; unset: llama-server decides."""
     gpu_layers: Annotated[int, Field(ge=0, le=2**31 - 1)] | Literal["auto", "all"] | None = Field(
-        None, examples=["all", 24]
+        default=None, examples=["all", 24]
     )
     """Layers kept on the GPU; unset: llama-server decides."""
-    threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(None, examples=[8])
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(default=None, examples=[8])
     """CPU threads; unset: llama-server decides."""
-    host: Host = Field(DEFAULT_HOST, examples=["0.0.0.0"])  # noqa: S104 - an address to choose
+    host: Host = Field(default=DEFAULT_HOST, examples=["0.0.0.0"])  # noqa: S104 - an address to choose
     """Address to listen on."""
-    port: Annotated[int, Field(ge=1, le=65535)] | Literal["auto"] = Field("auto", examples=[8001])
+    port: Annotated[int, Field(ge=1, le=65535)] | Literal["auto"] = Field(default="auto", examples=[8001])
     """Port to listen on; `auto` takes a free one and keeps it over restarts."""
     flags: Mapping[Annotated[str, StringConstraints(max_length=100)], Scalar | tuple[Scalar, ...]] = Field(
         default_factory=dict, examples=[{"mlock": True, "top-k": 40}]
@@ -194,9 +194,9 @@ class ServerSpec(Strict):
         default_factory=dict, examples=[{"CUDA_VISIBLE_DEVICES": "0", "HF_TOKEN": {"fromEnv": "HF_TOKEN"}}]
     )
     """Environment variables: text, `{fromEnv: NAME}`, or `{fromFile: path}`."""
-    api_key_file: FilePath | None = Field(None, examples=["/etc/reconciler/coder.keys"])
+    api_key_file: FilePath | None = Field(default=None, examples=["/etc/reconciler/coder.keys"])
     """File with the keys that clients must send."""
-    binary: FilePath | None = Field(None, examples=["/opt/llama.cpp/bin/llama-server"])
+    binary: FilePath | None = Field(default=None, examples=["/opt/llama.cpp/bin/llama-server"])
     """The llama-server to run; it must be allowed in the settings."""
     suspend: bool = False
     """true: declared, but not running."""

@@ -28,9 +28,10 @@ def schema_of(model: type[BaseModel]) -> dict[str, Any]:
 
 def schemas(model: type[BaseModel], path: Path) -> list[dict[str, Any]]:
     """The schemas that may stand at a path, without references and unions."""
-    found = _members(schema_of(model), schema_of(model))
+    root = schema_of(model)
+    found = _members(root, root)
     for part in path:
-        found = [member for node in found for below in _below(node, part) for member in _members(schema_of(model), below)]
+        found = [member for node in found for below in _below(node, part) for member in _members(root, below)]
     return found
 
 

@@ -303,4 +303,10 @@ def test_all_of_it_for_programs(changed: Path, call: Call, root: Path) -> None:
 
 
 def test_what_was_not_asked_for_is_left_out(servers: Path, call: Call) -> None:
-    assert set(json.loads(call("validate", "fleet", "-o", "json").out)) == {"manifests", "servers", "others", "problems", "warnings"}
+    assert set(json.loads(call("validate", "fleet", "-o", "json").out)) == {
+        "manifests",
+        "servers",
+        "others",
+        "problems",
+        "warnings",
+    }

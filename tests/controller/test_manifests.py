@@ -31,7 +31,7 @@ def accepted() -> dict[str, Document]:
 @pytest.fixture
 def manifests(tmp_path: Path, accepted: dict[str, Document]) -> Manifests:
     root = tmp_path / "manifests"
-    return Manifests(root, Folder(root, lambda _: (), "manifests"), lambda: accepted.values())
+    return Manifests(root, Folder(root, lambda _: (), "manifests"), accepted.values)
 
 
 def test_without_a_source_the_folder_speaks(manifests: Manifests) -> None:

@@ -14,7 +14,6 @@ import pytest
 from reconciler.controller.preview import check_spec
 from reconciler.core.accept import Beside, Seen
 from reconciler.core.actions import Event
-from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
 from reconciler.gitops.cache import Cache, Tree
@@ -34,7 +33,7 @@ class House:
         self.known: SourceRecord | None = None
         self.events: list[Event] = []
         self.documents: dict[str, Document] = {}
-        self.other_documents: dict[str, OtherDocument] = {}
+        self.judged = Beside()
         self.beside = Seen()
         self.suspended = False
         self.pokes = 0
@@ -56,7 +55,7 @@ class House:
         return self.documents
 
     def judged_with(self) -> Beside:
-        return Beside(self.other_documents)
+        return self.judged
 
     def others(self) -> Seen:
         return self.beside
@@ -67,7 +66,7 @@ class House:
     def accept(self, source: Source) -> None:
         """As the next pass does."""
         self.documents = {one.name: one for one in source.look.documents}
-        self.other_documents = {one.key: one for one in source.look.others}
+        self.judged = Beside({one.key: one for one in source.look.others})
 
     def told(self) -> list[str]:
         return [event.reason for event in self.events]

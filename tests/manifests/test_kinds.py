@@ -66,8 +66,8 @@ def test_all_kinds_stand_in_one_file() -> None:
         (
             DEFAULTS + " {template: {port: 8001}}",
             (
-                "4:25: spec.template.port: each server has a port of its own: write it in the server's document, or leave "
-                "it to 'auto', got 8001"
+                "4:25: spec.template.port: each server has a port of its own: write it in the server's document, or "
+                "leave it to 'auto', got 8001"
             ),
         ),
         (DEFAULTS + " {template: {cts: 4}}", "4:19: spec.template.cts: unknown field, did you mean 'ctx'?"),
@@ -78,8 +78,8 @@ def test_all_kinds_stand_in_one_file() -> None:
         (
             DEFAULTS + " {template: {flags: {api-key: geheim}}}",
             (
-                "4:36: spec.template.flags.api-key: every user of this machine can read a command line; write the keys to "
-                "a file and name it in `apiKeyFile`"
+                "4:36: spec.template.flags.api-key: every user of this machine can read a command line; write the "
+                "keys to a file and name it in `apiKeyFile`"
             ),
         ),
     ],
