@@ -1,6 +1,7 @@
 """What an unfinished command line asks for: at once where the verb need not be known, else by the rules of click."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import click
 from click.shell_completion import CompletionItem
@@ -46,9 +47,7 @@ class _Verbs(Verbs):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's command; its parameters know their values."""
         command = super().get_command(ctx, cmd_name)
-        if command is not None:
-            _attach(command, cmd_name)
-        return command
+        return None if command is None else _attached(command, cmd_name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """The verbs, without importing them."""
@@ -66,11 +65,13 @@ def completed_verbs() -> click.Group:
     return verbs
 
 
-def _attach(command: click.Command, path: str) -> None:
+def _attached(command: click.Command, path: str) -> click.Command:
+    """A copy of a command whose parameters know their values, and take any: the command itself still checks them."""
+    command = copy(command)
     if isinstance(command, click.Group):
-        for name, below in command.commands.items():
-            _attach(below, f"{path} {name}")
-        return
+        command.commands = {name: _attached(below, f"{path} {name}") for name, below in command.commands.items()}
+        return command
+    command.params = [copy(param) for param in command.params]
     arguments = [param for param in command.params if isinstance(param, click.Argument)]
     for param in command.params:
         if isinstance(param, click.Argument) and path in ARGUMENTS:
@@ -79,6 +80,7 @@ def _attach(command: click.Command, path: str) -> None:
         for option in param.opts:
             if completer := OPTIONS.get(f"{path} {option}") or OPTIONS.get(option):
                 param.type = _Known(completer)
+    return command
 
 
 def _completer_of(plain: Sequence[str], option: str) -> Completer | None:

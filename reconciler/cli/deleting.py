@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from reconciler.cli.controller import Controller, open_controller
-from reconciler.cli.diff import print_change
 from reconciler.cli.drafts import Draft
 from reconciler.cli.editing import refuse, worsened
 from reconciler.cli.failure import FAILED, Failure
 from reconciler.cli.follow import Followed, follow
+from reconciler.cli.foreseeing import print_change
 from reconciler.cli.invocation import Invocation
 from reconciler.cli.judging import Item, Judgement, Verdict, begun
 from reconciler.cli.output import plural, say, show

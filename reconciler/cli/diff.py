@@ -1,28 +1,12 @@
 """`diff`: what apply would change, without changing anything."""
 
-import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 import click
 
-from reconciler.cli.documents import Source, read_sources
-from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, say_error
+from reconciler.cli.failure import BAD_INPUT
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
-from reconciler.cli.output import plural, print_json, print_problems, show
-from reconciler.cli.sources import refuse_without_source
-from reconciler.cli.terminal import clean, uses_colour
-from reconciler.installation import is_controller_running
-
-if TYPE_CHECKING:
-    from reconciler.settings import Settings
 
 CHANGES = 1
 """The exit code when something would change."""
-SIGNS = {"start": "+", "restart": "~", "update": "~", "stop": "-", "hold": "!", "invalid": "!"}
-_COLOURS = {"+": 32, "~": 33, "-": 31, "!": 31}
 
 
 @click.command(
@@ -47,92 +31,9 @@ _COLOURS = {"+": 32, "~": 33, "-": 31, "!": 31}
 @pass_invocation
 def diff(invocation: Invocation, paths: tuple[str, ...], against: str | None, output: str | None) -> int:
     """Show, for each server, what apply would do and why, field by field."""
-    answer = preview(invocation.existing_or_new(), read_sources(paths), against)
-    if output:
-        print_json(answer)
-    if is_refused(answer):
-        if not output:
-            print_preview(answer)
+    from reconciler.cli.foreseeing import show_diff  # noqa: PLC0415 - it takes longer than the help may
+
+    changes = show_diff(invocation.existing_or_new(), paths, against, output)
+    if changes is None:
         return BAD_INPUT
-    if not output:
-        print_preview(answer)
-    return CHANGES if any(change["action"] != "unchanged" for change in answer["changes"]) else 0
-
-
-def preview(settings: "Settings", sources: Sequence[Source], against: str | None = None) -> Mapping[str, Any]:
-    """What would happen with these documents; asked of the controller where one runs. Raises Failure.
-
-    `against` is a revision of the Git source that counts as the one in force. It may have to be fetched, so that a
-    controller is needed, if only for this command.
-    """
-    texts = []
-    for source in sources:
-        try:
-            texts.append({"file": source.file, "text": source.content.decode()})
-        except UnicodeDecodeError:
-            raise Failure(f"{source.file} is not UTF-8", "save it in that encoding", exit_code=BAD_INPUT) from None
-    state = Path(settings.state)
-    if against is not None:
-        refuse_without_source(state, lambda: settings)
-    if is_controller_running(state) or against is not None:
-        from reconciler.cli.controller import open_controller  # noqa: PLC0415 - httpx is slow to import
-
-        with open_controller(state, lambda: settings, "diff") as controller:
-            return controller.preview(texts, against)
-    from reconciler.controller.preview import preview_offline  # noqa: PLC0415 - not needed with a controller
-
-    with database_trouble(state):
-        return preview_offline(settings, texts)
-
-
-def is_refused(answer: Mapping[str, Any]) -> bool:
-    """Whether the manifests have errors."""
-    return bool(answer["problems"] or answer["folderProblem"])
-
-
-def print_preview(answer: Mapping[str, Any]) -> None:
-    """The changes, the errors on stderr, and a last line with the counts."""
-    changes = [change for change in answer["changes"] if change["action"] not in ("unchanged", "invalid")]
-    for change in changes:
-        print_change(change)
-    problems = [problem["text"] for problem in answer["problems"]]
-    problems += [answer["folderProblem"]] if answer["folderProblem"] else []
-    print_problems(problems)
-    if problems:
-        count = plural(len(problems), "error")
-        refused = clean(answer.get("refused") or "")
-        say_error(f"{refused}: {count}" if refused else f"{count} in the manifests")
-    counts = Counter(change["action"] for change in answer["changes"])
-    if changes:
-        order = [action for action in (*SIGNS, "unchanged") if counts[action]]
-        show(", ".join(f"{counts[action]} {action}" for action in order))
-    elif not problems:
-        show(f"no changes: {plural(counts['unchanged'], 'server')} as declared")
-
-
-def print_change(change: Mapping[str, Any]) -> None:
-    """What would happen to one server, why, and what differs."""
-    show("\n".join(_lines(change)))
-
-
-def _lines(change: Mapping[str, Any]) -> list[str]:
-    sign = SIGNS.get(change["action"], "~")
-    head = f"{sign} {change['server']}  {change['action']}"
-    head += f": {clean(change['reason'])}" if change["reason"] else ""
-    if uses_colour():
-        head = f"\x1b[{_COLOURS[sign]}m{head}\x1b[0m"
-    fields = [clean(_field_line(field)) for field in change["fields"]]
-    blocked = [f"blocked: {clean(change['blocked'])}"] if change.get("blocked") else []
-    return [head, *(f"    {line}" for line in (*fields, *blocked))]
-
-
-def _field_line(field: Mapping[str, Any]) -> str:
-    source = f"   (from LlamaServerDefaults {field['source']})" if field.get("source") else ""
-    return f"{field['path']}: {_shown(field['old'])} → {_shown(field['new'])}{source}"
-
-
-def _shown(value: Any) -> str:
-    """A value on one line; text without its quotes, and a field that is not written as (unset)."""
-    if value is None:
-        return "(unset)"
-    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    return CHANGES if changes else 0

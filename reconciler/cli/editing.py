@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from reconciler.cli.controller import open_controller
-from reconciler.cli.diff import preview, print_change
 from reconciler.cli.documents import Source
 from reconciler.cli.drafts import Draft
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.follow import conclude, follow
+from reconciler.cli.foreseeing import preview, print_change
 from reconciler.cli.judging import Item, Judge, as_declared, briefly
 from reconciler.cli.output import plural, print_problems, say, show
 from reconciler.cli.sources import followed
