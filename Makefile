@@ -32,7 +32,7 @@ test-portable: $(STAMP) ## Run the end-to-end tests without pidfd and /proc, as 
 lint: $(STAMP) ## Check style, types and the rooms' imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --strict reconciler tests chaos docs/generate.py docs/screenshot.py
+	$(BIN)/mypy --strict reconciler tests chaos benchmarks docs/generate.py docs/screenshot.py
 	$(BIN)/lint-imports
 
 format: $(STAMP) ## Format, and fix what can be fixed

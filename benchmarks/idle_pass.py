@@ -97,7 +97,7 @@ def _make_loop(root: Path, count: int) -> Loop:
     settings = Settings(manifests=str(manifests), state=str(state), models=str(root), llama_server="/bin/false")
     store = Store(state)
     runtime = LocalRuntime(choose_host(), store.installation, Logs(state / "logs", keep=1, most_bytes=1), lambda: None)
-    sources = Manifests(manifests, Folder(manifests, check_spec), lambda: store.documents)
+    sources = Manifests(manifests, Folder(manifests, check_spec), lambda: store.documents.values())
     return Loop(store, runtime, sources, Launcher(settings, {}), settings)
 
 

@@ -26,7 +26,7 @@ _PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(\n<!-- end -->)
 
 TABLES: Mapping[str, str] = {
     "meta": "facts: the installation's id, its last controller, what is wrong with the manifests as a whole",
-    "documents": "what was last accepted of every manifest: `spec` is what is in force, `own` what was written if that differs",
+    "documents": "what was last accepted of every manifest: `spec` as in force, `own` as written if that differs",
     "servers": "what is remembered of a server: counters, back-off, status. `record` holds all of it as JSON",
     "instances": "one row for each start: `row` holds its history as JSON, `launch` its command line without secrets",
     "events": "dated lines for people; the same one again within an hour is counted",
