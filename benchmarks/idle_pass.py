@@ -97,7 +97,7 @@ def _make_loop(root: Path, count: int) -> Loop:
     settings = Settings(manifests=str(manifests), state=str(state), models=str(root), llama_server="/bin/false")
     store = Store(state)
     runtime = LocalRuntime(choose_host(), store.installation, Logs(state / "logs", keep=1, most_bytes=1), lambda: None)
-    sources = Manifests(manifests, Folder(manifests, check_spec), lambda: store.documents.values())
+    sources = Manifests(manifests, Folder(manifests, check_spec), store.documents.values)
     return Loop(store, runtime, sources, Launcher(settings, {}), settings)
 
 
@@ -109,7 +109,9 @@ def _sleepers(installation: str, count: int) -> Iterator[None]:
     try:
         for number, name in enumerate(names(count)):
             own = {**marks, SERVER: name, UID: f"uid-{name}", PORT: str(10000 + number)}
-            processes.append(subprocess.Popen(["sleep", "600"], env=own, start_new_session=True))
+            # The port is on the command line, as on a server's: without it no bearer of the mark is taken for one.
+            command = ["sleep", "600", str(10000 + number)]
+            processes.append(subprocess.Popen(command, env=own, start_new_session=True))
         yield
     finally:
         for process in processes:
@@ -121,11 +123,14 @@ def _sleepers(installation: str, count: int) -> Iterator[None]:
 
 async def _come_to_rest(loop: Loop, count: int) -> None:
     """Adopt all; then nothing is left to do."""
+    ready = 0
     for _ in range(20):
         await loop.run_pass()
         records = loop.store.history().servers.values()
-        if sum(record.status is not None and record.status.phase is Phase.READY for record in records) == count:
+        ready = sum(record.status is not None and record.status.phase is Phase.READY for record in records)
+        if ready == count:
             break
+    assert ready == count, f"{ready} of {count} are Ready"
     await loop.run_pass()
     observer, desired, history, requests = loop._observer, loop._desired, loop.store.history(), loop.store.requests()
     observed = observer.observe(desired, history, requests, loop.now(), fresh=True)

@@ -175,7 +175,9 @@ def _previewed(body: Mapping[str, Any]) -> tuple[list[dict[str, str]], str | Non
 
 
 def _is_text_of_file(item: object) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("file"), str) and isinstance(item.get("text"), str)
+    if not isinstance(item, dict) or not isinstance(item.get("without", ""), str):
+        return False
+    return isinstance(item.get("file"), str) and isinstance(item.get("text"), str)
 
 
 async def _bad_request(_request: Request, error: Exception) -> JSONResponse:

@@ -2,7 +2,8 @@
 
 import click
 
-from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.invocation import Invocation, Verb, pass_invocation
+from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.waiting import waits
 
 
@@ -21,7 +22,7 @@ from reconciler.cli.waiting import waits
         2: "the input has errors; with --dry-run too",
     },
 )
-@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
+@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME, callback=without_kind)
 @click.option("-f", "--filename", "paths", multiple=True, metavar="FILE|DIR|-", help="Put these manifests in force.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @click.option(

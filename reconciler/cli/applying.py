@@ -176,7 +176,7 @@ def _leave(task: _Task, answer: Mapping[str, Any], controller: Controller) -> in
     """What is asked for is done by the controller; when that ends with this command, all is begun before."""
     if controller.is_here:
         names = sorted({*task.before, *snapshot(task.state, None, controller=True)})
-        follow(task.state, names, begun(_judge(task, answer)), timeout=BEGIN_TIMEOUT, known=list(task.before))
+        follow(task.state, names, begun(_judge(task, answer)), timeout=BEGIN_TIMEOUT, known=task.before)
         say(UNATTENDED, err=True)
     else:
         say("asked for; see how it goes with: reconciler get servers -w")
@@ -190,8 +190,8 @@ def _judge(task: _Task, answer: Mapping[str, Any]) -> Judge:
 
 def _wait(task: _Task, answer: Mapping[str, Any], timeout: float, began: float) -> int:
     names = list(task.named) or sorted({*task.before, *snapshot(task.state, None, controller=True)})
-    judge, known = _judge(task, answer), list(task.before)
-    followed = follow(task.state, names, judge, timeout=timeout, known=known, began=began)
+    judge = _judge(task, answer)
+    followed = follow(task.state, names, judge, timeout=timeout, known=task.before, began=began)
     held = {name: str(answer["held"][name]) for name in names if name in answer["held"]}
     for why in sorted(set(held.values()) - {answer["folderProblem"]}):
         click.echo(f"held: {', '.join(name for name in held if held[name] == why)}: {clean(why)}", err=True)

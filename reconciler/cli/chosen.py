@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import click
 
 from reconciler.cli.failure import refuse_unknown
+from reconciler.cli.output import say
 from reconciler.cli.selecting import LabelSelector, labels_of
 from reconciler.store import read
 
@@ -31,3 +32,9 @@ class Chosen:
             return list(dict.fromkeys(self.names)) or read.names(db)
         items = read.servers(db, self.names or None, now=time.time(), controller=True)
         return [str(item["metadata"]["name"]) for item in items if self.labels.fits(labels_of(item))]
+
+    def tell_of_none(self, names: Sequence[str]) -> None:
+        """Say on stderr, where no server is meant, that this is why nothing is shown."""
+        if not names:
+            what = "no server has these labels" if self.labels is not None else "no servers are declared"
+            say(f"{what}; see which there are with: reconciler get servers -o json", err=True)

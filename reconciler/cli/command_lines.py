@@ -123,7 +123,7 @@ def at_once(words: Sequence[str], begun: str) -> list[CompletionItem[str]] | Non
     option, equals, value = begun.partition("=")
     if due or (equals and option.startswith("--")):
         completer = _completer_of(plain, due or option)
-        return _items(completer, Asked((), begun if due else value, invocation)) if completer else None
+        return _items(completer, Asked(plain[1:], begun if due else value, invocation)) if completer else None
     for size in (2, 1):
         path = " ".join(plain[:size])
         if path in ARGUMENTS and not begun.startswith("-"):

@@ -120,6 +120,12 @@ def one_target(asked: Asked) -> Iterable[Word]:
     return () if asked.given and asked.given[-1] not in EDITED.values() else targets(asked)
 
 
+def event_objects(asked: Asked) -> Iterator[Word]:
+    """What things happen to: servers, other documents, sources."""
+    yield from targets(Asked((), asked.begun, asked.invocation))
+    yield from _named(asked, "sources", "source/")
+
+
 def servers_and_source(asked: Asked) -> Iterator[Word]:
     """Servers, or the word `source` and the names of those."""
     if asked.given[:1] == ["source"]:
@@ -131,11 +137,17 @@ def servers_and_source(asked: Asked) -> Iterator[Word]:
 
 
 def described(asked: Asked) -> Iterator[Word]:
-    """A kind, and the name of one."""
-    if not asked.given:
-        yield from (Word(kind.singular) for kind in KINDS.values() if not kind.happened)
-    elif len(asked.given) == 1:
-        yield from _named(asked, _meant(asked.given[0]))
+    """A kind, then names of it; `KIND/NAME`; or servers."""
+    kind, slash, _ = asked.begun.partition("/")
+    if slash:
+        found = _named(asked, _meant(kind), f"{kind}/")
+    elif asked.given and kind_of(asked.given[0]):
+        found = _named(asked, _meant(asked.given[0]))
+    else:
+        found = _servers(asked)
+        if not asked.given:
+            yield from (Word(kind.singular) for kind in KINDS.values() if not kind.happened)
+    yield from (word for word in found if word.text not in asked.given)
 
 
 def profiles(asked: Asked) -> Iterable[Word]:

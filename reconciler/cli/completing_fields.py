@@ -13,6 +13,7 @@ from reconciler.manifests.fields import Field, every, kinds
 
 CONDITIONS = ("Ready", "Progressing", "Degraded", "Reconciled", "Adopted")
 SORT_KEYS = ("name", "phase", "restarts", "uptime", "port")
+USAGE_KEYS = ("name", "cpu", "memory", "gpu", "tokens", "slots")
 _FIXED = ("apiVersion", "kind", "metadata.name")
 _WORD = re.compile(r"'(\w[^']*)'")
 
@@ -188,6 +189,31 @@ def goals(asked: Asked) -> Iterator[Word]:
     yield Word("condition=Ready=False")
     yield from (Word(f"phase={phase}") for phase in COLOURS if phase != "Unknown")
     yield from (Word("create"), Word("delete"))
+
+
+def usage_keys(asked: Asked) -> Iterator[Word]:
+    """What `top` orders by."""
+    del asked
+    yield from map(Word, USAGE_KEYS)
+
+
+def reasons(asked: Asked) -> Iterator[Word]:
+    """The reasons of the events that there are."""
+    with database(asked) as db:
+        found = db.execute("select reason, count(*) from events group by reason order by reason").fetchall()
+    yield from (Word(reason, f"{count} times" if count > 1 else "once") for reason, count in found)
+
+
+def generations(asked: Asked) -> Iterator[Word]:
+    """The generations of a document that can be gone back to, the newest first."""
+    from reconciler.store import read  # noqa: PLC0415 - for these alone
+
+    kind, name, _ = _target_and_rest(asked.given)
+    with database(asked) as db:
+        found = read.generations(db, name, kind)
+    yield from (
+        Word(str(item["generation"]), item["acceptedAt"] or "") for item in reversed(found) if not item["inForce"]
+    )
 
 
 def sort_keys(asked: Asked) -> Iterator[Word]:

@@ -40,7 +40,7 @@ def _durations(asked: Asked) -> Iterator[Word]:
 
 
 ARGUMENTS: Mapping[str, Completer] = {
-    **dict.fromkeys(("apply", "logs", "restart", "stop", "start", "wait", "top"), names.servers),
+    **dict.fromkeys(("apply", "logs", "restart", "stop", "start", "adopt", "wait", "top"), names.servers),
     **dict.fromkeys(("ensure", "rollback", "rollout history"), names.one_server),
     **dict.fromkeys(("suspend", "resume"), names.servers_and_source),
     "get": names.listed,
@@ -60,6 +60,7 @@ OPTIONS: Mapping[str, Completer] = {
     **dict.fromkeys(("--selector", "-l"), fields.labels),
     "--field-selector": fields.selected_fields,
     "--sort-by": fields.sort_keys,
+    "top --sort-by": fields.usage_keys,
     "--timeout": _durations,
     "--since": _durations,
     **dict.fromkeys(("apply -f", "apply --filename", "diff -f", "diff --filename"), _files),
@@ -69,7 +70,9 @@ OPTIONS: Mapping[str, Completer] = {
     "--config": _files,
     **dict.fromkeys(("--state", "--manifests", "--models"), _folders),
     "wait --for": fields.goals,
-    "events --for": names.servers,
+    "events --for": names.event_objects,
+    "events --reason": fields.reasons,
+    "rollback --to": fields.generations,
 }
 """What the values of options are, by the option; where verbs differ, with the verb before it."""
 FLAGS = frozenset(

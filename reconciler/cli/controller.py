@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from reconciler.cli.failure import BAD_INPUT, Failure
+from reconciler.cli.failure import BAD_INPUT, ControllerEndedError, Failure
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running, socket_path
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ANSWER_TIMEOUT = 120.0
 """Seconds for an answer: a pass may start a hundred servers."""
+PREVIEW_TIMEOUT = 10.0
+"""The same for what would happen: that does nothing."""
 LEAST_TIMEOUT = 1.0
 """Seconds for an answer, however short `--timeout` is: a controller that is well needs a few milliseconds."""
 CONNECT_TIMEOUT = 5.0
@@ -30,6 +32,15 @@ PATIENCE = 2.0
 """Seconds for a trouble of the state to pass: another program's lock may be a moment's."""
 UNWRITABLE = "what the manifests say is done once that is mended; see how it goes with: reconciler get servers"
 BAD_REQUEST, NOT_FOUND = 400, 404
+
+
+class _SilentError(Failure):
+    """It takes too long to answer."""
+
+    def __init__(self, lasting: str) -> None:
+        message = f"the controller has not answered within {lasting}; what was asked for may still be done"
+        super().__init__(message, "see how it goes with: reconciler get servers -w")
+        self.lasting = lasting
 
 
 class Controller:
@@ -66,13 +77,17 @@ class Controller:
             time.sleep(LOOK)
 
     def request(self, kind: str, servers: Sequence[str]) -> None:
-        """Ask for `stop`, `start`, `restart`, `adopt` or `prune`."""
+        """Ask for `stop`, `start`, `restart`, `adopt`, `prune`, or for one `profile`; for none that is taken back."""
         self._post("/requests", {"kind": kind, "servers": list(servers)})
 
     def preview(self, documents: Sequence[Mapping[str, str]], against: str | None = None) -> Mapping[str, Any]:
         """What it would do with these documents in the folder, and with this revision of the Git source in force."""
         revision = {} if against is None else {"against": against}
-        return self._post("/preview", {"documents": list(documents), **revision}, looks=against is not None)
+        try:
+            return self._post("/preview", {"documents": list(documents), **revision}, looks=against is not None)
+        except _SilentError as error:
+            message = f"the controller has not answered within {error.lasting}; nothing was changed"
+            raise Failure(message, _log_hint(self.state)) from None
 
     def sync(self) -> Mapping[str, Any]:
         """Have it ask the source's remote now; the source after that, its errors in it."""
@@ -89,7 +104,8 @@ class Controller:
         """`looks`: at the remote of a source, for which git has time limits of its own."""
         import httpx  # noqa: PLC0415 - as above
 
-        seconds = None if looks else ANSWER_TIMEOUT
+        most = PREVIEW_TIMEOUT if path == "/preview" else ANSWER_TIMEOUT
+        seconds = None if looks else most
         if self._timeout is not None:
             seconds = max(LEAST_TIMEOUT, self.began + self._timeout - time.monotonic())
         try:
@@ -97,12 +113,12 @@ class Controller:
             data = answer.json()
         except httpx.ReadTimeout:
             # It has it already: a controller that stands still reads it as soon as it goes on.
-            lasting = describe_duration(self._timeout or ANSWER_TIMEOUT)
-            message = f"the controller has not answered within {lasting}; what was asked for may still be done"
-            raise Failure(message, "see how it goes with: reconciler get servers -w") from None
+            raise _SilentError(describe_duration(self._timeout or most)) from None
         except httpx.HTTPError as error:
             what = str(error) or type(error).__name__
-            raise Failure(f"the controller does not answer: {what}", _log_hint(self.state)) from None
+            has_ended = isinstance(error, httpx.ConnectError | httpx.RemoteProtocolError | httpx.ReadError)
+            kind = ControllerEndedError if has_ended else Failure
+            raise kind(f"the controller does not answer: {what}", _log_hint(self.state)) from None
         except ValueError:
             raise Failure(f"the controller answers {answer.status_code} with no JSON", _log_hint(self.state)) from None
         if answer.is_success and isinstance(data, dict):
@@ -114,7 +130,7 @@ class Controller:
         if answer.status_code != NOT_FOUND:
             raise Failure(message, _log_hint(self.state))
         if isinstance(data, dict) and "unknown" in data:
-            raise Failure(message, "reconciler get servers")
+            raise Failure(message, f"reconciler get {'profiles' if body.get('kind') == 'profile' else 'servers'}")
         raise Failure(message, "reconciler get sources", exit_code=BAD_INPUT)
 
 
@@ -140,6 +156,13 @@ def open_controller(
         _connected(state, is_here=is_here, timeout=timeout) as controller,
     ):
         yield controller
+
+
+def acts_on_all(state: Path) -> bool:
+    """Whether the controller that runs minds all servers, and not only those that the verb it lives within names."""
+    from reconciler.controller.lock import CONVERGING, read_holder  # noqa: PLC0415 - seldom asked
+
+    return read_holder(state).get("verb", "run") in ("run", *CONVERGING)
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, VerbGroup, pass_invocation
+from reconciler.cli.invocation import Invocation, Verb, VerbGroup, pass_invocation
+from reconciler.cli.names import SERVER_NAME
 from reconciler.cli.targets import EXIT_CODES
 from reconciler.cli.waiting import may_wait
 
@@ -32,7 +33,7 @@ def create() -> None:
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label.")
 @click.option("--flag", "flags", multiple=True, metavar="NAME=VALUE", help="A llama-server flag, by its long name.")
 @click.option("--set", "fields", multiple=True, metavar="FIELD=VALUE", help="Any other field, as `set` takes them.")
-@click.option("--dry-run", is_flag=True, help="Only print the manifest.")
+@click.option("--dry-run", is_flag=True, help="Only print the manifest; on stderr what would happen.")
 @may_wait
 @pass_invocation
 def server(invocation: Invocation, /, name: str | None, dry_run: bool, timeout: float | None, **given: Any) -> int:
@@ -41,7 +42,9 @@ def server(invocation: Invocation, /, name: str | None, dry_run: bool, timeout: 
     One of --model and --from-model is needed; with the latter NAME may be left out. A server of that name must not be
     there yet.
     """
-    if (given["model"] is None) == (given["from_model"] is None):
+    if given["model"] is not None and given["from_model"] is not None:
+        raise click.UsageError("give one of --model and --from-model, not both")
+    if given["model"] is None and given["from_model"] is None:
         raise click.UsageError("name the model: --model FILE, or --from-model FILE to have the manifest proposed")
     if name is None and given["from_model"] is None:
         raise click.UsageError("name the server: create server NAME --model FILE")

@@ -1,15 +1,19 @@
 """A first manifest for a server: from what was given, and from what its model's file tells."""
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path as FilePath
 from typing import Any
 
 from reconciler.cli.assigning import assignment_of, value_of
 from reconciler.cli.drafts import Draft
-from reconciler.cli.editing import apply_edit, foresee, refuse
+from reconciler.cli.editing import apply_edit, foresee, refuse, tell
+from reconciler.cli.elsewhere import place_in_git
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.invocation import Invocation
-from reconciler.cli.output import show
+from reconciler.cli.output import is_quiet, show
 from reconciler.cli.sources import is_from_git
 from reconciler.cli.targets import SERVER, Target
 from reconciler.cli.writing import manifest
@@ -32,8 +36,13 @@ def create_server(
     _refuse_present(draft, target)
     draft.create(target, text)
     if dry_run:
-        refuse(foresee(draft).problems)
+        foreseen = foresee(draft)
+        refuse(foreseen.problems)
         show(text.rstrip("\n"))
+        # What is printed can be put into a file; what it leads to stands beside it.
+        if not is_quiet():
+            with redirect_stdout(sys.stderr):
+                tell(draft, foreseen)
         return 0
     return apply_edit(draft, "create", timeout=timeout)
 
@@ -42,13 +51,18 @@ def _refuse_present(draft: Draft, target: Target) -> None:
     """Raise Failure where there is such a server."""
     paths = draft.declaring(target) if draft.root.is_dir() else []
     item = draft.present().get(target.name)
+    name = target.name
     if paths:
         place = f": {draft.shown(paths[0])}"
-    elif item is not None:
-        place = ", from Git" if is_from_git(item) else "; its document is gone, but it is not removed yet"
-    else:
+        hint = f"change it with: reconciler edit server {name}, or reconciler delete server {name} first"
+    elif item is None:
         return
-    hint = f"change it with: reconciler edit server {target.name}, or reconciler delete server {target.name} first"
+    elif is_from_git(item):
+        place = f", from Git: {place_in_git(draft, item)}"
+        hint = "choose another name, or change it there, commit the change, and then: reconciler sync"
+    else:
+        place = "; its document is gone, but it is not removed yet"
+        hint = f"have it back with: reconciler rollback {name}, or let it go first: reconciler delete server {name}"
     raise Failure(f"{target.words} is there already{place}", hint)
 
 
@@ -65,7 +79,12 @@ def _options(model: str | None, given: Mapping[str, Any]) -> list[Change]:
 
 
 def _pairs(given: Mapping[str, Any]) -> list[Change]:
-    """What is given as `key=value`."""
+    """What is given as `key=value`. Raises Failure."""
+    for option, texts in (("--label", given["labels"]), ("--set", given["fields"])):
+        for text in texts:
+            if "=" not in text:
+                hint = f"give it as {option} {shlex.quote(text)}=VALUE"
+                raise Failure(f"{option} {text} has no value", hint, exit_code=BAD_INPUT)
     texts = [
         *(f"metadata.labels.{label}" for label in given["labels"]),
         *(f"spec.flags.{flag.removeprefix('--')}{'' if '=' in flag else '=true'}" for flag in given["flags"]),

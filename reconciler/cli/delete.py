@@ -3,12 +3,14 @@
 import click
 
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
+from reconciler.cli.selecting import LabelSelector, selector_option
 from reconciler.cli.targets import targets_of
 from reconciler.cli.waiting import waits
 
 _EXAMPLES = (
     ("reconciler delete server coder", "take its document out of its file, and wait until the server has ended"),
     ("reconciler delete server/coder server/chat --no-wait", "two of them, without waiting"),
+    ("reconciler delete -l tier=trial", "all servers with this label"),
     ("reconciler delete server coder --dry-run", "only tell what that would do"),
 )
 _EXIT_CODES = {
@@ -19,17 +21,27 @@ _EXIT_CODES = {
 
 
 @click.command(cls=Verb, short_help="Remove servers and their documents.", examples=_EXAMPLES, exit_codes=_EXIT_CODES)
-@click.argument("arguments", metavar="[KIND] NAME…", nargs=-1, required=True)
+@click.argument("arguments", metavar="[KIND] NAME…", nargs=-1)
+@selector_option
 @click.option("--dry-run", is_flag=True, help="Only show what would happen.")
 @waits
 @pass_invocation
-def delete(invocation: Invocation, arguments: tuple[str, ...], dry_run: bool, timeout: float | None) -> int:
+def delete(
+    invocation: Invocation,
+    arguments: tuple[str, ...],
+    labels: LabelSelector | None,
+    dry_run: bool,
+    timeout: float | None,
+) -> int:
     """Take the documents of the named servers out of their files, and wait until the servers have ended.
 
     The rest of a file keeps every byte; with its last document the file goes. That counts as a person's word: neither
     the prune guard nor its delay holds such a removal, and a server that is held already is let go. Models, logs and
     the history stay. KIND is server where it is left out; there are profile and defaults too.
     """
-    from reconciler.cli.deleting import delete_all  # noqa: PLC0415 - what reads manifests is slow to import
+    if bool(arguments) == (labels is not None):
+        raise click.UsageError("name what is to go, or give -l: one of both")
+    from reconciler.cli.deleting import delete_all, labelled  # noqa: PLC0415 - what reads manifests is slow to import
 
-    return delete_all(invocation, targets_of(arguments), dry_run=dry_run, timeout=timeout)
+    targets = targets_of(arguments) if labels is None else labelled(invocation, labels)
+    return delete_all(invocation, targets, dry_run=dry_run, timeout=timeout)

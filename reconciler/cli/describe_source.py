@@ -1,14 +1,14 @@
 """`describe source`: where manifests come from, how far that is followed, and what can be done."""
 
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reconciler.cli.describe import EVENTS
 from reconciler.cli.failure import database_trouble
 from reconciler.cli.history import EVENT_HEADERS, age, event_row
-from reconciler.cli.sections import field_lines, history_section, section
+from reconciler.cli.sections import EVENTS, field_lines, history_section, section
 from reconciler.cli.servers import condition, paint_phase
 from reconciler.cli.sources import named_sources, warn_of_old_settings
 from reconciler.cli.standing import opened
@@ -30,6 +30,12 @@ _REMEDIES = {
     "GitMissing": "install git where the controller runs (apt install git)",
 }
 """What can be done about a remote, by the reason for which a look went wrong; for others there is only time."""
+
+
+def source_data(db: sqlite3.Connection, name: str) -> dict[str, Any]:
+    """The source as `get sources -o json` has it, with its newest events. Raises Failure."""
+    (item,) = named_sources(db, [name])
+    return {**item, "events": read.events(db, [event_object(item["metadata"]["name"])], limit=EVENTS)}
 
 
 def source_lines(state: Path, name: str) -> list[str]:

@@ -147,7 +147,8 @@ def check_together(given: Sequence[Source], folder: Sequence[Source] = (), elsew
         (*seen.problems, *(one for each in present for one in each.problems if key_of_problem(one) not in replaced)),
         others=(*seen.others, *(one for each in present for one in each.others if one.key not in replaced)),
     )
-    acceptance = accept({}, seen, Memory(), 0.0, beside=Beside(check=check_spec, known=frozenset(elsewhere)))
+    beside = Beside(check=check_spec, known=frozenset(elsewhere), nothing_runs=True)
+    acceptance = accept({}, seen, Memory(), 0.0, beside=beside)
     told = (*acceptance.problems.values(), *acceptance.other_problems.values())
     every = {*(problem for each in told for problem in each), *acceptance.general}
     documents = tuple(_made(one, acceptance.documents.get(one.name)) for one in seen.documents)

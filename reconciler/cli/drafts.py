@@ -4,30 +4,31 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.cli.documents import Checked, Source, check_together, read_files, shown_folder
-from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, did_you_mean
+from reconciler.cli.elsewhere import why_not_here
+from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.follow import snapshot
-from reconciler.cli.judging import Item, name_of
-from reconciler.cli.placing import Text, put_in_place
-from reconciler.cli.sources import followed, held, is_from_git
-from reconciler.cli.standing import opened
-from reconciler.cli.targets import KINDS, SERVER, Target
-from reconciler.core.kinds import PROFILE
-from reconciler.core.source import PREFIX
-from reconciler.installation import holds_one, is_controller_running
+from reconciler.cli.judging import Item
+from reconciler.cli.placing import Text, put_back, put_in_place
+from reconciler.cli.sources import is_from_git
+from reconciler.cli.targets import Target
+from reconciler.installation import is_controller_running
 from reconciler.manifests import changing, edit
-from reconciler.manifests.parse import identify
-from reconciler.store import read
+from reconciler.manifests.identity import identify
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 _MOST_FILES = 1000
 """Most files of one name that are tried for a new one."""
+
+
+class OvertakenError(Failure):
+    """Somebody else has changed what was read; nothing of it was written."""
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Draft:
         """The file that declares it. Raises Failure, also where it is declared twice, or only Git can change it."""
         paths = self.declaring(target)
         if not paths:
-            raise self._unknown(target)
+            raise why_not_here(self, target)
         if len(paths) > 1:
             places = " and ".join(self.shown(path) for path in paths)
             message = f"{target.words} is declared in {places}; names must be unique"
@@ -165,70 +166,46 @@ class Draft:
     # -- writing
 
     def write(self) -> list[Path]:
-        """Write what was changed; returns the files. Raises Failure, with what was written before it left in place."""
+        """Write what was changed; returns the files. Raises Failure; what was written before that is put back."""
         written: list[Path] = []
         for path in self.changed:
-            text = self._texts[path]
             try:
-                put_in_place(path, text)
+                put_in_place(path, self._texts[path], partial(self._refuse_declared, path))
             except changing.ChangedMeanwhileError:
-                message = f"{self.shown(path)} has changed meanwhile; {_state_of(written)}"
-                raise Failure(message, "look at what is in it now, and give the command again") from None
+                left = self._put_back(written)
+                kind = Failure if left else OvertakenError
+                message = f"{self.shown(path)} has changed meanwhile; {_state_of(left)}"
+                raise kind(message, "look at what is in it now, and give the command again") from None
             except OSError as error:
-                message = f"{self.shown(path)} cannot be written: {error.strerror}; {_state_of(written)}"
+                state = _state_of(self._put_back(written))
+                message = f"{self.shown(path)} cannot be written: {error.strerror}; {state}"
                 raise Failure(message, _look(path.parent)) from None
             written.append(path)
         return written
+
+    def _put_back(self, written: Sequence[Path]) -> list[Path]:
+        """Take back what was written; returns the files with which that does not go."""
+        return [path for path in written if not put_back(path, self._texts[path])]
+
+    def _refuse_declared(self, path: Path) -> None:
+        """Raise Failure where what a new file would declare is declared by now."""
+        text = self._texts[path]
+        if text.before is not None:
+            return
+        wanted = {identify(document) for _, document in edit.document_texts(text.after or "")}
+        for target in (target for target in self.targets if (target.kind, target.name) in wanted):
+            if paths := self.declaring(target):
+                message = f"{target.words} is there by now: {self.shown(paths[0])}; nothing was changed"
+                raise Failure(message, f"look at it with: reconciler edit {target}")
 
     def _refused(self, path: Path, error: changing.EditError) -> Failure:
         place = f"{self.shown(path)}:{error.line}:{error.column}" if error.line else self.shown(path)
         return Failure(f"{place}: {error.message}; nothing was changed", error.remedy, exit_code=BAD_INPUT)
 
-    def _unknown(self, target: Target) -> Failure:
-        if not self.root.is_dir() and not self.present():
-            message = f"the manifests folder {self.root} does not exist"
-            return Failure(message, "make a first manifest: reconciler create server NAME --model FILE")
-        items = self.present() if target.kind == SERVER else self._others(target.kind)
-        if (item := items.get(target.name)) and is_from_git(item):
-            return self._of_git(target, item)
-        if item and target.kind == SERVER:
-            why = held(item) or "its document is gone from the manifests"
-            hint = f"write it again: reconciler apply -f FILE, or let it go: reconciler delete server/{target.name}"
-            return Failure(f"{target.words} has no manifest to edit: {why}", hint)
-        known = [*items, *(name for kind, name in self._names() if kind == target.kind)]
-        message = f"no {target.words}{did_you_mean(target.name, known)}"
-        return Failure(message, f"see which there are with: reconciler get {_listing(target.kind)}")
-
-    def _others(self, kind: str) -> dict[str, Item]:
-        """What was accepted of another kind, by name."""
-        if not holds_one(self.state):
-            return {}
-        with database_trouble(self.state), opened(self.state) as db:
-            found = read.profiles(db) if kind == PROFILE else read.defaults(db)
-        return {name_of(item): item for item in found}
-
-    def _of_git(self, target: Target, item: Item) -> Failure:
-        file = str(item["metadata"]["source"]["file"]).removeprefix(PREFIX)
-        where = followed(self.state, self.settings)
-        message = f"{target.words} comes from Git; change it there: {file}{f' in {where}' if where else ''}"
-        hint = "commit the change, and then: reconciler sync"
-        if target.kind == SERVER:
-            hint += f"; until then there is: reconciler stop {target.name}"
-        return Failure(message, hint, exit_code=BAD_INPUT)
-
-    def _names(self) -> list[tuple[str, str]]:
-        """Kind and name of all that is declared, broken or not."""
-        texts = (source.content.decode(errors="replace") for source in self.sources(edited=False))
-        return [identify(document) for text in texts for _, document in edit.document_texts(text)]
-
 
 def _declares(text: str, target: Target) -> bool:
     documents = (document for _, document in edit.document_texts(text) if target.name in document)
     return any(identify(document) == (target.kind, target.name) for document in documents)
-
-
-def _listing(kind: str) -> str:
-    return f"{KINDS.get(kind, 'server').rstrip('s')}s"
 
 
 def _state_of(written: Sequence[Path]) -> str:

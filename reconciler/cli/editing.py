@@ -2,20 +2,22 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
 from reconciler.cli.controller import open_controller
 from reconciler.cli.documents import Source
-from reconciler.cli.drafts import Draft
+from reconciler.cli.drafts import Draft, OvertakenError
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.follow import conclude, follow
 from reconciler.cli.foreseeing import preview, print_change
 from reconciler.cli.judging import Item, Judge, as_declared, briefly
 from reconciler.cli.output import plural, print_problems, say, show
+from reconciler.cli.placing import is_published
 from reconciler.cli.sources import followed
 from reconciler.cli.targets import SERVER, Target
 from reconciler.cli.terminal import clean
@@ -24,7 +26,10 @@ from reconciler.core.model import Document, Problem
 from reconciler.core.spec import dump_spec
 from reconciler.installation import is_controller_running
 
-_PLACE = re.compile(r":\d+(:\d+)?")
+_PLACE = re.compile(r":\d+(:\d+)?|\b(line|column) \d+")
+
+_TRIES = 5
+"""So many times an edit is made anew, where others were faster."""
 
 
 @dataclass(frozen=True)
@@ -58,18 +63,26 @@ def foresee(draft: Draft) -> Foreseen:
     ]
     if problems:
         return Foreseen(problems)
-    only = {target.name for target in draft.targets}
+    only = {target.name for target in draft.targets if target.kind == SERVER}
     every = any(target.kind != SERVER for target in draft.targets)
     changes = [change for change in answer["changes"] if change["server"] in only or (every and _tells(change))]
     warnings = [*checked.problems, *(one for one in checked.warnings if (one.kind, one.server) in ours)]
     return Foreseen((), changes, checked.documents, [str(problem) for problem in warnings])
 
 
-def apply_edit(draft: Draft, verb: str, *, dry_run: bool = False, timeout: float | None = None) -> int:
+def apply_edit(
+    draft: Draft,
+    verb: str,
+    *,
+    dry_run: bool = False,
+    timeout: float | None = None,
+    again: Callable[[], Draft] | None = None,
+) -> int:
     """Check an edit, tell what it leads to, write it, and have the controller act on it. Returns the exit code.
 
-    `timeout`: seconds to wait until the servers are as they are declared then; None: do not wait. Raises Failure: the
-    edit is refused, or a file cannot be written.
+    `timeout`: seconds to wait until the servers are as they are declared then; None: do not wait. `again`: makes the
+    same edit of what the files say by then, where somebody else was faster. Raises Failure: the edit is refused, or a
+    file cannot be written.
     """
     foreseen = foresee(draft)
     refuse(foreseen.problems)
@@ -78,7 +91,7 @@ def apply_edit(draft: Draft, verb: str, *, dry_run: bool = False, timeout: float
         say("dry run: nothing was written")
         return 0
     before = draft.present() if timeout is not None else {}
-    written = draft.write()
+    draft, foreseen, written = _written(draft, foreseen, again)
     for path in written:
         say(clean(f"written to {draft.shown(path)}" if path.exists() else f"{draft.shown(path)} removed"))
     if timeout is not None:
@@ -87,12 +100,30 @@ def apply_edit(draft: Draft, verb: str, *, dry_run: bool = False, timeout: float
     return 0
 
 
+def _written(
+    draft: Draft, foreseen: Foreseen, again: Callable[[], Draft] | None
+) -> tuple[Draft, Foreseen, Sequence[Path]]:
+    """What was written in the end, and the files. Raises Failure."""
+    for _ in range(_TRIES if again else 0):
+        try:
+            return draft, foreseen, draft.write()
+        except OvertakenError:
+            assert again is not None
+            draft, told = again(), foreseen.changes
+            foreseen = foresee(draft)
+            refuse(foreseen.problems)
+            if foreseen.changes != told:
+                tell(draft, foreseen)
+    return draft, foreseen, draft.write()
+
+
 def refuse(problems: Sequence[str]) -> None:
     """Raise Failure where an edit leads to errors, all of which are told first."""
     if problems:
         print_problems(problems)
         message = f"that leads to {plural(len(problems), 'error')}; nothing was changed"
-        raise Failure(message, "correct it, and give the command again", exit_code=BAD_INPUT)
+        hint = "correct it, and give the command again; lines are told as they would be then"
+        raise Failure(message, hint, exit_code=BAD_INPUT)
 
 
 def tell(draft: Draft, foreseen: Foreseen) -> None:
@@ -105,6 +136,9 @@ def tell(draft: Draft, foreseen: Foreseen) -> None:
             show(f"  {target}  no server changes")
         elif target.kind == SERVER and target.name not in known:
             show(f"  {target.name}  unchanged")
+    for path in filter(is_published, draft.changed):
+        message = f"{draft.shown(path)} leads to {path.resolve()}, which whoever put it there may write over"
+        click.echo(clean(f"warning: {message}"), err=True)
     for warning in foreseen.warnings:
         click.echo(clean(f"warning: {warning}"), err=True)
 
@@ -142,7 +176,7 @@ def _new(problems: Sequence[Problem], draft: Draft) -> list[Problem]:
 
 
 def _signature(problem: Problem) -> tuple[str, ...]:
-    """A problem without its lines: an edit above moves them."""
+    """A problem without any line that it tells: an edit above moves them."""
     return problem.kind, problem.server, problem.file, problem.field, _PLACE.sub("", problem.message)
 
 
@@ -177,7 +211,7 @@ def _wait(draft: Draft, foreseen: Foreseen, before: Mapping[str, Item], timeout:
         # What comes from Git may add to what the files here say.
         documents = () if followed(draft.state, draft.settings) else foreseen.documents
         judge = _judge(documents, str(answer["folderProblem"]))
-        result = follow(draft.state, names, judge, timeout=timeout, known=list(before), began=controller.began)
+        result = follow(draft.state, names, judge, timeout=timeout, known=before, began=controller.began)
         if controller.is_here:
             say(UNATTENDED, err=True)
     return conclude(names, before, result)

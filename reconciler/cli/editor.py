@@ -7,17 +7,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.cli.drafts import Draft
 from reconciler.cli.editing import apply_edit, foresee
-from reconciler.cli.failure import BAD_INPUT, FAILED, Failure
+from reconciler.cli.failure import BAD_INPUT, INTERRUPTED, Failure
 from reconciler.cli.invocation import Invocation
 from reconciler.cli.output import say
 from reconciler.cli.targets import Target
 from reconciler.manifests.edit import document_texts
-from reconciler.manifests.parse import identify
+from reconciler.manifests.identity import identify
 from reconciler.manifests.text import BOM, Chunk, split
 
 MARK = "#|"
@@ -32,15 +34,9 @@ def edit_document(
     draft = Draft(invocation.existing_or_new())
     path = draft.find(target)
     session = _Session(draft, target, path, draft.text_of(path))
-    found = session.run()
-    if found is None:
-        return 0
-    try:
-        return apply_edit(found, "edit", dry_run=dry_run, timeout=timeout)
-    except Failure as failure:
-        if _holds(path, found.after(path)):
-            raise
-        raise session.kept(failure) from None
+    with session.keeping():
+        session.found = session.run()
+        return 0 if session.found is None else apply_edit(session.found, "edit", dry_run=dry_run, timeout=timeout)
 
 
 @dataclass
@@ -52,8 +48,26 @@ class _Session:
     path: Path
     whole: str
     """The file's text."""
-    edited: str = ""
-    """The newest text that was saved."""
+    found: Draft | None = None
+    """The edit, with which nothing is wrong."""
+    file: Path | None = None
+    """What the editor was opened on last; it stays until nothing of it can be lost."""
+    edited: str | None = ""
+    """The newest text that was saved; empty: none was; None: one that cannot be read."""
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Whatever goes wrong within, what was written is kept in a file. Raises Failure, which names it."""
+        try:
+            yield
+        except Failure as failure:
+            raise self._kept(failure) from None
+        except KeyboardInterrupt:
+            if self._is_done():
+                self._drop()
+                raise
+            raise self._kept(Failure("interrupted; nothing was changed", exit_code=INTERRUPTED)) from None
+        self._drop()
 
     def run(self) -> Draft | None:
         """The edit, with which nothing is wrong; None when it was cancelled. Raises Failure."""
@@ -64,20 +78,45 @@ class _Session:
             if not text.strip() or text == chunk.text:
                 say("edit cancelled: nothing was changed")
                 return None
+            self.edited = text
             if problems and text == shown:
-                message = f"the same errors as before: {problems[0]}; nothing was changed"
-                raise self.kept(Failure(message, exit_code=BAD_INPUT))
-            self.edited = shown = text
+                raise Failure(f"the same errors as before: {problems[0]}; nothing was changed", exit_code=BAD_INPUT)
+            shown = text
             found = self._draft(chunk, text)
             problems = self._problems(chunk, text, found)
             if not problems:
                 return found
 
-    def kept(self, failure: Failure) -> Failure:
+    def _kept(self, failure: Failure) -> Failure:
         """The same failure, with what was written kept in a file."""
-        file = _kept(self.target, self.edited)
-        hint = f"what you wrote is kept: put it in force with: reconciler apply -f {shlex.quote(str(file))}"
+        if self._is_done() or self.edited == "":
+            self._drop()
+            return failure
+        if self.edited is not None:
+            with suppress(Failure):  # what the editor left is there still
+                self._show(self.edited)
+        is_wrong = int(failure.exit_code) == BAD_INPUT or self.edited is None
+        first = "correct it, then put" if is_wrong else "put"
+        hint = f"what you wrote is kept: {first} it in force with: reconciler apply -f {shlex.quote(str(self.file))}"
         return Failure(failure.message, hint, exit_code=failure.exit_code)
+
+    def _is_done(self) -> bool:
+        """Whether the edit is in its place."""
+        return self.found is not None and _holds(self.path, self.found.after(self.path))
+
+    def _show(self, text: str) -> Path:
+        """A new file with a text, in place of the one before."""
+        file = _file(self.target, text)
+        self._drop()
+        self.file = file
+        return file
+
+    def _drop(self) -> None:
+        """What is in the last file is of no more use."""
+        if self.file is not None:
+            with suppress(OSError):
+                self.file.unlink(missing_ok=True)
+        self.file = None
 
     def _chunk(self) -> Chunk:
         wanted = (self.target.kind, self.target.name)
@@ -97,25 +136,26 @@ class _Session:
 
     def _left(self, head: list[str], text: str) -> str:
         """What the editor leaves of a text that is shown below those lines. Raises Failure when it fails."""
-        file = _kept(self.target, "".join(head) + text)
+        file = self._show("".join(head) + text)
+        code = _run(file)
         try:
-            code = _run(file)
-            found = _without(head, file.read_bytes().decode().removeprefix(BOM))
-        except (OSError, UnicodeDecodeError):
-            raise Failure("what the editor left cannot be read, or is not UTF-8; nothing was changed") from None
-        finally:
-            file.unlink(missing_ok=True)
+            found = _without(head, file.read_bytes().decode().removeprefix(BOM), text)
+        except UnicodeDecodeError:
+            self.edited = None
+            message = "what the editor left is not UTF-8: save it in that encoding; nothing was changed"
+            raise Failure(message, exit_code=BAD_INPUT) from None
+        except OSError as error:
+            message = f"what the editor left cannot be read: {file}: {error.strerror}; nothing was changed"
+            raise Failure(message, f"look at it with: ls -la {shlex.quote(str(file))}") from None
         if code:
-            failure = Failure(f"the editor '{_editor()}' ended with exit code {code}; nothing was changed")
-            self.edited = found
-            raise failure if found == text else self.kept(failure)
+            self.edited = self.edited if found == text else found
+            raise Failure(f"the editor '{_editor()}' ended with exit code {code}; nothing was changed")
         return found
 
     def _draft(self, chunk: Chunk, text: str) -> Draft:
         draft = Draft(self.draft.settings)
         if draft.text_of(self.path) != self.whole:
-            message = f"{draft.shown(self.path)} has changed meanwhile; nothing was changed"
-            raise self.kept(Failure(message, exit_code=FAILED))
+            raise Failure(f"{draft.shown(self.path)} has changed meanwhile; nothing was changed")
         if chunk.on_marker and not text.startswith("---"):
             text = f"---\n{text}"
         if chunk.closed and not text.endswith(("\n", "\r")):
@@ -174,18 +214,32 @@ def _run(file: Path) -> int:
             signal.signal(number, handler)
 
 
-def _without(head: list[str], text: str) -> str:
-    """A text without the lines that stood above it, wherever they are by now."""
-    lines = [line for line in text.splitlines(keepends=True) if line not in head]
-    while lines and lines[0].startswith(MARK):
+def _without(head: list[str], text: str, shown: str) -> str:
+    """A text without the lines that stood above what was `shown`, wherever they are; the others are the user's."""
+    lines, left = [], list(head)
+    for line in text.splitlines(keepends=True):
+        if line in left:
+            left.remove(line)
+        else:
+            lines.append(line)
+    # Those that look otherwise by now still stand on top, above what began like them before.
+    for _ in range(min(len(left), _marked(lines) - _marked(shown.splitlines(keepends=True)))):
         del lines[0]
     return "".join(lines)
 
 
-def _kept(target: Target, text: str) -> Path:
-    """A new file of this user's alone."""
-    prefix = f"reconciler-edit-{target.name}-"
-    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=".yaml")
-    with open(descriptor, "wb") as file:  # noqa: PTH123 - it wraps a descriptor
-        file.write(text.encode())
+def _marked(lines: list[str]) -> int:
+    """How many lines at the beginning look like those of this verb."""
+    return next((number for number, line in enumerate(lines) if not line.startswith(MARK)), len(lines))
+
+
+def _file(target: Target, text: str) -> Path:
+    """A new file of this user's alone. Raises Failure."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f"reconciler-edit-{target.name}-", suffix=".yaml")
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it wraps a descriptor
+            file.write(text.encode())
+    except OSError as error:
+        message = f"no file can be written for the editor: {error.strerror}"
+        raise Failure(message, "name a folder with room in the variable TMPDIR") from None
     return Path(name)

@@ -3,20 +3,37 @@
 import io
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reconciler.cli.failure import Failure, database_trouble
-from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.invocation import Invocation, Verb, pass_invocation
+from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.output import is_quiet, print_json, show
-from reconciler.cli.servers import context_size
+from reconciler.cli.servers import condition, context_size
+from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import Duration
+from reconciler.installation import is_controller_running
 
 if TYPE_CHECKING:
-    from reconciler.cli.ensuring import Found
+    from reconciler.cli.ensured import Found
+
+LOOK = 0.1
+"""Seconds between looks at what is about to be replaced."""
+PATIENCE = 2.0
+"""Seconds for what may be a moment's state."""
+
+
+def _one(context: click.Context, parameter: click.Parameter, value: Sequence[str]) -> str:
+    """A single server's name. Raises a usage error for several."""
+    names = without_kind(context, parameter, value)
+    if len(names) > 1 and not context.resilient_parsing:
+        raise click.UsageError(f"ensure takes one server, not {len(names)}; call it once for each", context)
+    return "".join(names[:1])
 
 
 @click.command(
@@ -34,7 +51,7 @@ if TYPE_CHECKING:
         2: "the command line or the settings have errors",
     },
 )
-@click.argument("name", type=SERVER_NAME)
+@click.argument("name", nargs=-1, required=True, type=SERVER_NAME, metavar="NAME", callback=_one)
 @click.option("--ctx", type=click.IntRange(min=1), metavar="TOKENS", help="Least context, over all its slots.")
 @click.option("--url", is_flag=True, help="Print the URL alone: no progress on stderr.")
 @click.option("--start", is_flag=True, help="Start it where it was stopped by request.")
@@ -59,16 +76,21 @@ def ensure(  # noqa: PLR0913 - what click hands over, each by its name
     so, and is an error. Without a running controller this command does a controller's work, and leaves the server
     running.
     """
-    from reconciler.cli.ensuring import Task, until_ready  # noqa: PLC0415 - what asks a server is slow to import
+    from reconciler.cli.ensured import Task  # noqa: PLC0415 - what asks a server is slow to import
+    from reconciler.cli.ensuring import until_ready  # noqa: PLC0415
 
     state = invocation.state_folder()
     task = Task(invocation, state, name, time.monotonic() + timeout, timeout, may_start=start)
     invocation.quiet = invocation.quiet or url
     with database_trouble(state), _stdout_for_data():
         found = until_ready(task)
+        settled = time.monotonic() + PATIENCE
+        while ctx and _may_get(ctx, found) and time.monotonic() < min(settled, task.until):
+            time.sleep(LOOK)
+            found = until_ready(task)
     tokens = _context(found)
     if ctx is not None:
-        _refuse_less(found, ctx, tokens)
+        _refuse_less(state, found, ctx, tokens)
     if output == "json":
         print_json(_as_data(found, tokens))
         return
@@ -96,7 +118,12 @@ def _context(found: "Found") -> int | None:
     return int(context_size(found.subject.spec.model_dump(), known))
 
 
-def _refuse_less(found: "Found", ctx: int, tokens: int | None) -> None:
+def _may_get(ctx: int, found: "Found") -> bool:
+    """Whether it has less, and what keeps its manifest from being in force may pass within a moment."""
+    return (_context(found) or ctx) < ctx and condition(found.seen.item, "Reconciled")["reason"] == "GateShut"
+
+
+def _refuse_less(state: Path, found: "Found", ctx: int, tokens: int | None) -> None:
     name = found.seen.item["metadata"]["name"]
     if tokens is None:
         why = found.answer.effective.unverified or "it does not tell"
@@ -105,11 +132,18 @@ def _refuse_less(found: "Found", ctx: int, tokens: int | None) -> None:
         )
     if tokens >= ctx:
         return
+    reconciled = condition(found.seen.item, "Reconciled")
+    if reconciled["status"] != "True" and reconciled["message"]:
+        raise Failure(
+            f"{name} has a context of {tokens}, not of {ctx}, and is not as declared: {clean(reconciled['message'])}",
+            f"see more with: reconciler describe server {name}",
+        )
     trained = [model["trainedContext"] for model in found.seen.item["status"]["models"] if "trainedContext" in model]
     if trained and max(trained) * (found.subject.spec.parallel or 1) < ctx:
         hint = f"its model was trained for {max(trained)}; declare another one with: reconciler edit server {name}"
     else:
         hint = f"give it more with: reconciler set server/{name} spec.ctx={ctx}"
+        hint += "" if is_controller_running(state) else ", and then: reconciler apply"
     raise Failure(f"{name} has a context of {tokens}, not of {ctx}", hint)
 
 

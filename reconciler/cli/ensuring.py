@@ -3,17 +3,14 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from reconciler.cli.controller import open_controller
-from reconciler.cli.failure import Failure, refuse_unknown
+from reconciler.cli.controller import acts_on_all, open_controller
+from reconciler.cli.ensured import Found, Seen, Task
+from reconciler.cli.failure import ControllerEndedError, Failure, refuse_unknown
 from reconciler.cli.follow import follow
-from reconciler.cli.invocation import Invocation
-from reconciler.cli.judging import Item, Judge, restarted, uid_of, up
+from reconciler.cli.judging import LEFT_OUT, Judge, restarted, uid_of, up
 from reconciler.cli.output import say
 from reconciler.cli.probing import Answer, Health, Subject, probe, subject_of
 from reconciler.cli.servers import condition
@@ -30,77 +27,14 @@ SERVING = ("Ready", "Unhealthy")
 """Phases of servers that are asked how they are."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """What was asked for."""
-
-    invocation: Invocation
-    state: Path
-    name: str
-    until: float
-    """Monotonic."""
-    timeout: float
-    may_start: bool
-
-    @property
-    def left(self) -> float:
-        """Seconds. Raises Failure where there are none."""
-        left = self.until - time.monotonic()
-        if left <= 0:
-            raise Failure(f"{self.name} is not Ready within {describe_duration(self.timeout)}", self.why)
-        return left
-
-    @property
-    def why(self) -> str:
-        """Where to look."""
-        return f"see why with: reconciler describe server {self.name}"
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the database and the process table say of it."""
-
-    item: Item
-    """As its controller wrote it."""
-    is_alive: bool
-    asked: frozenset[str]
-    launch: Mapping[str, Any] | None
-
-    @property
-    def start(self) -> tuple[str | None, int, str]:
-        """Tells one start from another."""
-        return uid_of(self.item), self.item["status"]["restarts"], self.phase
-
-    @property
-    def phase(self) -> str:
-        """As its controller wrote it."""
-        return str(self.item["status"]["phase"])
-
-    @property
-    def words(self) -> str:
-        """The phase and its message."""
-        message = self.item["status"]["message"]
-        return f"{self.phase}: {message}" if message else self.phase
-
-
-@dataclass(frozen=True)
-class Found:
-    """A server that is Ready."""
-
-    seen: Seen
-    subject: Subject
-    answer: Answer
-    was_asked: str
-    """What was asked of the controller to have it so: `restart`, `start` or nothing."""
-
-
 def until_ready(task: Task) -> Found:
     """Look, ask and act until it is Ready. Raises Failure."""
-    was_asked = ""
+    was_asked, is_done, was_heard = "", False, False
+    _take_up(task)
     while task.left:
         seen = _see(task)
         if resting := _resting(seen):
-            was_asked = _wake(task, seen, resting)
+            was_asked, is_done = _wake(task, seen, resting)
             continue
         trouble = "it does not run" if not seen.is_alive and not is_controller_running(task.state) else ""
         trouble = trouble or (seen.words if seen.phase == "Failed" or _has_completed(seen) else "")
@@ -109,11 +43,38 @@ def until_ready(task: Task) -> Found:
             answer = probe(subject, task.left)
             if _is_ready(task, seen, answer):
                 return Found(seen, subject, answer, was_asked)
+            if answer.health is Health.UNKNOWN and not was_heard:
+                raise _not_known(task, subject)
+            was_heard = answer.health is not Health.UNKNOWN
             trouble = answer.why if answer.health is Health.UNWELL else ""
-        if trouble and was_asked:
+        if trouble and is_done:
             raise Failure(f"{task.name} was {was_asked}ed, and is unwell again: {clean(trouble)}", task.why)
-        was_asked = _go_on(task, seen, trouble) or was_asked
+        asked, is_done = _go_on(task, seen, trouble)
+        was_asked = asked or was_asked
     raise AssertionError
+
+
+def _take_up(task: Task) -> None:
+    """Have the files in force first where nobody else does that, and what was accepted last is not to run."""
+    if is_controller_running(task.state):
+        return
+    with opened(task.state) as db:
+        is_known = task.name in read.names(db)
+    if is_known and _resting(_see(task)) not in LEFT_OUT:
+        return
+    with open_controller(
+        task.state, lambda: task.invocation.settings_of(task.state), "ensure", task.left
+    ) as controller:
+        controller.reconcile()
+
+
+def _not_known(task: Task, subject: Subject) -> Failure:
+    longest = describe_duration(subject.spec.probes.liveness.timeout)
+    within = f"whether {task.name} is well is not known within {describe_duration(task.timeout)}"
+    return Failure(
+        f"{within}: it has not answered, and may take up to {longest} (spec.probes.liveness.timeout)",
+        f"give it more time than that with --timeout, or restart it with: reconciler restart {task.name}",
+    )
 
 
 def _see(task: Task) -> Seen:
@@ -150,7 +111,7 @@ def _is_ready(task: Task, seen: Seen, answer: Answer) -> bool:
     return answer.health is Health.WELL and (seen.phase == "Ready" or not is_controller_running(task.state))
 
 
-def _wake(task: Task, seen: Seen, reason: str) -> str:
+def _wake(task: Task, seen: Seen, reason: str) -> tuple[str, bool]:
     """Start what was stopped by request, where that is wanted. Raises Failure."""
     if reason == "Suspended":
         hint = f"have it run again with: reconciler resume {task.name}"
@@ -160,49 +121,61 @@ def _wake(task: Task, seen: Seen, reason: str) -> str:
     if not task.may_start:
         hint = f"start it with: reconciler start {task.name}, or: reconciler ensure {task.name} --start"
         raise Failure(f"{task.name} was stopped by request", hint)
-    _ask_and_follow(task, seen, "start", up)
-    return "start"
+    return _ask_and_follow(task, seen, "start", up)
 
 
 # ---------------------------------------------------------------- asking for it
 
 
-def _go_on(task: Task, seen: Seen, trouble: str) -> str:
-    """Have it restarted where it is in trouble, and wait for what becomes of it. Returns what was asked for."""
+def _go_on(task: Task, seen: Seen, trouble: str) -> tuple[str, bool]:
+    """Have it restarted where it is in trouble, and wait for what becomes of it. Returns as `_ask_and_follow`."""
     if trouble:
-        say(clean(f"{task.name}  {trouble}; restarting it"), err=True)
-        _ask_and_follow(task, seen, "restart", restarted({task.name: uid_of(seen.item)}))
-        return "restart"
+        return _ask_and_follow(task, seen, "restart", restarted({task.name: uid_of(seen.item)}), trouble)
     if seen.phase == "Ready" or not is_controller_running(task.state):
         # It answers that it loads: after a sleep, or with nobody else there to see it become Ready.
         time.sleep(min(LOOK, task.left))
-    else:
-        _ask_and_follow(task, seen, "", up)
-    return ""
+        return "", False
+    return _ask_and_follow(task, seen, "", up)
 
 
-def _ask_and_follow(task: Task, seen: Seen, kind: str, judge: Judge) -> None:
-    """Commit a request, once for all who ask for it at the same time, and wait. Raises Failure."""
-    settings = task.invocation.settings_of
+def _ask_and_follow(task: Task, seen: Seen, kind: str, judge: Judge, trouble: str = "") -> tuple[str, bool]:
+    """Commit a request, once for all who ask for it at the same time, and wait. Raises Failure.
+
+    Returns what was asked for by this command, and whether it was done: a controller may end before that.
+    """
+    settings, asked = task.invocation.settings_of, ""
     with open_controller(task.state, lambda: settings(task.state), kind or "ensure", task.left) as controller:
         if controller.is_here and not kind:
-            return  # the one that ran has just ended: what is to be done without one, the next look tells
-        if kind:
-            with _alone(task):
-                again = _see(task)
-                # A controller within this command acts on nothing else, and has noted an end before it is asked.
-                if controller.is_here or (again.start == seen.start and kind not in again.asked):
-                    controller.request(kind, [task.name])
+            return "", False  # the one that ran has just ended: what is to be done without one, the next look tells
         try:
+            if kind:
+                with _alone(task):
+                    if _is_needed(task, seen, kind, is_here=controller.is_here):
+                        controller.request(kind, [task.name])
+                        asked = kind
+            if trouble:
+                then = "restarting it" if asked else "it is being restarted already"
+                say(clean(f"{task.name}  {trouble}; {then}"), err=True)
             followed = follow(task.state, [task.name], judge, timeout=task.timeout, began=task.until - task.timeout)
-        except Failure:
-            if is_controller_running(task.state):
-                raise
-            return  # another command was the controller, and has ended: the next look tells how far it came
-        if controller.is_here:
+        except ControllerEndedError:
+            return asked, False  # another command was the controller, and has ended: the next look tells how far it is
+        if controller.is_here or (asked and not acts_on_all(task.state)):
             say(UNATTENDED, err=True)
     if followed.failed:
         raise Failure(f"{task.name} is not Ready: {clean(followed.judgements[task.name].text)}", task.why)
+    return asked, bool(asked)
+
+
+def _is_needed(task: Task, seen: Seen, kind: str, *, is_here: bool) -> bool:
+    """Whether nobody else has it restarted by now. A command's controller has noted its end, and does no more."""
+    if is_here:
+        return True
+    again = _see(task)
+    if kind in again.asked:
+        return False
+    if acts_on_all(task.state):
+        return again.start == seen.start
+    return uid_of(again.item) in (uid_of(seen.item), None)
 
 
 @contextmanager

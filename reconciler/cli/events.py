@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-from reconciler.cli.failure import Failure, did_you_mean
+from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean
 from reconciler.cli.history import EVENT_HEADERS, event_row, history_table
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.listing import TABLE_LIMIT, Listing, show_list
+from reconciler.cli.reasons import KNOWN
 from reconciler.cli.standing import opened
 from reconciler.cli.targets import SERVER, kind_of
 from reconciler.cli.waiting import Duration
@@ -32,8 +33,10 @@ _EXIT_CODES = {
 
 
 @click.command(cls=Verb, short_help="Show what happened.", examples=_EXAMPLES, exit_codes=_EXIT_CODES)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
-@click.option("--for", "objects", multiple=True, metavar="KIND/NAME", help="Of this server or source alone.")
+@click.option("-f", "--follow", "-w", "--watch", "follow", is_flag=True, help="Go on with what happens, until Ctrl-C.")
+@click.option(
+    "--for", "objects", multiple=True, metavar="KIND/NAME", help="Of this server, profile, defaults or source alone."
+)
 @click.option("--since", type=Duration(), metavar="DURATION", help="What happened within this time, such as 10m.")
 @click.option("--reason", "reasons", multiple=True, metavar="REASON", help="Of this reason alone, such as Crashed.")
 @click.option("--warnings", is_flag=True, help="Warnings alone.")
@@ -61,6 +64,7 @@ def events(  # noqa: PLR0913 - what click hands over, each by its name
     try:
         with opened(state, warns=True) as db:
             names = _known(db, objects)
+            _refuse_unknown_reasons(db, reasons)
             most = limit or (None if since is not None or output in ("json", "yaml") else TABLE_LIMIT)
             listing = _listing(names, only, most, is_wide=output == "wide", narrowed=narrowed)
             if not follow:
@@ -98,12 +102,24 @@ def _known(db: sqlite3.Connection, objects: Sequence[str]) -> list[str] | None:
         return None
     known = {*read.names(db), *read.names_in_history(db)}
     known |= {event_object(item["metadata"]["name"]) for item in read.sources(db)}
+    known |= {f"Profile/{item['metadata']['name']}" for item in read.profiles(db)}
+    known |= {f"LlamaServerDefaults/{item['metadata']['name']}" for item in read.defaults(db)}
     names = [_object(text, known) for text in dict.fromkeys(objects)]
     unknown = [name for name in names if name not in known]
     if unknown:
         message = "; ".join(f"nothing is known of '{name}'{did_you_mean(name, known)}" for name in unknown)
         raise Failure(message, "see what there is with: reconciler get all")
     return names
+
+
+def _refuse_unknown_reasons(db: sqlite3.Connection, reasons: Sequence[str]) -> None:
+    """Raise Failure for one that no event has, nor can have."""
+    known = {*KNOWN, *(row[0] for row in db.execute("select distinct reason from events"))}
+    folded = {reason.lower() for reason in known}
+    unknown = [reason for reason in reasons if reason.lower() not in folded]
+    if unknown:
+        message = "; ".join(f"no event has the reason '{each}'{did_you_mean(each, known)}" for each in unknown)
+        raise Failure(message, "see those that happened with: reconciler events", exit_code=BAD_INPUT)
 
 
 def _object(text: str, known: set[str]) -> str:

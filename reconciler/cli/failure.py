@@ -29,6 +29,10 @@ class Failure(click.ClickException):
         say_error(self.message, self.hint, file)
 
 
+class ControllerEndedError(Failure):
+    """The controller is there no more; one within another command may have done what that was for."""
+
+
 @contextmanager
 def database_trouble(state: Path) -> Iterator[None]:
     """Word what a state folder's database says as a Failure."""
@@ -55,6 +59,12 @@ def refuse_unknown(wanted: Iterable[str], known: Iterable[str], *, exit_code: in
     unknown = [name for name in wanted if name not in present]
     if not unknown:
         return
+    from reconciler.cli.undeclared import is_written  # noqa: PLC0415 - for errors alone
+
+    # Where manifests were read, as `apply` does, they have told already that it is not in one.
+    if exit_code == FAILED and (written := [name for name in unknown if is_written(name)]):
+        message = "; ".join(f"no server '{name}' yet: its manifest was not taken up" for name in written)
+        raise Failure(message, f"put it in force with: reconciler apply {' '.join(written)}", exit_code=exit_code)
     message = "; ".join(f"no server '{name}'{did_you_mean(name, present)}" for name in unknown)
     raise Failure(message, "see which there are with: reconciler get servers", exit_code=exit_code)
 

@@ -89,15 +89,15 @@ def name_of(item: Mapping[str, Any]) -> str:
     return ", ".join(texts(Field("name").of(item)))
 
 
-def refuse_unknown_fields(fields: Sequence[Field], items: Sequence[Mapping[str, Any]]) -> None:
-    """Raise Failure for a field that none of the items has, or could have."""
+def refuse_unknown_fields(fields: Sequence[Field], items: Sequence[Mapping[str, Any]], kinds: Sequence[str]) -> None:
+    """Raise Failure for a field that none of the items has, or could have. `kinds`: those that were asked for."""
     for field in fields:
         if items and all(field.of(item) is MISSING for item in items) and not _may_be(field.path, items):
             known = sorted({path for item in items for path in _paths_of(item)})
             names = {*known, *(path.rpartition(".")[2] for path in known), *_SHORT}
             raise Failure(
                 f"no field '{field.written}'{did_you_mean(field.path, names)}",
-                "see which there are in: reconciler get servers -o json",
+                f"see which there are in: reconciler get {','.join(kinds)} -o json",
                 exit_code=BAD_INPUT,
             )
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from reconciler.cli import loading
-from reconciler.cli.failure import FAILED, Failure, database_trouble
+from reconciler.cli.failure import FAILED, ControllerEndedError, Failure, database_trouble
 from reconciler.cli.judging import Item, Judge, Judgement, Verdict, name_of, uid_of
 from reconciler.cli.output import is_quiet, say
 from reconciler.cli.standing import opened, state_trouble
@@ -52,16 +52,16 @@ def follow(
     judge: Judge,
     *,
     timeout: float,
-    known: Sequence[str] = (),
+    known: Mapping[str, Item] = MappingProxyType({}),
     began: float | None = None,
 ) -> Followed:
     """Wait until every server is done or has failed, or the time (in seconds, from `began` on) is over.
 
-    Those of `known` that are done at once are passed over in silence. Raises Failure when the controller ends.
+    Those that are done at once, and as they were `known`, are passed over in silence. Raises ControllerEndedError.
     """
     follower = _Follower(state, judge, time.monotonic() if began is None else began)
     with database_trouble(state), opened(state) as db, Progress(max(map(len, names), default=0)) as progress:
-        return follower.run(db, list(names), timeout, progress, frozenset(known))
+        return follower.run(db, list(names), timeout, progress, known)
 
 
 @dataclass
@@ -73,7 +73,7 @@ class _Follower:
     trouble_since: float | None = None
 
     def run(
-        self, db: sqlite3.Connection, names: list[str], timeout: float, progress: "Progress", silent: frozenset[str]
+        self, db: sqlite3.Connection, names: list[str], timeout: float, progress: "Progress", known: Mapping[str, Item]
     ) -> Followed:
         followed, waiting, first = Followed(), names, True
         while waiting:
@@ -81,7 +81,8 @@ class _Follower:
             followed.items = {name_of(item): item for item in self._read(db, names)}
             for name in waiting:
                 found = followed.judgements[name] = self._judge(name, followed.items.get(name), at)
-                if not (first and name in silent and found.verdict is Verdict.DONE):
+                as_it_was = _is_same(known.get(name), followed.items.get(name))
+                if not (first and as_it_was and found.verdict is Verdict.DONE):
                     progress.tell(name, found, at - self.began)
             waiting = [
                 name for name in waiting if followed.judgements[name].verdict in (Verdict.WAITING, Verdict.STUCK)
@@ -118,7 +119,7 @@ class _Follower:
                 return
         if not is_controller_running(self.state):
             message = "the controller ended meanwhile; what was asked for is kept"
-            raise Failure(message, "go on with: reconciler apply, or reconciler run")
+            raise ControllerEndedError(message, "go on with: reconciler apply, or reconciler run")
         self._refuse_trouble()
 
     def _refuse_trouble(self) -> None:
@@ -224,10 +225,19 @@ def _outcome(name: str, before: Item | None, followed: Followed) -> str:
     after = followed.items.get(name)
     if followed.judgements[name].verdict is not Verdict.DONE:
         return "failed"
+    if _is_same(before, after):
+        return "unchanged"
     ran, runs = (uid_of(item) if item else None for item in (before, after))
     if runs is None:
         return "stopped" if ran or (before and not after) else "unchanged"
     if ran is None:
         return "started"
-    same = before and after and before["status"]["generation"] == after["status"]["generation"]
-    return "unchanged" if ran == runs and same else "changed"
+    return "changed"
+
+
+def _is_same(before: Item | None, after: Item | None) -> bool:
+    """Whether it is what it was: the same process, of the same generation."""
+    if before is None or after is None:
+        return False
+    generations = (item["status"]["generation"] for item in (before, after))
+    return uid_of(before) == uid_of(after) and len(set(generations)) == 1

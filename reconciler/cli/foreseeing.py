@@ -1,6 +1,7 @@
 """What apply would change, asked for and printed."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from reconciler.cli.documents import Source, read_sources
 from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, say_error
 from reconciler.cli.output import plural, print_json, print_problems, show
 from reconciler.cli.sources import refuse_without_source
+from reconciler.cli.targets import Target
 from reconciler.cli.terminal import clean, uses_colour
 from reconciler.installation import is_controller_running
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from reconciler.settings import Settings
 
 SIGNS = {"start": "+", "restart": "~", "update": "~", "stop": "-", "hold": "!", "invalid": "!"}
+HIDDEN = "(hidden)"
+_PRIVATE = re.compile(r"spec\.env\.[^.]+")
+"""Fields whose plain values may be secrets; a reference to one is none."""
 _COLOURS = {"+": 32, "~": 33, "-": 31, "!": 31}
 
 
@@ -32,11 +37,13 @@ def show_diff(settings: "Settings", paths: Sequence[str], against: str | None, o
     return any(change["action"] != "unchanged" for change in answer["changes"])
 
 
-def preview(settings: "Settings", sources: Sequence[Source], against: str | None = None) -> Mapping[str, Any]:
+def preview(
+    settings: "Settings", sources: Sequence[Source], against: str | None = None, without: Sequence[Target] = ()
+) -> Mapping[str, Any]:
     """What would happen with these documents; asked of the controller where one runs. Raises Failure.
 
-    `against` is a revision of the Git source that counts as the one in force. It may have to be fetched, so that a
-    controller is needed, if only for this command.
+    `without` are removed. `against` is a revision of the Git source that counts as the one in force. It may have to be
+    fetched, so that a controller is needed, if only for this command.
     """
     texts = []
     for source in sources:
@@ -44,6 +51,7 @@ def preview(settings: "Settings", sources: Sequence[Source], against: str | None
             texts.append({"file": source.file, "text": source.content.decode()})
         except UnicodeDecodeError:
             raise Failure(f"{source.file} is not UTF-8", "save it in that encoding", exit_code=BAD_INPUT) from None
+    texts += [{"file": "", "text": "", "without": target.key} for target in without]
     state = Path(settings.state)
     if against is not None:
         refuse_without_source(state, lambda: settings)
@@ -101,7 +109,9 @@ def _lines(change: Mapping[str, Any]) -> list[str]:
 
 def _field_line(field: Mapping[str, Any]) -> str:
     source = f"   (from LlamaServerDefaults {field['source']})" if field.get("source") else ""
-    return f"{field['path']}: {_shown(field['old'])} → {_shown(field['new'])}{source}"
+    is_private = _PRIVATE.fullmatch(field["path"]) is not None
+    old, new = (HIDDEN if is_private and isinstance(field[one], str) else _shown(field[one]) for one in ("old", "new"))
+    return f"{field['path']}: {old} → {new}{source}"
 
 
 def _shown(value: Any) -> str:

@@ -3,12 +3,13 @@
 import sqlite3
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from reconciler.cli.failure import Failure, did_you_mean
+from reconciler.cli.failure import Failure, did_you_mean, refuse_unknown
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.kinds import KINDS, Kind, asked_for
 from reconciler.cli.listing import Question, listing_of, show_lists
@@ -64,11 +65,12 @@ def get(  # noqa: PLR0913 - what click hands over, each by its name
     KIND is servers (srv), profiles (prof), defaults (def), sources (src), events (ev), restarts (rs), or all.
     The labels of an event or a restart are those of its server.
     """
-    wanted = asked_for(kind, names)
+    wanted = _wanted(invocation, kind, names)
     state = invocation.state_folder()
     try:
         with opened(state, warns=True) as db:
             asked = _known(db, wanted, each="/" in kind)
+            _refuse_unknown_fields(db, state, asked, choice)
             told = _warn(db, state, asked)
             listings = [
                 listing_of(Question(plural, state, some or None, output, limit, told, choice))
@@ -82,6 +84,29 @@ def get(  # noqa: PLR0913 - what click hands over, each by its name
                 show_lists([(listing, listing.read(db)) for listing in listings], output)
     except read.ReadError as error:
         raise Failure(str(error)) from None
+
+
+def _wanted(invocation: Invocation, kind: str, names: Sequence[str]) -> dict[str, list[str]]:
+    """The names asked for by kind. Raises Failure, with a way out where the names of servers stand without theirs."""
+    try:
+        return asked_for(kind, names)
+    except Failure as failure:
+        present: Container[str] = ()
+        with suppress(Failure, read.ReadError), opened(invocation.state_folder()) as db:
+            present = read.names(db)
+        if not all(name in present for name in (kind, *names)):
+            raise
+        hint = f"it is a server; show it with: reconciler get servers {' '.join([kind, *names])}"
+        raise Failure(failure.message, hint, exit_code=failure.exit_code) from None
+
+
+def _refuse_unknown_fields(
+    db: sqlite3.Connection, state: Path, asked: Mapping[str, Sequence[str]], choice: Choice
+) -> None:
+    """Once, over all kinds: what one of them has may be asked of several, and what was right is no mistake later."""
+    if choice.named:
+        everything = [listing_of(Question(plural, state, names or None)) for plural, names in asked.items()]
+        choice.refuse_unknown([item for listing in everything for item in listing.read(db)], list(asked))
 
 
 def _known(db: sqlite3.Connection, asked: Mapping[str, Sequence[str]], *, each: bool) -> dict[str, Sequence[str]]:
@@ -117,6 +142,8 @@ _ITEMS: Mapping[str, Callable[[sqlite3.Connection], list[Any]]] = {
 
 
 def _refuse_unknown(kind: Kind, names: Sequence[str], known: Sequence[str]) -> None:
+    if kind.plural == "servers":
+        refuse_unknown(names, known)
     told = [_unknown(kind, name, known) for name in names]
     if told:
         texts = "; ".join(text for _, text in told)

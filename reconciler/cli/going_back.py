@@ -13,6 +13,7 @@ from reconciler.cli.generations import manifest_of
 from reconciler.cli.history import age
 from reconciler.cli.invocation import Invocation
 from reconciler.cli.output import say, yaml_text
+from reconciler.cli.shortfalls import tell_shortfall, way_back
 from reconciler.cli.sources import is_from_git
 from reconciler.cli.standing import opened
 from reconciler.cli.targets import SERVER, Target
@@ -20,8 +21,9 @@ from reconciler.cli.terminal import clean
 from reconciler.core.source import GIT, PREFIX, SHORT
 from reconciler.manifests import edit
 from reconciler.manifests.changing import REMOVED, Change
+from reconciler.manifests.identity import identify
 from reconciler.manifests.nodes import NodeError, compose, plain
-from reconciler.manifests.parse import identify, parse
+from reconciler.manifests.parse import parse
 from reconciler.store import read
 
 Item = Mapping[str, Any]
@@ -37,6 +39,7 @@ def drafted(invocation: Invocation, target: Target, number: int | None) -> Draft
         then = _write_anew(draft, target, known, number)
     if then is not None:
         say(clean(f"{target} goes back to generation {then['generation']}{_accepted(then)}"))
+        tell_shortfall(draft, target, then)
     return draft
 
 
@@ -77,8 +80,7 @@ def _chosen(known: Sequence[Item], target: Target, number: int | None, present: 
         if present is None or document_deltas(present, item):
             return item
     raise Failure(
-        f"no generation of {target} that is kept says something else than its file does",
-        f"see them with: reconciler rollout history {target}",
+        f"no generation of {target} that is kept says something else than its file does", way_back(known, target)
     )
 
 
@@ -102,6 +104,7 @@ def _put_back(draft: Draft, target: Target, path: Path, known: Sequence[Item], n
         return then
     draft.put(path, text, about=target)
     say(f"its file says what generation {then['generation']} said already", err=True)
+    tell_shortfall(draft, target, then)
     return None
 
 

@@ -11,11 +11,12 @@ from reconciler.core.durations import describe_duration, format_duration
 
 EVENT_HEADERS = ("LAST", "TYPE", "REASON", "SERVER", "COUNT", "MESSAGE")
 RESTART_HEADERS = ("SERVER", "STARTED", "TRIGGER", "ATTEMPT", "DELAY", "PID", "RAN", "END", "DIAGNOSIS", "EVIDENCE")
+_GIVES_WAY = (("SERVER", 8), ("REASON", 12), ("TYPE", 4), ("SERVER", 6), ("REASON", 8))
 
 
 def history_table(headers: Sequence[str], *, wide: bool = False) -> Table:
-    """An empty table whose last column gives way; a wide one is never cut."""
-    return Table(headers, width=None if wide else width(), gives_way=((headers[-1], 0),))
+    """An empty table whose last column gives way, but not at once to nothing; a wide one is never cut."""
+    return Table(headers, width=None if wide else width(), gives_way=((headers[-1], 20), *_GIVES_WAY, (headers[-1], 0)))
 
 
 def event_row(item: Mapping[str, Any], now: float) -> list[str]:

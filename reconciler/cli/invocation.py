@@ -10,6 +10,7 @@ import click
 
 from reconciler import installation
 from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean
+from reconciler.cli.habits import elsewhere
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
@@ -174,6 +175,17 @@ EXIT_CODES: Mapping[int, str] = {
 """What the exit codes say of a verb that does not tell otherwise."""
 
 
+def write_epilog(
+    formatter: click.HelpFormatter, examples: Sequence[tuple[str, str]], exit_codes: Mapping[int, str]
+) -> None:
+    """What people copy, and what scripts ask for."""
+    if examples:
+        with formatter.section("Examples"):
+            formatter.write_dl(list(examples), col_max=60)
+    with formatter.section("Exit codes"):
+        formatter.write_dl([(str(code), text) for code, text in exit_codes.items()])
+
+
 class Verb(click.Command):
     """A command that takes the global options beside its own, and tells examples and exit codes in its help."""
 
@@ -191,12 +203,8 @@ class Verb(click.Command):
         self.exit_codes = exit_codes
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """What people copy, and what scripts ask for."""
-        if self.examples:
-            with formatter.section("Examples"):
-                formatter.write_dl([(line, text) for line, text in self.examples], col_max=60)
-        with formatter.section("Exit codes"):
-            formatter.write_dl([(str(code), text) for code, text in self.exit_codes.items()])
+        """Examples and exit codes."""
+        write_epilog(formatter, self.examples, self.exit_codes)
         super().format_epilog(ctx, formatter)
 
 
@@ -205,27 +213,32 @@ class VerbGroup(click.Group):
 
     command_class = Verb
 
+    def __init__(self, *args: Any, elsewhere: Mapping[str, str] | None = None, **more: Any) -> None:
+        """`elsewhere`: what other tools have below a verb of that name, and the verb that it is here."""
+        super().__init__(*args, **more)
+        self._elsewhere = elsewhere or {}
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Examples and exit codes of the verbs below it."""
+        verbs = [verb for verb in self.commands.values() if isinstance(verb, Verb)]
+        codes: dict[int, list[str]] = {}
+        for verb in verbs:
+            for code, text in verb.exit_codes.items():
+                codes.setdefault(code, []).extend([text] if text not in codes.get(code, ()) else [])
+        examples = [example for verb in verbs for example in verb.examples]
+        write_epilog(formatter, examples, {code: "; or: ".join(texts) for code, texts in sorted(codes.items())})
+        super().format_epilog(ctx, formatter)
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """A misspelt one is answered with the one that was meant."""
         if args and args[0] not in self.commands:
             there = ", ".join(f"{ctx.command_path} {name}" for name in self.commands)
-            unknown = f"no such command '{ctx.command_path} {args[0]}'{did_you_mean(args[0], self.commands)}"
+            meant = elsewhere(self._elsewhere, args) or did_you_mean(args[0], self.commands)
+            unknown = f"no such command '{ctx.command_path} {args[0]}'{meant}"
             raise click.UsageError(f"{unknown}; there is: {there}", ctx)
         return super().resolve_command(ctx, args)
 
 
-class ServerName(click.ParamType[str]):
-    """A server's name; `server/NAME` is understood too, as `get servers -o name` prints it."""
-
-    name = "name"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Drop the prefix."""
-        del param, ctx
-        return str(value).removeprefix("server/")
-
-
-SERVER_NAME = ServerName()
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)

@@ -1,6 +1,6 @@
 """When a server is as somebody wants it, told from what `get servers -o json` shows of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -12,6 +12,8 @@ Item = Mapping[str, Any]
 
 AT_REST = frozenset({"Suspended", "StopRequested", "NotInProfile", "Completed"})
 """Reasons of a Stopped server that is as declared."""
+LEFT_OUT = frozenset({"Suspended", "NotInProfile"})
+"""Those that only a change of manifests ends."""
 PASSING = frozenset({"ModelGrowing", "NotLookedYet", "WaitingForPort", "WaitingForSlot", "WaitingForLeftovers"})
 """Reasons that pass without anybody's doing."""
 BEGUN = frozenset({"Starting", "Unhealthy", "BackOff"})
@@ -52,6 +54,35 @@ def up(name: str, item: Item | None) -> Judgement:
     return Judgement(verdict, words)
 
 
+def resting(item: Item, reasons: Collection[str] = AT_REST - {"Completed"}) -> str:
+    """Why a server is not to run, where it is for one of the reasons; empty otherwise."""
+    ready = condition(item, "Ready")
+    return str(ready["message"]) if item["status"]["phase"] == "Stopped" and ready["reason"] in reasons else ""
+
+
+def way_out(item: Item) -> str:
+    """What has a server run that rests."""
+    reason = condition(item, "Ready")["reason"]
+    if reason == "Suspended":
+        return f"have it run again with: reconciler resume {name_of(item)}"
+    if reason == "NotInProfile":
+        return "choose a profile that has it with: reconciler profile use NAME"
+    return f"start it with: reconciler start {name_of(item)}"
+
+
+def awake(judge: Judge) -> Judge:
+    """The same, for those that are asked to run: one that rests is not as wanted."""
+
+    def judge_awake(name: str, item: Item | None) -> Judgement:
+        found = judge(name, item)
+        if item is None or found.verdict is not Verdict.DONE or not resting(item):
+            return found
+        firm = resting(item, LEFT_OUT)
+        return Judgement(Verdict.FAILED if firm else Verdict.STUCK, found.text)
+
+    return judge_awake
+
+
 def as_declared(specs: Mapping[str, Any]) -> Judge:
     """Up, and that as its manifest says. `specs` are those of the manifests as they were read, by name."""
 
@@ -68,7 +99,7 @@ def as_declared(specs: Mapping[str, Any]) -> Judge:
 def _as_accepted(name: str, item: Item) -> Judgement:
     found = up(name, item)
     phase, reconciled = item["status"]["phase"], condition(item, "Reconciled")
-    if reconciled["reason"] in ("InvalidManifest", "PruneHeld"):
+    if reconciled["reason"] in ("InvalidManifest", "InvalidProfile", "InvalidDefaults", "PruneHeld"):
         return Judgement(Verdict.FAILED, f"{phase}, not as declared: {reconciled['message']}")
     if phase == "Ready" and reconciled["reason"] == "WaitingForSwitch":
         return Judgement(Verdict.WAITING, f"Ready: {reconciled['message']}")

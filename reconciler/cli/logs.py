@@ -2,6 +2,7 @@
 
 import heapq
 import re
+import shlex
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,9 @@ import click
 from reconciler.cli.chosen import Chosen, all_option
 from reconciler.cli.failure import Failure
 from reconciler.cli.following import follow
-from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.log_files import NotBegunError, log_of, log_that_is_there, newest_logs
+from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.output import say, show
 from reconciler.cli.prefixes import Form, Prefixes, as_json, plain
 from reconciler.cli.selecting import LabelSelector, selector_option
@@ -85,7 +87,7 @@ class _LogsVerb(Verb):
         130: "ended by Ctrl-C, as -f is",
     },
 )
-@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
+@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME, callback=without_kind)
 @selector_option
 @all_option
 @click.option("-f", "--follow", "follows", is_flag=True, help="Go on with what is written, over restarts too.")
@@ -93,7 +95,7 @@ class _LogsVerb(Verb):
 @click.option("--since", type=Duration(), metavar="DURATION", help="Only lines that are not older, such as 10m.")
 @click.option("--grep", "pattern", metavar="REGEX", help="Only lines in which this is found.")
 @click.option("-i", "--ignore-case", is_flag=True, help="With --grep: upper and lower case are the same.")
-@click.option("--previous", is_flag=True, help="The log of the instance before the last one.")
+@click.option("-p", "--previous", is_flag=True, help="The log of the instance before the last one.")
 @click.option("--no-prefix", is_flag=True, help="Do not begin the lines of several servers with their names.")
 @click.option("-o", "--output", type=click.Choice(["json"]), help="A JSON object for each line.")
 @pass_invocation
@@ -140,7 +142,8 @@ def _matching(pattern: str | None, *, ignore_case: bool) -> Keep | None:
     try:
         found = re.compile(pattern, re.IGNORECASE if ignore_case else 0)
     except re.error as error:
-        message = f"--grep: {pattern!r} is no regular expression: {error}; found as it is: {re.escape(pattern)!r}"
+        told = f"--grep: {pattern} is no regular expression: {error}"
+        message = f"{told}; as it stands it is found with: --grep {shlex.quote(re.escape(pattern))}"
         raise click.UsageError(message) from None
     return lambda content: found.search(content.rstrip(b"\r\n").decode(errors="replace")) is not None
 
@@ -153,7 +156,9 @@ def _found(state: Path, wish: _Wish) -> list[Log]:
     found, failures = [], []
     with opened(state, warns=True) as db:
         wish.chosen.refuse_unknown(db)
-        for name in wish.chosen.of(db):
+        names = wish.chosen.of(db)
+        wish.chosen.tell_of_none(names)
+        for name in names:
             try:
                 found.append(log_that_is_there(db, state, name, wish.back))
             except Failure as failure:
@@ -217,6 +222,7 @@ def _follow(state: Path, wish: _Wish) -> None:
     with opened(state, warns=True) as db:
         wish.chosen.refuse_unknown(db)
         names = wish.chosen.of(db)
+        wish.chosen.tell_of_none(names)
         _align(wish, names)
         for name in names:
             _warn_of_adopted(db, state, name, wish)

@@ -1,5 +1,6 @@
 """The `reconciler` command. A verb's module is imported when it is used: imports decide the command line's speed."""
 
+import errno
 import importlib
 import os
 import shlex
@@ -10,6 +11,7 @@ from typing import NoReturn
 import click
 
 from reconciler.cli.failure import BAD_INPUT, FAILED, INTERRUPTED, did_you_mean, say_error
+from reconciler.cli.habits import ELSEWHERE, elsewhere
 from reconciler.cli.invocation import Invocation, global_options, version_option
 from reconciler.core.clean import clean_lines
 
@@ -21,7 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "get": ("get", "List servers, profiles, events and more."),
     "wait": ("wait", "Wait until servers are Ready, or as else is asked."),
     "ensure": ("ensure", "Have a server Ready, and print where it answers."),
-    "describe": ("describe", "Show all that is known of a server or a source."),
+    "describe": ("describe", "Show all that is known of a server, a profile, defaults or a source."),
     "logs": ("logs", "Print the logs of servers."),
     "top": ("top", "Show what servers take of the machine, and how much they serve."),
     "restart": ("requests", "Restart servers."),
@@ -48,6 +50,7 @@ VERBS: dict[str, tuple[str, str]] = {
 """Each verb's module and its line in the help."""
 COMPLETION = "_RECONCILER_COMPLETE"
 """Set by a shell that asks how a word goes on (click's shell completion)."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SIGPIPE_EXIT = 141
 """128 + SIGPIPE: what a shell sees of a program whose reader went away."""
 
@@ -76,7 +79,8 @@ class Verbs(click.Group):
         """A misspelt verb is answered with the one that was meant."""
         name = args[0]
         if name not in VERBS:
-            raise click.UsageError(f"no such command '{name}'{did_you_mean(name, VERBS)}", ctx)
+            meant = elsewhere(ELSEWHERE, args) or did_you_mean(name, VERBS)
+            raise click.UsageError(f"no such command '{name}'{meant}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -102,7 +106,8 @@ def main() -> NoReturn:
         sys.exit(FAILED)
     # A terminal that cannot show a character shows another, instead of a traceback.
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+        if stream is not None:  # as it is where a shell closed it
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     if COMPLETION in os.environ:
         from reconciler.cli.shells import answer  # noqa: PLC0415 - for shells alone
 
@@ -123,20 +128,45 @@ def invoke(arguments: list[str]) -> int:
     """Run one command line; its exit code. Every error is worded on stderr."""
     invocation = Invocation()
     try:
-        # Click's own way of running a command would end at once, with code 1, where a reader has gone away.
-        with cli.make_context("reconciler", arguments, obj=invocation) as context:
-            code = cli.invoke(context)
-        sys.stdout.flush()
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
+        code = _call(arguments, invocation)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()
         return SIGPIPE_EXIT
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last place where an error can be worded for people
+        if isinstance(error, OSError) and (trouble := _trouble_of_stdout()):
+            _let_go_of_stdout()
+            say_error(f"the output cannot be written: {trouble}", "have it written where that is possible")
+            return FAILED
         return _explain(error, invocation, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _call(arguments: list[str], invocation: Invocation) -> object:
+    """Click's own way of running a command would end at once, with code 1, where a reader has gone away."""
+    try:
+        with cli.make_context("reconciler", arguments, obj=invocation) as context:
+            return cli.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+
+
+def _trouble_of_stdout() -> str:
+    """Why it cannot be written; empty when it can. What could not be written is still there, and is tried again."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _let_go_of_stdout() -> None:
+    """Python's own end would try to write the rest, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(error: Exception, invocation: Invocation, arguments: list[str]) -> int:
@@ -157,6 +187,11 @@ def _explain(error: Exception, invocation: Invocation, arguments: list[str]) -> 
     again = shlex.join(["reconciler", "--debug", *arguments])
     if isinstance(error, OSError) and error.filename:
         say_error(f"{error.filename}: {error.strerror}", f"see the traceback with: {again}")
+        return FAILED
+    if isinstance(error, OSError) and error.errno in _FULL:
+        say_error(
+            f"cannot write: {error.strerror}", "make room where the output, the state and the manifests go: df -h"
+        )
         return FAILED
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     say_error(f"unexpected: {what}", f"this is a fault of reconciler; show where with: {again}")

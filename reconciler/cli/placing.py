@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +25,32 @@ class Text:
         return (None if self.after is None else self.after.encode()) != self.before
 
 
-def put_in_place(path: Path, text: Text) -> None:
-    """Make, exchange or remove one file. Raises ChangedMeanwhileError, and OSError."""
+def put_in_place(path: Path, text: Text, check: Callable[[], None] = lambda: None) -> None:
+    """Make, exchange or remove one file. Raises ChangedMeanwhileError, and OSError.
+
+    `check` is called while no other command writes in that folder, and may raise.
+    """
     with _alone_in(path.parent):
+        check()
         _write(path, text)
+
+
+def is_published(path: Path) -> bool:
+    """Whether a link leads to it into a folder that another program puts there anew: a volume's, or git-sync's."""
+    found = path.resolve()
+    return found != path.absolute() and any(part.startswith("..") or part == ".worktrees" for part in found.parts)
+
+
+def put_back(path: Path, text: Text) -> bool:
+    """Take a change back; whether that went well. A file that was removed would come back with other rights."""
+    if text.after is None:
+        return False
+    before = None if text.before is None else text.before.decode()
+    try:
+        put_in_place(path, Text(text.after.encode(), before))
+    except (changing.ChangedMeanwhileError, OSError):
+        return False
+    return True
 
 
 def _write(path: Path, text: Text) -> None:

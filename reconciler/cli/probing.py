@@ -16,6 +16,7 @@ import h11
 from reconciler.cli.servers import is_taken_over, running_spec
 from reconciler.controller.http_get import Conversation, conversation
 from reconciler.controller.progress import Serving
+from reconciler.core.durations import describe_duration
 from reconciler.core.model import Effective, HealthState
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
@@ -32,6 +33,8 @@ class Health(Enum):
     BUSY = "busy"
     """No answer, but it computes."""
     UNWELL = "unwell"
+    UNKNOWN = "unknown"
+    """No answer so far, but it was given less than its own time for one."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +99,10 @@ async def _probe(subject: Subject, seconds: float) -> Answer:
                 return Answer(Health.UNWELL, why)
             return await _ask(subject, talk)
     except TimeoutError:
-        why = f"no answer within {seconds:g} s"
-        return Answer(Health.BUSY, why) if serving.worked(loop.time()) else Answer(Health.UNWELL, why)
+        why = f"no answer within {describe_duration(seconds)}"
+        is_patient = seconds >= subject.spec.probes.liveness.timeout
+        silent = Health.UNWELL if is_patient else Health.UNKNOWN
+        return Answer(Health.BUSY if serving.worked(loop.time()) else silent, why)
     except (OSError, ValueError, h11.RemoteProtocolError) as error:
         return Answer(Health.UNWELL, str(error) or type(error).__name__)
 

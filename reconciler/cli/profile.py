@@ -34,8 +34,14 @@ def use(invocation: Invocation, name: str | None, nobody: bool, dry_run: bool, t
     That is an edit: `spec.active` becomes true in its document, and false in that of the profile before it. It counts
     as a person's word too: where the profile selects no server any more, this confirms that it is meant.
     """
-    if nobody == (name is not None):
+    if nobody and name is not None:
+        raise click.UsageError("give one of NAME and --none, not both")
+    if not nobody and name is None:
         raise click.UsageError("name the profile, or give --none")
+    wanted = (name or "").removeprefix("profile/")
+    # An unset variable of a script must not start every server.
+    if not nobody and not wanted:
+        raise click.UsageError("the name of the profile is empty: name one, or give --none")
     from reconciler.cli.switching import switch  # noqa: PLC0415 - it takes longer than the help may
 
-    return switch(invocation, (name or "").removeprefix("profile/"), timeout, dry_run=dry_run)
+    return switch(invocation, wanted, timeout, dry_run=dry_run)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.deltas import ABSENT, Delta, in_words
+from reconciler.cli.deltas import ABSENT, Delta
 from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean
 from reconciler.cli.generations import Generation, generations_of, manifest_of
 from reconciler.cli.history import age
@@ -34,7 +34,14 @@ _EXIT_CODES = {
 }
 
 
-@click.group(cls=VerbGroup, short_help="Show what was changed, and when.")
+_ELSEWHERE = {
+    "undo": "reconciler rollback NAME",
+    "restart": "reconciler restart NAME",
+    "status": "reconciler wait NAME",
+}
+
+
+@click.group(cls=VerbGroup, short_help="Show what was changed, and when.", elsewhere=_ELSEWHERE)
 def rollout() -> None:
     """Show what was changed of a manifest, and when."""
 
@@ -66,7 +73,7 @@ def history(invocation: Invocation, name: str, number: int | None, output: str |
 
 
 def _numbered(found: Sequence[Generation], number: int) -> Generation:
-    """The newest of that number: a document that was gone begins at 1 again. Raises Failure."""
+    """The newest of that number: where the history was lost, a document begins at 1 again. Raises Failure."""
     for generation in reversed(found):
         if generation.number == number:
             return generation
@@ -102,7 +109,7 @@ def _comments(generation: Generation) -> Iterator[str]:
 
 
 def _item(generation: Generation) -> dict[str, Any]:
-    changes = [_change(delta) for delta in generation.changes]
+    changes = [{**_change(delta), "source": ", ".join(generation.sources(delta))} for delta in generation.changes]
     return {**generation.item, "changes": changes, "starts": list(generation.starts)}
 
 
@@ -134,8 +141,8 @@ def _place(item: Mapping[str, Any]) -> str:
 def _changed(generation: Generation) -> str:
     if generation.is_first:
         return "declared" if generation.number == 1 else "(what was before it is not kept)"
-    words = in_words(generation.changes)
-    return f"declared again; {words}".removesuffix("; ") if generation.is_again else words
+    words = generation.words
+    return f"declared again; {words}".removesuffix("; ") if generation.is_again else words or NOTHING
 
 
 def _starts(generation: Generation) -> str:

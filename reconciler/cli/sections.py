@@ -1,11 +1,14 @@
 """What descriptions are made of: fields, and sections below headings, folded where a terminal is narrow."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from reconciler.cli.folding import fold_behind
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import cells, clean, width
 
+EVENTS = 10
+"""How many of the newest are shown."""
 LABEL = 16
 """Columns of a field's heading."""
 
@@ -37,3 +40,27 @@ def history_section(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> li
     at = headers.index("SERVER")
     without = [[*row[:at], *row[at + 1 :]] for row in rows]
     return Table([*headers[:at], *headers[at + 1 :]], width=None).folded(without, width=room)
+
+
+def pairs(mapping: Mapping[str, str]) -> str:
+    """`key=value, …`."""
+    return ", ".join(f"{key}={value}" for key, value in mapping.items())
+
+
+def tree(value: Mapping[str, Any], defaults: Mapping[str, str], path: str = "spec", indent: str = "") -> Iterable[str]:
+    """A spec as it is in force, one field a line, with the names of the `defaults` that fields come from."""
+    for key, found in value.items():
+        place = f"{path}.{key}"
+        source = f"   (from LlamaServerDefaults {clean(defaults[place])})" if place in defaults else ""
+        if isinstance(found, Mapping) and found:
+            yield f"{indent}{clean(key)}:{source}"
+            yield from tree(found, defaults, place, indent + "  ")
+        elif isinstance(found, list):
+            yield f"{indent}{clean(key)}: [{', '.join(clean(scalar(one)) for one in found)}]{source}"
+        else:
+            yield f"{indent}{clean(key)}: {clean(scalar(found))}{source}"
+
+
+def scalar(value: Any) -> str:
+    """As it is written in YAML."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -13,9 +13,11 @@ from reconciler.cli.terminal import COLOURS
 
 Item = Mapping[str, Any]
 
-_SET = re.compile(r"(?P<key>[^\s!=,()]+)\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)")
-_EQUAL = re.compile(r"(?P<key>[^\s!=,()]+)\s*(?P<operator>==|!=|=)\s*(?P<value>[^=!,()]*)")
-_PRESENT = re.compile(r"(?P<no>!?)\s*(?P<key>[^\s!=,()]+)")
+_KEY = r"(?P<key>(?:[A-Za-z0-9.-]+/)?[A-Za-z0-9._-]+)"
+"""As in Kubernetes: a name, and before it perhaps a domain. What stands in it else is a misspelt operator."""
+_SET = re.compile(rf"{_KEY}\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)")
+_EQUAL = re.compile(rf"{_KEY}\s*(?P<operator>==|!=|=)\s*(?P<value>[^=!,()]*)")
+_PRESENT = re.compile(rf"(?P<no>!?)\s*{_KEY}")
 _OUTSIDE_PARENTHESES = re.compile(r",(?![^(]*\))")
 _UNESCAPED_COMMA = re.compile(r"(?<!\\),")
 _COMPARISON = re.compile(r"(?P<path>[^=!\s]+)\s*(?P<operator>==|!=|=)\s*(?P<value>.*)", re.DOTALL)
@@ -128,10 +130,17 @@ class Choice:
         """Whether some may be left out."""
         return self.labels is not None or bool(self.fields)
 
+    @property
+    def named(self) -> list[Field]:
+        """The fields that are spoken of."""
+        return [each.field for each in self.fields] + ([self.order] if self.order else [])
+
+    def refuse_unknown(self, items: Sequence[Item], kinds: Sequence[str]) -> None:
+        """Raise Failure for a field that none of all the items of these kinds can have."""
+        refuse_unknown_fields(self.named, items, kinds)
+
     def of(self, items: Sequence[Any], labels: Callable[[Item], Mapping[str, str]] = labels_of) -> list[Any]:
-        """The items that are meant, in the order asked for. Raises Failure for a field that none of them can have."""
-        named = [each.field for each in self.fields] + ([self.order] if self.order else [])
-        refuse_unknown_fields(named, items)
+        """The items that are meant, in the order asked for."""
         found = [item for item in items if all(each.fits(item) for each in self.fields)]
         if self.labels is not None:
             found = [item for item in found if self.labels.fits(labels(item))]

@@ -1,13 +1,18 @@
 """`set`, `unset`: fields of a manifest from the command line; the rest of the file keeps every byte."""
 
+import shlex
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.targets import EXIT_CODES, Target, kind_of, target_of
 from reconciler.cli.waiting import may_wait
+
+if TYPE_CHECKING:
+    from reconciler.cli.drafts import Draft
 
 
 def _verb(
@@ -64,7 +69,7 @@ def set(  # noqa: A001 - the verb's own name
 def unset(invocation: Invocation, arguments: tuple[str, ...], dry_run: bool, timeout: float | None) -> int:
     """Take fields out of a manifest, in its file, so that the defaults hold, and tell what follows from it.
 
-    A field that is not there is none to take out: that is no error.
+    A field that is not there is none to take out: that is no error. One that no manifest may have is.
     """
     target, fields = _parted(arguments, needed=2)
     return _change(invocation, target, fields, "unset", dry_run, timeout)
@@ -90,13 +95,36 @@ def _change(
     dry_run: bool,
     timeout: float | None,
 ) -> int:
-    from reconciler.cli.assigning import assignment_of, path_of  # noqa: PLC0415 - what reads manifests is slow to import
+    from reconciler.cli.assigning import assignments_of  # noqa: PLC0415 - what reads manifests is slow to import
     from reconciler.cli.drafts import Draft  # noqa: PLC0415
     from reconciler.cli.editing import apply_edit  # noqa: PLC0415
+
+    def drafted() -> Draft:
+        draft = Draft(invocation.existing_or_new())
+        if verb == "set":
+            draft.respec(target, assignments_of(fields, target))
+        else:
+            _take_out(draft, target, fields)
+        return draft
+
+    return apply_edit(drafted(), verb, dry_run=dry_run, timeout=timeout, again=drafted)
+
+
+def _take_out(draft: "Draft", target: Target, fields: Sequence[str]) -> None:
+    """Draft the removal of fields. Raises Failure for one that is neither there nor known."""
+    from reconciler.cli.assigning import meant, path_of, refuse_unknown  # noqa: PLC0415
     from reconciler.manifests.changing import REMOVED  # noqa: PLC0415
 
-    removes = verb == "unset"
-    changes = [(path_of(text), REMOVED) if removes else assignment_of(text, target.kind) for text in fields]
-    draft = Draft(invocation.existing_or_new())
-    draft.respec(target, changes)
-    return apply_edit(draft, verb, dry_run=dry_run, timeout=timeout)
+    for text in fields:
+        field, equals, _ = text.partition("=")
+        if equals:
+            hint = f"give the field alone: reconciler unset {target.shortest} {shlex.quote(field)}"
+            raise Failure(f"'{text}': unset takes no values", hint, exit_code=BAD_INPUT)
+    for path in map(path_of, fields):
+        before = draft.text_of(draft.find(target))
+        # A flag may stand there as it was typed, or be the field that `set` made of it.
+        for one in dict.fromkeys((path, meant(path))):
+            draft.respec(target, [(one, REMOVED)])
+        # A field that is there although no document may have it is an error that this mends.
+        if draft.text_of(draft.find(target)) == before:
+            refuse_unknown([path], target.kind)

@@ -1,6 +1,7 @@
 """What `profile use` does: edits `spec.active`, and follows the servers until they run or have ended."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,18 +91,32 @@ def _put_in_force(draft: Draft, wanted: str, timeout: float | None) -> int:
             controller.reconcile()  # it may be written a moment ago, and not be looked at yet
         # Committed before the edit, it is there when the files are read: no guard asks whether that is meant.
         controller.request("profile", [wanted])
-        for path in draft.write():
+        with _taken_back(controller):
+            written = draft.write()
+        for path in written:
             say(clean(f"written to {draft.shown(path)}"))
         answer = controller.reconcile()
-        _refuse_held(draft.state, wanted, answer)
+        with _taken_back(controller):
+            _refuse_held(draft.state, wanted, answer)
         names = sorted(draft.present())
         if timeout is None:
             return _leave(draft.state, names, controller)
-        judge, known = as_declared({}), list(before)
-        outcome = follow(draft.state, names, judge, timeout=timeout, known=known, began=controller.began)
+        judge = as_declared({})
+        outcome = follow(draft.state, names, judge, timeout=timeout, known=before, began=controller.began)
         if controller.is_here:
             say(UNATTENDED, err=True)
     return conclude(names, before, outcome)
+
+
+@contextmanager
+def _taken_back(controller: Controller) -> Iterator[None]:
+    """What was asked for is meant of this edit: where that fails, the next one is guarded again."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Failure):  # the controller lets it lapse, too
+            controller.request("profile", [])
+        raise
 
 
 def _refuse_held(state: Path, wanted: str, answer: Mapping[str, Any]) -> None:

@@ -121,8 +121,8 @@ def _follow(controller: Controller, before: Mapping[str, Item], stay: Mapping[st
     controller.reconcile()
     declared = _declared({**before, **snapshot(controller.state, None, controller=True)}, before)
     names = [name for name in declared if name not in stay]
-    judge, known = as_declared({}), list(before)
-    followed = follow(controller.state, names, judge, timeout=timeout, known=known, began=controller.began)
+    judge = as_declared({})
+    followed = follow(controller.state, names, judge, timeout=timeout, known=before, began=controller.began)
     return conclude(names, before, followed)
 
 
@@ -136,5 +136,5 @@ def leave(controller: Controller, before: Mapping[str, Item], *, followed: bool 
     controller.reconcile()
     every = {**before, **snapshot(controller.state, None, controller=True)}
     names = sorted(every.keys() - set(_declared(every, before) if followed else ()))
-    follow(controller.state, names, begun(as_declared({})), timeout=BEGIN_TIMEOUT, known=names)
+    follow(controller.state, names, begun(as_declared({})), timeout=BEGIN_TIMEOUT, known=every)
     say(UNATTENDED, err=True)

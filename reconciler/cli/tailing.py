@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 CHUNK = 64 * 1024
+TOLERANCE = 1.0
+"""Seconds by which a line may be ahead of the clock: the start is known less exactly."""
 _STAMP = re.compile(rb"(\d{1,7})\.(\d{2})\.(\d{3})\.(\d{3}) ")
 """What llama-server begins its lines with: minutes, seconds, milli- and microseconds since its start."""
 
@@ -40,7 +43,9 @@ class Log:
 
     def clock(self) -> "Clock":
         """What tells the times of its lines."""
-        return Clock(max(self.started, _began(self.parts())), self.started)
+        parts = self.parts()
+        newest = max((part.stat().st_mtime for part in parts), default=0.0)
+        return Clock(max(self.started, _began(parts)), self.started, newest)
 
 
 @dataclass
@@ -50,11 +55,13 @@ class Clock:
     base: float
     """Unix time that their zero is taken for: not the start, where the machine slept meanwhile."""
     last: float
+    newest: float = 0.0
+    """Unix time at which the files were last changed."""
 
     def read(self, content: bytes) -> Line:
-        """A line with its time. Lines never go back in time."""
+        """A line with its time. Lines never go back in time; what looks like a time that is yet to come is none."""
         since_start = _seconds(content)
-        if since_start is not None:
+        if since_start is not None and self.base + since_start <= max(self.newest, time.time()) + TOLERANCE:
             self.last = max(self.last, self.base + since_start)
         return Line(self.last, content)
 

@@ -15,6 +15,7 @@ _WORDS = {
     "srv": SERVER,
     "profiles": "Profile",
     "prof": "Profile",
+    "default": "LlamaServerDefaults",
     "def": "LlamaServerDefaults",
 }
 """What may stand before a name."""
@@ -35,6 +36,16 @@ class Target:
 
     def __str__(self) -> str:
         return f"{KINDS.get(self.kind, self.kind)}/{self.name}"
+
+    @property
+    def key(self) -> str:
+        """As the controller keeps it."""
+        return self.name if self.kind == SERVER else f"{self.kind}/{self.name}"
+
+    @property
+    def shortest(self) -> str:
+        """As it can be typed where a name alone means a server."""
+        return self.name if self.kind == SERVER else str(self)
 
     @property
     def words(self) -> str:

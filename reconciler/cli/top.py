@@ -10,7 +10,8 @@ import click
 
 from reconciler.cli.chosen import Chosen
 from reconciler.cli.failure import Failure
-from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.invocation import Invocation, Verb, pass_invocation
+from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.output import list_of, print_json, print_yaml, say, show
 from reconciler.cli.selecting import LabelSelector, selector_option
 from reconciler.cli.servers import NOTHING, paint_phase
@@ -42,7 +43,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
     ],
     exit_codes={0: "shown", 1: "there is no such server, or no installation", 130: "ended by Ctrl-C"},
 )
-@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
+@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME, callback=without_kind)
 @selector_option
 @click.option("--once", is_flag=True, help="Show one table, on a terminal too.")
 @click.option("--interval", type=Duration(), default="2s", show_default=True, metavar="DURATION", help="Time between.")

@@ -1,7 +1,6 @@
 """What `validate` does: checks manifests, and prints what was found."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +76,8 @@ def _print_json(found: Findings) -> None:
         "manifests": found.manifests,
         "servers": len(found.documents),
         "others": found.others,
-        "problems": [{**asdict(problem), "text": str(problem)} for problem in found.problems],
-        "warnings": [{**asdict(problem), "text": str(problem)} for problem in found.warnings],
+        "problems": [problem.data for problem in found.problems],
+        "warnings": [problem.data for problem in found.warnings],
     }
     if found.refusals is not None:
         data["refusals"] = [refusal.data() for refusal in found.refusals]

@@ -13,17 +13,26 @@ from reconciler.cli.invocation import Verb
     cls=Verb,
     short_help="Print the version.",
     examples=[("reconciler version", "of reconciler, and of the Python it runs on")],
-    exit_codes={0: "done"},
+    exit_codes={0: "done", 2: "the command line has errors"},
 )
-def version() -> None:
+@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="Print it as data.")
+def version(output: str | None) -> None:
     """Print the version of reconciler, and of the Python it runs on; `reconciler --version` does the same."""
-    click.echo(version_line())
+    if output is None:
+        click.echo(version_line())
+        return
+    from reconciler.cli.output import print_json, print_yaml  # noqa: PLC0415 - seldom asked for
+
+    (print_json if output == "json" else print_yaml)({"reconciler": _number(), "python": platform.python_version()})
 
 
 def version_line() -> str:
     """What is installed, on one line."""
+    return f"reconciler {_number()}, Python {platform.python_version()}"
+
+
+def _number() -> str:
     try:
-        number = installed("reconciler")
+        return installed("reconciler")
     except PackageNotFoundError:
-        number = "(not installed)"
-    return f"reconciler {number}, Python {platform.python_version()}"
+        return "(not installed)"

@@ -11,9 +11,10 @@ import click
 from reconciler.cli import loading
 from reconciler.cli.failure import Failure, database_trouble, refuse_unknown
 from reconciler.cli.follow import Progress
-from reconciler.cli.invocation import SERVER_NAME, Invocation, Verb, pass_invocation
+from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, Judgement, Verdict, name_of
 from reconciler.cli.looking import looks
+from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.selecting import LabelSelector, Parsed, labels_of, phase, selector_option
 from reconciler.cli.servers import condition
 from reconciler.cli.standing import opened
@@ -81,7 +82,7 @@ def _condition(written: str, value: str) -> Goal:
         2: "the command line has errors",
     },
 )
-@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME)
+@click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME, callback=without_kind)
 @selector_option
 @click.option("--all", "everything", is_flag=True, help="All servers.")
 @click.option(
@@ -175,24 +176,28 @@ def _wait(asked: _Wait) -> Mapping[str, Item | None]:
                 waiting.remove(name)
                 if not asked.is_silent:
                     progress.tell(name, Judgement(Verdict.DONE, asked.goal.text), seconds)
-            progress.show([(name, Judgement(Verdict.WAITING, _stand(found[name]))) for name in waiting], seconds)
+            progress.show(
+                [(name, Judgement(Verdict.WAITING, _stand(found[name], asked.goal))) for name in waiting], seconds
+            )
             if not waiting or not (asked.goal.needs_none or all(found.values())):
                 break
     return {name: found[name] for name in waiting}
 
 
-def _stand(item: Item | None) -> str:
+def _stand(item: Item | None, goal: Goal) -> str:
     """How a server is, in words."""
     if item is None:
-        return "there is no such server any more"
+        return "there is no such server yet" if goal.needs_none else "there is no such server any more"
     message = loading.message_of(item["status"])
     return f"{item['status']['phase']}: {message}" if message else str(item["status"]["phase"])
 
 
 def _too_late(state: Path, goal: Goal, timeout: float, unmet: Mapping[str, Item | None]) -> Failure:
-    told = [f"{name} is {_stand(item)}" if item else f"{name}: {_stand(item)}" for name, item in unmet.items()]
+    told = [
+        f"{name} is {_stand(item, goal)}" if item else f"{name}: {_stand(item, goal)}" for name, item in unmet.items()
+    ]
     more = [f"{len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
-    within = f" within {describe_duration(timeout)}" if timeout and any(unmet.values()) else ""
+    within = f" within {describe_duration(timeout)}" if timeout and (goal.needs_none or any(unmet.values())) else ""
     hint = f"see why with: reconciler describe server {next(iter(unmet))}"
     if not is_controller_running(state):
         hint = "no controller is running; start one with: reconciler run"

@@ -1,5 +1,6 @@
 """`get -w`: redrawn on a terminal, new lines for programs."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,23 @@ def _redraw(state: Path, listings: Sequence[Listing]) -> None:
     from rich.live import Live  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    with Live(console=Console(), auto_refresh=False, vertical_overflow="visible") as live:
+    drawn = None
+    with Live(console=Console(), auto_refresh=False, vertical_overflow="crop") as live:
         for found in looks(state, lambda db: [listing.read(db) for listing in listings]):
             text = "\n\n".join(_picture(listing, items) for listing, items in zip(listings, found, strict=True))
-            live.update(Text.from_ansi(text, no_wrap=True), refresh=True)
+            text = _cropped(text, shutil.get_terminal_size().lines - 1)
+            if text != drawn:
+                drawn = text
+                live.update(Text.from_ansi(text, no_wrap=True), refresh=True)
+
+
+def _cropped(text: str, most: int) -> str:
+    """As many lines as a terminal has, the last of them always: what is longer could not be drawn over."""
+    lines = text.split("\n")
+    if len(lines) <= most:
+        return text
+    kept = max(0, most - 2)
+    return "\n".join([*lines[:kept], f"{len(lines) - kept - 1} more lines", lines[-1]])
 
 
 def _picture(listing: Listing, items: Sequence[Any]) -> str:
@@ -67,7 +81,7 @@ class _Shown:
         if self._output == "name":
             show_list(self._listing, changed, self._output)
         elif self._output in ("json", "yaml"):
-            self._print_objects(changed)
+            self._print_objects([*changed, *({**before[name], "gone": True} for name in gone)])
         else:
             self._print_rows(changed, gone)
         self._seen = found

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Literal
 
 from reconciler.core.accept import Acceptance, Seen
@@ -18,6 +19,29 @@ MEMORY = "manifestsMemory"
 """What is kept under this key for the next controller's acceptance."""
 SELECTION = "selection"
 """Which servers are wanted is kept under this key."""
+
+JUDGE_AGAIN = 1.0
+"""Seconds for which a look with missing documents need not be judged again, if nothing comes of it sooner."""
+
+
+@dataclass(slots=True)
+class Accepted:
+    """The newest acceptance, and the look it came from."""
+
+    look: Look | None = None
+    acceptance: Acceptance = field(default_factory=lambda: Acceptance({}))
+    confirmed: frozenset[str] = frozenset()
+    asked: str | None = None
+    """The profile that a person asked for."""
+    at: float = float("-inf")
+    """Monotonic time of the judgement."""
+
+    def is_quiet(self, now: Now) -> bool:
+        """Whether the same look would be judged the same. What is missing, and held for it, is judged by the clock."""
+        wake_at = self.acceptance.wake_at
+        if wake_at is not None and wake_at <= now.monotonic:
+            return False
+        return not self.acceptance.memory.missing or now.monotonic < self.at + JUDGE_AGAIN
 
 
 def seen_in(look: Look) -> Seen:
@@ -85,7 +109,8 @@ def save_documents(store: Store, acceptance: Acceptance, now: Now) -> None:
 def finished_requests(acceptance: Acceptance, before: Selection, store: Store) -> list[tuple[str, str]]:
     """Requests about documents that are done or say nothing any more: their kinds, and whom they are about."""
     # One that came back: what was confirmed then says nothing about the next time.
-    gone = {*acceptance.memory.missing, *acceptance.removed, *acceptance.others_removed}
+    # What is held though it was meant goes as soon as nothing holds it any more.
+    gone = {*acceptance.memory.missing, *acceptance.held, *acceptance.removed, *acceptance.others_removed}
     stale = [("prune", name) for name in store.confirmed_prunes() - gone]
     asked, selection = store.asked_profile(), acceptance.selection
     in_force = selection.profile == asked and not selection.held
@@ -151,6 +176,7 @@ def desired_of(acceptance: Acceptance, before: Desired) -> Desired:
         )
         servers[name] = known if known == wanted else wanted
     invalid = {name: found for name, found in acceptance.problems.items() if name not in servers}
+    invalid |= {name: (why,) for name, why in acceptance.postponed.items()}
     return Desired(
         servers,
         scope=before.scope,

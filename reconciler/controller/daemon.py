@@ -228,8 +228,9 @@ class Daemon:
     def _refuse_unknown(self, kind: str, names: Sequence[str]) -> None:
         others = self._store.others
         if kind == "profile":
-            # One that is new in the files may not have been looked at yet.
-            known = asking.profiles_among((*others.values(), *self.loop.look().others))
+            # One that is new in the files may not have been looked at yet; the edit that follows may mend an error.
+            look = self.loop.look()
+            known = asking.profiles_among((*others.values(), *look.others), look.problems)
         else:
             known = self._known_names() | (frozenset(others) if kind == "prune" else frozenset())
         if unknown := [name for name in names if name not in known]:

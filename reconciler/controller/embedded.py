@@ -9,13 +9,10 @@ from pathlib import Path
 
 from reconciler.controller.daemon import Daemon, Stop
 from reconciler.controller.inherited import shed_inheritance
-from reconciler.controller.lock import Lock, hold
+from reconciler.controller.lock import CONVERGING, Lock, hold
 from reconciler.controller.state_folder import private
 from reconciler.installation import remember
 from reconciler.settings import Settings
-
-CONVERGING = ("apply", "sync", "resume", "profile")
-"""Verbs that bring all servers to what is declared."""
 
 
 @contextmanager

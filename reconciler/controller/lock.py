@@ -10,6 +10,8 @@ from pathlib import Path
 
 LOCK = "lock"
 HOLDER = "holder.json"
+CONVERGING = ("apply", "sync", "resume", "profile")
+"""Verbs that hold it and bring all servers to what is declared; others but `run` act on those that they name."""
 
 
 class HeldError(Exception):

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from reconciler.controller.accepting import (
+    Accepted,
     any_changes,
     desired_of,
     finished_requests,
@@ -18,6 +19,7 @@ from reconciler.controller.accepting import (
     selection_of,
     told,
 )
+from reconciler.controller.asking import Lapse
 from reconciler.controller.bystanders import Bystanders
 from reconciler.controller.executor import Executor
 from reconciler.controller.keeping import Keeper
@@ -48,17 +50,6 @@ RETRY = 1.0
 """Seconds until the next look after a pass that failed."""
 
 
-@dataclass(slots=True)
-class _Accepted:
-    """The newest acceptance, and the look it came from."""
-
-    look: Look | None = None
-    acceptance: Acceptance = field(default_factory=lambda: Acceptance({}))
-    confirmed: frozenset[str] = frozenset()
-    asked: str | None = None
-    """The profile that a person asked for."""
-
-
 class Loop:
     """Brings together manifests, store, runtime and prober; decides nothing itself."""
 
@@ -75,7 +66,7 @@ class Loop:
         self._observer = Observer(runtime, self.prober, launcher, self.poke)
         self._executor = Executor(store, runtime, launcher, report)
         self.keeper = Keeper(store, report)
-        self._accepted = _Accepted(
+        self._accepted = Accepted(
             acceptance=Acceptance({}, memory=memory_of(store), selection=selection_of(store.meta))
         )
         self._desired = Desired({}, limits=settings.limits())
@@ -85,6 +76,7 @@ class Loop:
         self._ended = False
         self._timer: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()
+        self._lapse = Lapse(store)
         self._told_manifests = ""
         self._told_blindness = ""
         self._bystanders = Bystanders(store, report)
@@ -201,18 +193,19 @@ class Loop:
 
     def _accept(self, now: Now) -> float | None:
         """Judge the newest look at the manifests, unless nothing there can have changed."""
-        look = self._sources.look(now.monotonic)
+        look, lapses_at = self._sources.look(now.monotonic), self._lapse.look(now)
         confirmed, asked = self.store.confirmed_prunes(), self.store.asked_profile()
         before = self._accepted
         same = look is before.look and (confirmed, asked) == (before.confirmed, before.asked)
-        if not same or not _is_quiet(before.acceptance, now):
-            beside = Beside(self.store.others, before.acceptance.selection, asked, check_spec)
+        if not same or not before.is_quiet(now):
+            others, selection = self.store.others, before.acceptance.selection
+            beside = Beside(others, selection, asked, check_spec, counted=self.store.counted)
             memory = before.acceptance.memory
             acceptance = accept(self.store.documents, seen_in(look), memory, now.monotonic, confirmed, beside)
             self._save(acceptance, now)
-            self._accepted = _Accepted(look, acceptance, confirmed, self.store.asked_profile())
+            self._accepted = Accepted(look, acceptance, confirmed, self.store.asked_profile(), now.monotonic)
             self._desired = desired_of(acceptance, self._desired)
-        wakes = [at for at in (look.wake_at, self._accepted.acceptance.wake_at) if at is not None]
+        wakes = [at for at in (look.wake_at, self._accepted.acceptance.wake_at, lapses_at) if at is not None]
         return min(wakes, default=None)
 
     def _save(self, acceptance: Acceptance, now: Now) -> None:
@@ -250,10 +243,6 @@ class Loop:
         self.prober.close()
         self._observer.close()
         self.runtime.close()
-
-
-def _is_quiet(acceptance: Acceptance, now: Now) -> bool:
-    return not acceptance.memory.missing and (acceptance.wake_at is None or acceptance.wake_at > now.monotonic)
 
 
 def report(event: Event) -> None:

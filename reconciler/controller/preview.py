@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.controller.accepting import folder_problem, selection_of
+from reconciler.controller.asking import LAPSE
 from reconciler.controller.launching import Launcher
 from reconciler.controller.manifests import Manifests
 from reconciler.core.accept import Acceptance, Beside, Seen, overlay
+from reconciler.core.candidates import key_of_problem
 from reconciler.core.history import History, Requests
-from reconciler.core.model import Document, GateFacts, Now, Problem
+from reconciler.core.model import Document, Now, Problem
+from reconciler.core.port_claims import held_by_others
 from reconciler.core.preview import Change, Standing, preview
-from reconciler.core.source import GIT
+from reconciler.core.source import GIT, PREFIX
 from reconciler.core.spec import ServerSpec
 from reconciler.core.turns import turns
 from reconciler.engines import engine_of
@@ -22,7 +25,7 @@ from reconciler.manifests.folder import Folder, Look
 from reconciler.manifests.parse import parse
 from reconciler.runtimes.host import Host, choose_host
 from reconciler.settings import Settings
-from reconciler.store.rows import open_snapshot, read_documents, read_history, read_others, read_requests
+from reconciler.store.rows import open_snapshot, read_asked_at, read_documents, read_history, read_others, read_requests
 
 if TYPE_CHECKING:
     from reconciler.core.kinds import OtherDocument
@@ -57,23 +60,40 @@ class Before:
 
 
 def preview_texts(before: Before, look: Look, texts: Texts, launcher: Launcher, now: Now) -> dict[str, Any]:
-    """The preview as JSON-ready data; each of `texts` has `file` (as shown) and `text`."""
-    found = Seen(look.documents, look.problems, look.failed, look.empty, others=look.others)
-    seen = with_texts(found, texts, before.git)
+    """The preview as JSON-ready data; each of `texts` has `file` (as shown) and `text`.
+
+    One with `without`, a server's name or another document's key, stands for the removal of that, as a person's word.
+    """
+    found = Seen(look.documents, look.problems, look.failed, look.empty, look.devices, look.others)
+    removed = frozenset(item["without"] for item in texts if "without" in item)
+    seen = with_texts(_without(found, removed), texts, before.git)
     standing = Standing(before.documents, before.history, before.requests, before.beside)
-    changes, acceptance = preview(standing, seen, _fingerprint)
+    changes, acceptance = preview(standing, seen, _fingerprint, removed)
     documents = tuple(one for name, one in acceptance.documents.items() if not acceptance.parked(name))
     crowded = launcher.crowded(documents, turns(documents, before.history, before.requests))
 
-    def gate(document: Document) -> GateFacts:
-        return launcher.look(document, now, crowded.get(document.name))
+    leaving = {one.server for one in changes if _leaves_its_port(one, acceptance.documents.get(one.server))}
+
+    def blocked(document: Document) -> str:
+        gate = launcher.look(document, now, crowded.get(document.name))
+        return gate.message or held_by_others(document, before.history.instances, leaving)
 
     return {
-        "changes": [_change_data(change, acceptance.documents.get(change.server), gate) for change in changes],
+        "changes": [_change_data(change, acceptance.documents.get(change.server), blocked) for change in changes],
         "problems": problems_data(acceptance),
         "folderProblem": folder_problem(acceptance),
         "refused": "",
     }
+
+
+def _without(seen: Seen, keys: frozenset[str]) -> Seen:
+    """What would be seen without these, of the manifests folder."""
+    return replace(
+        seen,
+        documents=tuple(one for one in seen.documents if one.name not in keys or one.origin == GIT),
+        others=tuple(one for one in seen.others if one.key not in keys or one.origin == GIT),
+        problems=tuple(one for one in seen.problems if key_of_problem(one) not in keys or one.file.startswith(PREFIX)),
+    )
 
 
 def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
@@ -85,7 +105,8 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
         pending = read_requests(connection)
         requests = Requests(stop=pending["stop"], restart=pending["restart"], adopt=pending["adopt"])
         history = _still_alive(read_history(connection), host)
-        asked = max(pending["profile"].items(), key=lambda one: one[1], default=(None, 0))[0]
+        asked, number = max(pending["profile"].items(), key=lambda one: one[1], default=(None, 0))
+        asked = asked if time.time() - read_asked_at(connection, number) < LAPSE else None
         facts = dict(connection.execute("select key, value from meta").fetchall())
         beside = Beside(read_others(connection), selection_of(facts), asked, check_spec)
         before = Before(read_documents(connection), history, requests, beside=beside)
@@ -136,14 +157,19 @@ def problems_data(acceptance: Acceptance) -> list[dict[str, Any]]:
 
 
 def _as_data(problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    return [{**asdict(problem), "text": str(problem)} for problem in problems]
+    return [problem.data for problem in problems]
 
 
-def _change_data(change: Change, document: Document | None, gate: Callable[[Document], GateFacts]) -> dict[str, Any]:
+def _leaves_its_port(change: Change, document: Document | None) -> bool:
+    """Whether a server that runs makes room for another one that wants its port."""
+    elsewhere = document is not None and document.spec.port != "auto"
+    return change.action == "stop" or (change.action == "restart" and elsewhere)
+
+
+def _change_data(change: Change, document: Document | None, blocked: Callable[[Document], str]) -> dict[str, Any]:
     """With what would keep the server from starting, in `blocked`."""
     starts = document is not None and change.action in ("start", "restart")
-    blocked = gate(document).message if starts and document else ""
-    return {**asdict(change), "blocked": blocked}
+    return {**asdict(change), "blocked": blocked(document) if starts and document else ""}
 
 
 def shown(folder: str) -> str:

@@ -3,34 +3,19 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from reconciler.core.beside import NOTHING, Beside
 from reconciler.core.candidates import Candidates, Seen, candidates, key_of_problem, problem_of
-from reconciler.core.defaults import Check
-from reconciler.core.guard import CONFIRM, Held
+from reconciler.core.choosing import Chooser
 from reconciler.core.judgement import Judged, judge
 from reconciler.core.kinds import OtherDocument, Others
 from reconciler.core.model import Document, Problem
-from reconciler.core.profiles import active_of, members, select
+from reconciler.core.profiles import active_of, may_select
 from reconciler.core.pruning import Memory, Missing, Pruning, prune
 from reconciler.core.selection import Selection
-from reconciler.core.source import GIT, LOCAL, PREFIX
+from reconciler.core.source import GIT
+from reconciler.core.unsure import bare_origins, removal_clash, unsure_of
 
 __all__ = ["Acceptance", "Beside", "Seen", "accept", "comes_from_git", "overlay"]
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What is in force beside the documents of servers, and what else their judgement needs."""
-
-    others: Others = field(default_factory=dict)
-    """Accepted documents of the other kinds."""
-    selection: Selection = field(default_factory=Selection)
-    """Which servers were wanted last."""
-    asked: str | None = None
-    """The profile that a person asked for ('' for none), while that is not done."""
-    check: Check = lambda _: ()
-    """What the engine refuses in a spec."""
-    known: frozenset[str] = frozenset()
-    """Servers that are declared elsewhere, so that a profile may name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +46,19 @@ class Acceptance:
     """By key."""
     selection: Selection = field(default_factory=Selection)
     """Which servers are wanted."""
+    postponed: Mapping[str, Problem] = field(default_factory=dict)
+    """New servers that are valid, but not put in force before something else is mended."""
 
     def parked(self, name: str) -> str:
         """Why a server is declared, but not to run now; empty when it is."""
         return self.selection.parked(name)
 
     def names(self, name: str) -> bool:
-        """Whether the active profile names a server that may not be in force; without one all are wanted."""
+        """Whether a server that may not be in force is wanted, or would be, for all that can be read of it."""
         active = active_of(self.others.values())
-        return active is None or name in active.spec.servers
+        if self.selection.wants(name) or self.selection.held or active is None:
+            return self.selection.wants(name)
+        return any(may_select(active, problem) for problem in self.problems.get(name, ()))
 
 
 def accept(
@@ -78,19 +67,21 @@ def accept(
     memory: Memory,
     now: float,
     confirmed: frozenset[str] = frozenset(),
-    beside: Beside = Beside(),
+    beside: Beside = NOTHING,
 ) -> Acceptance:
     """Judge one look at the manifests. `now` is monotonic; `confirmed` are names whose removal a person confirmed."""
+    chooser = Chooser(beside, memory.leaving, now, is_first=not accepted)
     found = candidates(seen)
-    judged = judge(accepted, beside.others, found, beside.check, beside.known)
+    judged = judge(accepted, beside, found, chooser)
     pruning = _prune(accepted, beside, seen, (found, judged), (memory, now, confirmed))
     if gone := frozenset(pruning.removed) & beside.others.keys():
         found = candidates(seen)
         left = {key: one for key, one in beside.others.items() if key not in gone}
-        judged = judge(accepted, left, found, beside.check, beside.known)
+        judged = judge(accepted, replace(beside, others=left), found, chooser)
     in_force = {name: one for name, one in _in_force(accepted, judged).items() if name not in pruning.removed}
-    selection = select(active_of(judged.others.values()), in_force, beside.selection, beside.asked, bool(accepted))
-    bare = _bare(accepted, beside.others, found, seen)
+    waiting = {name: document for name, (document, _) in judged.postponed.items()}
+    choice = chooser.choose(active_of(judged.others.values()), {**in_force, **waiting})
+    bare = bare_origins({**accepted, **beside.others}, found, seen)
     return Acceptance(
         documents=in_force,
         changed=tuple(document for document in judged.changed if document.name not in pruning.removed),
@@ -100,13 +91,14 @@ def accept(
         held=pruning.held,
         prunable=pruning.prunable,
         folder_problem="; ".join(filter(None, (seen.failed, *bare.values()))),
-        memory=pruning.memory,
-        wake_at=pruning.wake_at,
+        memory=replace(pruning.memory, leaving=choice.leaving),
+        wake_at=min((at for at in (pruning.wake_at, choice.wake_at) if at is not None), default=None),
         others=judged.others,
         others_changed=tuple(_renumbered(beside.others, judged.others)),
         others_removed=tuple(gone),
         other_problems=_told(judged.other_problems),
-        selection=selection,
+        selection=choice.selection,
+        postponed={name: why for name, (_, why) in judged.postponed.items()},
     )
 
 
@@ -134,69 +126,14 @@ def _prune(
     servers = _in_force(accepted, judged)
     in_force = {**servers, **judged.others}
     absent = [key for key in (*accepted, *beside.others) if key not in found]
-    general = tuple(problem for problem in seen.problems if not problem.server)
-    unsure = {
-        **_emptied(in_force, absent, seen.empty),
-        **_unsure(in_force, absent, judged.broken, general, seen.failed),
-    }
+    active = active_of(judged.others.values())
+    clash = removal_clash(accepted, servers, beside.others, active, found) if active and active.key in absent else {}
+    unsure = {**clash, **unsure_of(in_force, absent, seen, judged.broken)}
     # With nothing accepted before, nothing can have been renamed.
     newcomers = [document.name for document in judged.changed if accepted and document.name not in accepted]
-    active = active_of(judged.others.values())
-    parked = servers.keys() - members(active, servers.values()) if active else frozenset[str]()
-    bare = _bare(accepted, beside.others, found, seen)
-    missing = Missing(in_force, absent, unsure, newcomers, bare, seen.devices, frozenset(parked))
-    return prune(missing, *moment)
-
-
-def _bare(accepted: Mapping[str, Document], others: Others, found: Candidates, seen: Seen) -> dict[str, str]:
-    """Origins that declare nothing any more, and that in words. An unreadable folder says nothing of itself."""
-    every = {**accepted, **others}
-    left = {document.origin for document in (*seen.documents, *seen.others)}
-    left |= {_origin(problem) for problem in seen.problems} | ({LOCAL} if seen.failed else set())
-    bare = {}
-    for origin in {document.origin for key, document in every.items() if key not in found} - left:
-        count, where = sum(one.origin == origin for one in every.values()), " in Git" if origin == GIT else ""
-        bare[origin] = f"no manifest is left{where}, but {count} were accepted: nothing is stopped; {CONFIRM}"
-    return bare
-
-
-def _emptied(
-    in_force: Mapping[str, Document | OtherDocument], missing: Iterable[str], empty: frozenset[str]
-) -> dict[str, Held]:
-    """An empty file is a half-written one, or an accident: who means it removes the file, or confirms."""
-    return {
-        name: Held(f"{in_force[name].file} is empty: write the document again or remove the file; {CONFIRM}", True)
-        for name in missing
-        if in_force[name].file in empty
-    }
-
-
-def _unsure(
-    in_force: Mapping[str, Document | OtherDocument],
-    missing: Iterable[str],
-    broken: frozenset[str],
-    general: tuple[Problem, ...],
-    failed: str,
-) -> dict[str, Held]:
-    """Missing documents that this look says nothing about: they stay in force.
-
-    What cannot be read of the manifests folder may have declared what was declared there, and nothing of Git's.
-    """
-    unreadable = {_origin(problem): problem for problem in reversed(general)}
-    unsure = {}
-    for name in missing:
-        document = in_force[name]
-        if failed and document.origin == LOCAL:
-            unsure[name] = Held(failed, lasting=True)
-        elif document.origin in unreadable:
-            unsure[name] = Held(f"not removed while a manifest cannot be read: {unreadable[document.origin]}")
-        elif document.file in broken:
-            unsure[name] = Held(f"not removed while its file has an error: {document.file}")
-    return unsure
-
-
-def _origin(problem: Problem) -> str:
-    return GIT if problem.file.startswith(PREFIX) else LOCAL
+    parked = frozenset(name for name in servers if not judged.choice.selection.wants(name))
+    bare = bare_origins({**accepted, **beside.others}, found, seen)
+    return prune(Missing(in_force, absent, unsure, newcomers, bare, seen.devices, parked), *moment)
 
 
 def overlay(seen: Seen, documents: Mapping[str, Document], git: str = "", others: Others | None = None) -> Seen:

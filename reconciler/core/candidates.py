@@ -86,7 +86,7 @@ def key_of_problem(problem: Problem) -> str:
 def problem_of(document: Document | OtherDocument, message: str, field: str) -> Problem:
     """What is wrong with a document; at its beginning where the field's place is not known."""
     place = (document.line, 1) if isinstance(document, Document) else _place(document, field)
-    return Problem(document.file, message, *place, field=field, server=document.name, kind=document.kind)
+    return Problem(document.file, message, *place, field, document.name, document.kind, labels=document.labels)
 
 
 def _place(document: OtherDocument, field: str) -> tuple[int, int]:

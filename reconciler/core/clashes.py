@@ -120,4 +120,4 @@ def _wanted_by(rival: Document) -> str:
 
 def _problem(document: Document, message: str) -> Problem:
     place = document.port_line
-    return Problem(document.file, message, *place, field="spec.port", server=document.name, kind=document.kind)
+    return Problem(document.file, message, *place, "spec.port", document.name, document.kind, labels=document.labels)

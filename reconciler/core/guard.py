@@ -21,6 +21,8 @@ class Held:
     why: str
     prunable: bool = False
     """A person's word removes it."""
+    unless_named: bool = False
+    """A person's word on this very one removes it; it is not among those that one word on all of them confirms."""
     lasting: bool = False
     """Nothing but that word does: an accident may have taken it."""
 

@@ -40,7 +40,7 @@ def plan_idle(server: Server) -> None:
         _rest(server, "StopRequested", f"stopped by request; start it with: reconciler start {server.name}")
     elif server.waits and is_first_start(server.record):
         # A restart that was asked for waits too: begun now, it would run beside those that are to leave.
-        server.show(Phase.PENDING, "WaitingForSwitch", server.waits)
+        server.show(*server.waits)
     else:
         _plan_start(server)
 
@@ -58,7 +58,7 @@ def _wait_for(server: Server, leftovers: list[Process]) -> None:
 
 def _plan_unwanted(server: Server) -> None:
     if server.invalid:
-        server.show(Phase.INVALID, "InvalidManifest", str(server.invalid[0]))
+        server.show(Phase.INVALID, server.invalid[0].reason, str(server.invalid[0]))
         return
     server.forgotten = True
     server.actions.append(Forget(server.name))

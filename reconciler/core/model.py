@@ -45,6 +45,10 @@ class Problem:
 
     file: str
     message: str
+    labels: Mapping[str, str] | None = field(default=None, compare=False, repr=False, kw_only=True)
+    """The document's labels; None where they could not be read."""
+    reason: str = field(default="InvalidManifest", compare=False, repr=False, kw_only=True)
+    """What is wrong, in one word."""
     line: int = 0
     """From 1; 0 when the whole file is meant."""
     column: int = 0
@@ -55,6 +59,12 @@ class Problem:
     """Name of the document's object, if it could be read."""
     kind: str = ""
     """Kind of the document, if it could be read."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """It as JSON-ready data."""
+        named = ("file", "message", "line", "column", "field", "server", "kind")
+        return {**{name: getattr(self, name) for name in named}, "text": str(self)}
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file

@@ -10,7 +10,7 @@ from reconciler.core.lifecycle import finish, settle
 from reconciler.core.load_slots import LoadSlots
 from reconciler.core.model import Desired, Now, Phase, Wanted
 from reconciler.core.observed import Observed, Stranger
-from reconciler.core.port_claims import Holder, Ports
+from reconciler.core.port_claims import Ports
 from reconciler.core.ports import hosts_overlap
 from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, UNASKED, Server
 from reconciler.core.status import show_status
@@ -194,18 +194,10 @@ def _gate(server: Server, ports: Ports, leaving: set[str]) -> int | None:
     if holder.server in leaving and not holder.keeps:
         server.show(Phase.PENDING, "WaitingForPort", f"port {port} is still held by {holder.told}, which is stopping")
     else:
-        message = f"port {port} is held by {holder.told}; {_way_out(holder, port)}"
+        message = f"port {port} is held by {holder.told}; {holder.way_out(port)}"
         ignore_adopt_request(server, message)
         server.show(Phase.BLOCKED, "PortInUse", message)
     return None
-
-
-def _way_out(holder: Holder, port: int) -> str:
-    if holder.keeps:
-        return "it is a local server, which keeps its port; declare another one"
-    if holder.server:
-        return f"declare another port, or if its port is auto, move it with: reconciler restart {holder.server}"
-    return f"declare another port, or see whose it is, and end that: sudo ss -ltnp 'sport = :{port}'"
 
 
 def _begin_start(server: Server, port: int) -> None:

@@ -1,11 +1,11 @@
 """Who holds which port, who keeps one, and which one `auto` takes."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.core.history import History, Instance
-from reconciler.core.model import Desired, Wanted
+from reconciler.core.model import Desired, Document, Wanted
 from reconciler.core.observed import Listener, Observed, Stranger
 from reconciler.core.ports import choose_port, hosts_overlap
 from reconciler.core.server import Server
@@ -22,6 +22,14 @@ class Holder:
     told: str
     keeps: bool = False
     """The port is this server's also while it does not run: it gives way to none that come from Git."""
+
+    def way_out(self, port: int) -> str:
+        """What whoever wants the port can do."""
+        if self.keeps:
+            return "it is a local server, which keeps its port; declare another one"
+        if self.server:
+            return f"declare another port, or if its port is auto, move it with: reconciler restart {self.server}"
+        return f"declare another port, or see whose it is, and end that: sudo ss -ltnp 'sport = :{port}'"
 
 
 class Ports:
@@ -124,6 +132,17 @@ class Ports:
         assert server.wanted
         self._assigned[server.name] = port
         self._starting[server.name] = (server.wanted.spec.host, port)
+
+
+def held_by_others(document: Document, running: Mapping[str, Instance], leaving: Collection[str]) -> str:
+    """Which of the servers that run, but those that leave theirs, has a document's port; with the way out."""
+    port = document.spec.port
+    for name, instance in running.items():
+        if instance.port != port or name in leaving or name == document.name:
+            continue
+        if hosts_overlap(document.spec.host, _host(instance)):
+            return f"port {port} is held by server '{name}'; {Holder(name, name).way_out(port)}"
+    return ""
 
 
 def _is_from_git(wanted: Wanted | None) -> bool:

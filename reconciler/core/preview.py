@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from reconciler.core.accept import Acceptance, Beside, Seen, accept
 from reconciler.core.history import History, Requests
 from reconciler.core.model import Document
@@ -47,13 +49,19 @@ class Standing:
 
 
 def preview(
-    standing: Standing, seen: Seen, fingerprint: Callable[[ServerSpec], str]
+    standing: Standing,
+    seen: Seen,
+    fingerprint: Callable[[ServerSpec], str],
+    confirmed: frozenset[str] = frozenset(),
 ) -> tuple[tuple[Change, ...], Acceptance]:
-    """The changes that this look at the manifests would lead to. Documents that are missing count as gone."""
+    """The changes that this look at the manifests would lead to. Documents that are missing count as gone.
+
+    `confirmed` are those whose removal a person means.
+    """
     accepted, beside = standing.accepted, standing.beside
     first = accept(accepted, seen, Memory(), -LONG_DELAY, beside=beside)
-    acceptance = accept(accepted, seen, first.memory, 0.0, beside=beside)
-    names = sorted({*accepted, *acceptance.documents, *acceptance.problems})
+    acceptance = accept(accepted, seen, first.memory, 0.0, confirmed, beside)
+    names = sorted({*accepted, *acceptance.documents, *acceptance.problems, *acceptance.postponed})
     return tuple(_change(name, standing, acceptance, fingerprint) for name in names), acceptance
 
 
@@ -87,19 +95,72 @@ def _declared_change(name: str, former: Declared, later: Declared, fingerprint: 
     if before is None:
         return Change(name, "start", "new", fields)
     if not runs:
-        again = "no longer suspended" if before.spec.suspend else "the active profile wants it"
+        again = "no longer suspended" if before.spec.suspend else _wanted_by(later.selection)
         return Change(name, "start", again, fields)
     if fingerprint(before.spec) != fingerprint(after.spec):
-        changed = [one.path.removeprefix("spec.") for one in fields if one.path.startswith("spec.")]
-        return Change(name, "restart", f"{', '.join(changed) or 'the command line'} changed{_by(fields)}", fields)
+        return _restart(name, dump_spec(before.spec), before, after, fingerprint)
     return Change(name, "update", "nothing restarts", fields) if fields else Change(name, "unchanged", "")
 
 
+def _wanted_by(selection: Selection) -> str:
+    return "the active profile wants it" if selection.profile else "no profile is active any more"
+
+
+def _restart(
+    name: str,
+    runs: Mapping[str, Any],
+    before: Document | None,
+    after: Document,
+    fingerprint: Callable[[ServerSpec], str],
+) -> Change:
+    """The restart that a changed fingerprint leads to; `runs` is the spec of what runs.
+
+    Only what restarts is compared with that: other fields may have been changed since, and be in force.
+    """
+    causes = _causes(runs, after.spec, fingerprint)
+    accepted = dump_spec(before.spec) if before else {}
+    old = {key: value for key, value in accepted.items() if key not in causes}
+    fields = _document_changes(before, after, old | {key: runs[key] for key in causes & runs.keys()})
+    restarting = [one for one in fields if one.path.startswith("spec.") and one.path.split(".")[1] in causes]
+    changed = ", ".join(one.path.removeprefix("spec.") for one in restarting) or "the command line"
+    return Change(name, "restart", f"{changed} changed{_by(restarting)}", fields)
+
+
+def _causes(runs: Mapping[str, Any], wanted: ServerSpec, fingerprint: Callable[[ServerSpec], str]) -> frozenset[str]:
+    """The fields of a spec that make its fingerprint another than that of what runs."""
+    new, its = dump_spec(wanted), fingerprint(wanted)
+    causes = set()
+    for key in {*runs, *new} if runs else ():
+        if repr(runs.get(key, ABSENT)) == repr(new.get(key, ABSENT)):
+            continue
+        one_back = {other: value for other, value in new.items() if other != key}
+        one_back |= {key: runs[key]} if key in runs else {}
+        try:
+            if fingerprint(ServerSpec.model_validate(one_back)) != its:
+                causes.add(key)
+        except ValidationError:
+            causes.add(key)
+    return frozenset(causes)
+
+
 def _change(name: str, standing: Standing, acceptance: Acceptance, fingerprint: Callable[[ServerSpec], str]) -> Change:
+    if not (problems := acceptance.problems.get(name)):
+        return _valid_change(name, standing, acceptance, fingerprint)
+    # What was accepted last of it is in force, and defaults or a profile may change what comes of that.
+    if name in acceptance.documents:
+        found = _valid_change(name, standing, acceptance, fingerprint)
+        if found.action != "unchanged":
+            return replace(found, reason=f"{found.reason}; its own document has an error, and stays as accepted last")
+    return Change(name, "invalid", "; ".join(str(problem) for problem in problems))
+
+
+def _valid_change(
+    name: str, standing: Standing, acceptance: Acceptance, fingerprint: Callable[[ServerSpec], str]
+) -> Change:
     before, after = standing.accepted.get(name), acceptance.documents.get(name)
     instance = standing.history.instances.get(name)
-    if name in acceptance.problems:
-        return Change(name, "invalid", "; ".join(str(problem) for problem in acceptance.problems[name]))
+    if name in acceptance.postponed:
+        return Change(name, "hold", acceptance.postponed[name].message)
     if after is None or name in acceptance.held:
         held = acceptance.held.get(name)
         return Change(name, "hold", held) if held else Change(name, "stop", "its document is gone")
@@ -107,16 +168,16 @@ def _change(name: str, standing: Standing, acceptance: Acceptance, fingerprint: 
         fields = _document_changes(before, after)
         return Change(name, "stop" if instance else "update" if fields else "unchanged", rests, fields)
     if instance is None:
-        return _idle_change(name, before, after, standing)
+        return _idle_change(name, before, after, standing, acceptance.selection)
     if instance.fingerprint != fingerprint(after.spec):
-        fields = _with_source(_spec_changes(instance.spec, dump_spec(after.spec)), before, after)
-        changed = ", ".join(one.path.removeprefix("spec.") for one in fields) or "the command line"
-        return Change(name, "restart", f"{changed} changed{_by(fields)}", fields or _document_changes(before, after))
+        return _restart(name, instance.spec, before, after, fingerprint)
     fields = _document_changes(before, after)
     return Change(name, "update", "nothing restarts", fields) if fields else Change(name, "unchanged", "")
 
 
-def _idle_change(name: str, before: Document | None, after: Document, standing: Standing) -> Change:
+def _idle_change(
+    name: str, before: Document | None, after: Document, standing: Standing, selection: Selection
+) -> Change:
     record = standing.history.servers.get(name)
     if name in standing.requests.stop:
         fields = _document_changes(before, after)
@@ -125,15 +186,18 @@ def _idle_change(name: str, before: Document | None, after: Document, standing: 
         return Change(name, "start", "new", _document_changes(None, after))
     fields = _document_changes(before, after)
     if not standing.beside.selection.wants(name):
-        return Change(name, "start", "the active profile wants it", fields)
+        return Change(name, "start", _wanted_by(selection), fields)
     rests = record is not None and (record.failed is not None or record.completed)
     if rests and not fields:
         return Change(name, "unchanged", "it has failed or completed")
     return Change(name, "start", "changed" if fields else "not running", fields)
 
 
-def _document_changes(before: Document | None, after: Document) -> tuple[FieldChange, ...]:
-    old = dump_spec(before.spec) if before else {}
+def _document_changes(
+    before: Document | None, after: Document, spec: Mapping[str, Any] | None = None
+) -> tuple[FieldChange, ...]:
+    """What differs; `spec` is to be compared with, in place of that of `before`."""
+    old = spec if spec is not None else dump_spec(before.spec) if before else {}
     metadata = [
         change
         for part in ("labels", "annotations")

@@ -1,13 +1,12 @@
 """Which profiles are in force, and which servers the active one selects."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 
 from reconciler.core.candidates import Problems, problem_of
 from reconciler.core.clashes import clashing
 from reconciler.core.kinds import Others, ProfileDocument, dump_other, say_the_same
 from reconciler.core.model import Document, Problem
-from reconciler.core.selection import Selection, belongs
+from reconciler.core.selection import belongs
 
 _Profiles = dict[str, ProfileDocument]
 
@@ -25,7 +24,7 @@ def profiles_in_force(
     effective = {**before, **candidates}
     for key, document in candidates.items():
         if unknown := [name for name in document.spec.servers if name not in known]:
-            message = f"no manifest declares {_listed(unknown)}: declare it, or take the name out"
+            message = f"no manifest declares {listed(unknown)}: declare it, or take the name out"
             problems[key].append(problem_of(document, message, "spec.servers"))
             _give_way(key, before, effective)
     while len(active := [key for key, document in effective.items() if document.spec.active]) > 1:
@@ -53,22 +52,11 @@ def members(profile: ProfileDocument, documents: Iterable[Document]) -> frozense
     return frozenset(one.name for one in documents if belongs(spec, one.name, one.labels))
 
 
-def select(
-    profile: ProfileDocument | None, documents: Mapping[str, Document], last: Selection, asked: str | None, had: bool
-) -> Selection:
-    """What is wanted now. Of a profile that selects nothing any more the `last` selection stays in force.
-
-    `asked`: the profile that a person asked for, which may select nothing. `had`: servers were accepted before.
-    """
-    if profile is None:
-        return Selection()
-    names = members(profile, documents.values())
-    before = had if last.names is None else bool(last.names & documents.keys())
-    if names or not before or asked == profile.name:
-        return Selection(profile.name, names, profile.spec.switch)
-    stays = "all servers are wanted as before" if last.names is None else f"{_listed(sorted(last.names))} stay wanted"
-    why = f"the profile '{profile.name}' ({profile.file}:{profile.line}) selects no server: {stays}"
-    return replace(last, held=f"{why}; if this is meant, confirm it with: reconciler profile use {profile.name}")
+def may_select(profile: ProfileDocument, broken: Problem) -> bool:
+    """Whether the profile selects a server with an error; one whose labels cannot be read may bear any."""
+    if broken.labels is None:
+        return profile.spec.selector is not None or broken.server in profile.spec.servers
+    return belongs(dump_other(profile), broken.server, broken.labels)
 
 
 def clashes_elsewhere(others: Iterable[object], documents: Collection[Document]) -> list[Problem]:
@@ -131,10 +119,11 @@ def _is_changed(key: str, before: Mapping[str, ProfileDocument], effective: _Pro
 
 
 def _rivalry(others: Iterable[ProfileDocument]) -> str:
-    places = _listed([f"{one.name} ({one.file}:{one.line})" for one in others], quote="")
+    places = listed([f"{one.name} ({one.file}:{one.line})" for one in others], quote="")
     return f"{places} is active too; at most one may be: reconciler profile use NAME"
 
 
-def _listed(names: Collection[str], quote: str = "'") -> str:
+def listed(names: Collection[str], quote: str = "'") -> str:
+    """Some of them by name, and how many more there are."""
     few = [f"{quote}{name}{quote}" for name in list(names)[:5]]
     return ", ".join(few) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

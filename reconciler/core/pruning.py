@@ -7,6 +7,7 @@ from math import inf
 from reconciler.core.guard import DOUBT, RENAME_WINDOW, Held, Loss, guarded
 from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
+from reconciler.core.selection import NOBODY, Leaving
 from reconciler.core.source import GIT, LOCAL
 
 PRUNE_DELAY = 2.0
@@ -39,6 +40,8 @@ class Memory:
     """Wanted servers that were lately removed without anybody's word: where they came from, and when they went."""
     devices: Mapping[str, int] = field(default_factory=dict)
     """The file system that each folder was last seen on."""
+    leaving: Leaving = NOBODY
+    """Whom the active profile's selector lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ def prune(found: Missing, memory: Memory, now: float, confirmed: frozenset[str])
     held = {**_with_servers(found, held), **held}
     delay = LONG_DELAY if _goes_on(losses, doubted) or _folder_gone(found, memory) else PRUNE_DELAY
     ripe_at = {name: min(memory.stirred + delay, at + LONGEST_DELAY) for name, at in sure.items() if name not in held}
-    meant = {name for name in confirmed.intersection(found.absent) if name not in held or held[name].prunable}
+    meant = {name for name in confirmed.intersection(found.absent) if name not in held or _yields(held[name])}
     removed = tuple(name for name in found.absent if name in meant or now >= ripe_at.get(name, inf))
     return Pruning(
         removed,
@@ -96,6 +99,11 @@ def prune(found: Missing, memory: Memory, now: float, confirmed: frozenset[str])
         _kept(found, replace(memory, doubted=doubted, guarded=frozenset(guard)), removed, meant, now),
         min((at for name, at in ripe_at.items() if name not in removed), default=None),
     )
+
+
+def _yields(held: Held) -> bool:
+    """To a person's word on this one."""
+    return held.prunable or held.unless_named
 
 
 def _with_servers(found: Missing, held: Mapping[str, Held]) -> dict[str, Held]:

@@ -58,7 +58,8 @@ def _judge_health(server: Server, instance: Instance, process: Process) -> None:
         server.show(Phase.PENDING, why[0], f"its document is gone, but {why[1]}")
         return
     if wanted is None:
-        server.show(Phase.INVALID, "InvalidManifest", str(server.invalid[0]) if server.invalid else LEFT_ALONE)
+        problem = next(iter(server.invalid), None)
+        server.show(Phase.INVALID, *(problem.reason, str(problem)) if problem else ("InvalidManifest", LEFT_ALONE))
         return
     if not health.verified:
         _judge_start(server, instance, process)

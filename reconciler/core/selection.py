@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 USE = "choose with: reconciler profile use NAME (or --none, so that all run)"
@@ -39,3 +40,17 @@ class Selection:
     def parked(self, name: str) -> str:
         """Why a server is not to run now; empty when it is."""
         return "" if self.wants(name) else f"the active profile '{self.profile}' leaves it out; {USE}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """Servers that are wanted still, though the active profile selects them no more. Times are monotonic."""
+
+    names: frozenset[str] = frozenset()
+    since: float = -inf
+    """When the first of them stopped fitting."""
+    stirred: float = -inf
+    """When others than before stopped fitting, or fitted again."""
+
+
+NOBODY = Leaving()

@@ -52,8 +52,8 @@ class Server:
     """Who listens on its port beside it."""
     squatter: Stranger | None = None
     """Who listens on its port while it has no instance."""
-    waits: str = ""
-    """Why a first start has to wait until those that the active profile leaves out are gone."""
+    waits: tuple[Phase, str, str] | None = None
+    """What is shown of a first start that has to wait until those that the active profile leaves out are gone."""
     stays: tuple[str, str] | None = None
     """Reason and message of why it runs on although the active profile leaves it out."""
 

@@ -77,7 +77,7 @@ def _reconciled(server: Server) -> tuple[bool, str, str]:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         tail = "; the last accepted spec stays in force" if server.wanted else ""
-        return False, "InvalidManifest", f"{problems[0]}{more}{tail}"
+        return False, problems[0].reason, f"{problems[0]}{more}{tail}"
     if server.wanted and server.wanted.held:
         return False, "PruneHeld", server.wanted.held
     if server.waiting[0]:

@@ -17,12 +17,17 @@ MOST_SHOWN = 4
 
 def hold_first_starts(servers: Sequence[Server], desired: Desired) -> None:
     """StopFirst: none is first started while one that leaves is still there, for its memory is needed."""
-    leaving = [server.name for server in servers if _is_there(server)]
+    leaving = [server for server in servers if _is_there(server)]
     if desired.switch != "StopFirst" or not leaving:
         return
+    why = f"the active profile '{desired.profile}' waits for {_quoted([one.name for one in leaving])} to end"
+    in_vain = [one.name for one in leaving if not (one.in_scope or one.instance is None or one.instance.stopping)]
     for server in servers:
         if not server.is_parked:
-            server.waits = f"the active profile '{desired.profile}' waits for {_quoted(leaving)} to end"
+            server.waits = (Phase.PENDING, WAITING, why)
+            if in_vain and server.in_scope:
+                ask = f"no controller is running that ends {_quoted(in_vain)}; switch with: reconciler apply"
+                server.waits = (Phase.BLOCKED, HELD, f"{why}, but {ask}")
 
 
 def _is_there(server: Server) -> bool:

@@ -11,9 +11,10 @@ from reconciler.manifests.anchors import released
 from reconciler.manifests.differing import REMOVED, Change, EditError, changed, dotted, same, steps
 from reconciler.manifests.edit import read, replace_file
 from reconciler.manifests.folder import find
+from reconciler.manifests.identity import identify
 from reconciler.manifests.nodes import Path, compose, plain
 from reconciler.manifests.page import SpliceError
-from reconciler.manifests.parse import identify, parse
+from reconciler.manifests.parse import parse
 from reconciler.manifests.removal import without
 from reconciler.manifests.splicing import spliced
 from reconciler.manifests.text import Chunk, place, split

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +11,15 @@ from pathlib import Path
 from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
 from reconciler.manifests.folder import find
-from reconciler.manifests.parse import LARGEST, identify
+from reconciler.manifests.identity import identify
+from reconciler.manifests.parse import LARGEST
+from reconciler.manifests.rights import give_rights_of
 from reconciler.manifests.text import Chunk, is_blank, lines, split
+
+_TEMPORARY = re.compile(r"\.(\d+)\.\d+\.tmp")
+"""What follows the file's name in that of its new version, until that is in place: the writer's process, and a time."""
+_ABANDONED = 60.0
+"""Seconds after which nobody writes there any more: a write takes a few milliseconds."""
 
 
 def document_texts(text: str) -> list[tuple[int, str]]:
@@ -120,7 +128,7 @@ def read(path: Path) -> str:
 
 def create(root: Path, name: str, content: str) -> Path:
     """A new file, complete at once, that takes no other's place: NAME.yaml, or the next free one. Raises OSError."""
-    temporary = _write_beside(root / f"{name}.yaml", content.encode(), None)
+    temporary = _write_beside(root / f"{name}.yaml", content.encode(), is_new=True)
     try:
         for number in range(1, 1000):
             path = root / (f"{name}.yaml" if number == 1 else f"{name}-{number}.yaml")
@@ -135,11 +143,11 @@ def create(root: Path, name: str, content: str) -> Path:
 
 
 def replace_file(target: Path, content: bytes, check: Callable[[], None] = lambda: None) -> None:
-    """Puts a new version in a file's place, whole and durable, with the mode and owner of the old one.
+    """Puts a new version in a file's place, whole and durable, with the rights of the old one.
 
-    `check` is called at the last moment, and may raise. Raises OSError.
+    `check` is called at the last moment, and may raise. Raises OSError, also where those rights cannot be kept.
     """
-    temporary = _write_beside(target, content, target.stat())
+    temporary = _write_beside(target, content, is_new=False)
     try:
         check()
         temporary.replace(target)
@@ -149,16 +157,17 @@ def replace_file(target: Path, content: bytes, check: Callable[[], None] = lambd
     _sync(target.parent)
 
 
-def _write_beside(target: Path, content: bytes, like: os.stat_result | None) -> Path:
-    """A durable dotfile in the target's folder, with the mode and owner of the file it will replace."""
+def _write_beside(target: Path, content: bytes, *, is_new: bool) -> Path:
+    """A durable dotfile in the target's folder, with the rights of the file that it will replace."""
+    _clear(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    # Who may not read the file does not come to hold its new version open.
+    mode = 0o666 if is_new else 0o600
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with open(descriptor, "wb") as opened:  # noqa: PTH123 - it wraps a descriptor
-            if like is not None:
-                with contextlib.suppress(PermissionError):
-                    os.fchown(descriptor, like.st_uid, like.st_gid)
-                os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+            if not is_new:
+                give_rights_of(target, descriptor)
             opened.write(content)
             opened.flush()
             os.fsync(descriptor)
@@ -166,6 +175,16 @@ def _write_beside(target: Path, content: bytes, like: os.stat_result | None) -> 
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+def _clear(target: Path) -> None:
+    """Remove what writers of this file left that were killed."""
+    with contextlib.suppress(OSError):
+        for path in target.parent.iterdir():
+            found = path.name.startswith(f".{target.name}.") and _TEMPORARY.fullmatch(path.name, len(target.name) + 1)
+            # Younger ones may be of a process that we cannot see, in another namespace.
+            if found and time.time() - path.stat().st_mtime > _ABANDONED and not Path(f"/proc/{found[1]}").exists():
+                path.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

@@ -17,6 +17,7 @@ _ENGINES = {
     "vllm": "vllm is not supported: llama-server is the only engine yet",
     "ollama": "ollama has its own service, which starts and restarts its models: llama-server is the only engine yet",
 }
+_OF_METADATA = ("name", "labels", "annotations")
 _SECRET_WORDS = ("key", "token", "secret", "password")
 
 
@@ -139,6 +140,8 @@ def _hint(model: type[BaseModel], path: Path) -> str:
         return f", did you mean 'spec.{closest}'?"
     if path[:-1] == ("spec", "template") and path[-1] in OWN_TO_EACH:
         return ": each server has its own, so it is written in the server's document"
+    if path[:-1] == ("spec",) and path[-1] in _OF_METADATA:
+        return f", did you mean 'metadata.{path[-1]}'?"
     if path[:-1] == ("spec",):
         return " (llama-server's own flags go under spec.flags)"
     return ""

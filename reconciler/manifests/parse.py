@@ -16,7 +16,8 @@ from reconciler.core.model import Document, Problem
 from reconciler.core.spec import API_VERSION, LlamaServer, ServerSpec
 from reconciler.manifests.expected import either
 from reconciler.manifests.explain import Fault, closest, explain, got
-from reconciler.manifests.nodes import NodeError, compose, locate, plain, short, written
+from reconciler.manifests.identity import guess, identify, identity, labels_of
+from reconciler.manifests.nodes import NodeError, compose, locate, plain, short
 from reconciler.manifests.text import Chunk, is_blank, lines, place, split
 
 KINDS: dict[str, type[BaseModel]] = {
@@ -68,15 +69,6 @@ def parse(text: str | bytes, file: str, check: Check, go_on: Callable[[], None] 
         else:
             others.append(result)
     return Parsed(tuple(documents), tuple(problems), tuple(others))
-
-
-def identify(text: str) -> tuple[str, str]:
-    """Kind and name of one document's text, however broken the rest; empty where they cannot be read."""
-    try:
-        root = compose(text)
-        return _identity(root) if root else ("", "")
-    except Exception:  # noqa: BLE001 - ruamel raises far more than it declares
-        return _guess(text)
 
 
 def _decode(text: str | bytes, file: str) -> str | Problem:
@@ -136,6 +128,7 @@ class _Reader:
         self._chunk = chunk
         self._check = check
         self._kind, self._name = "", ""
+        self._labels: dict[str, str] | None = None
 
     def read(self, refused: Problem | None) -> list[_Result]:
         """The document or its problems; `refused` is what was wrong before it began."""
@@ -158,14 +151,15 @@ class _Reader:
 
     def _guess(self) -> None:
         if not self._kind and not self._name:
-            self._kind, self._name = _guess(self._chunk.text)
+            self._kind, self._name = guess(self._chunk.text)
 
     def _documents(self) -> list[_Result]:
         root = compose(self._chunk.text)
         if root is None:
             return []
-        self._kind, self._name = _identity(root)
+        self._kind, self._name = identity(root)
         data = plain(root)
+        self._labels = labels_of(data)
         if faults := _header(data):
             return self._problems(root, faults)
         try:
@@ -234,33 +228,7 @@ class _Reader:
         return self._chunk.line + line, column + 1
 
     def _problem(self, message: str, line: int, column: int, field: str = "") -> Problem:
-        return Problem(self._file, message, line, column, field, self._name, self._kind)
-
-
-def _identity(root: Node) -> tuple[str, str]:
-    """Kind and name as far as they are written; empty where not."""
-    return _presentable(written(root, "kind")), _presentable(written(root, "metadata", "name"))
-
-
-def _presentable(word: str) -> str:
-    return word if len(word) <= 253 and word.isprintable() else ""
-
-
-def _guess(text: str) -> tuple[str, str]:
-    """Kind and name of a text that is no YAML, so that its error reaches the server it is about."""
-    kind = name = ""
-    in_metadata = False
-    for line in lines(text):
-        field, _, value = line.strip().partition(":")
-        value = value.partition("#")[0].strip(" \t\"'")
-        if in_metadata and line[0] in " \t" and field == "name":
-            name = name or value
-        elif not is_blank(line) and line[0] not in " \t":
-            in_metadata = field == "metadata"
-            if in_metadata and (flow := re.search(r"\bname:[ \t]*[\"']?([^\s\"',}]+)", value)):
-                name = name or flow[1]
-            kind = value if field == "kind" else kind
-    return _presentable(kind), _presentable(name)
+        return Problem(self._file, message, line, column, field, self._name, self._kind, labels=self._labels)
 
 
 def _header(data: Any) -> list[Fault]:

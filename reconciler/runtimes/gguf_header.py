@@ -25,6 +25,8 @@ LONGEST_TEXT = 1024 * 1024
 """Bytes of a text that is kept; chat templates take some 10 KiB."""
 MOST_NUMBERS = 4096
 """Numbers of a list that is kept, such as one for each layer."""
+MOST_KEPT = 2 * 1024 * 1024
+"""Bytes of all that is kept, as it stands in the file; what comes after that is passed by."""
 MOST_DIMENSIONS = 4
 CHUNK = 1024 * 1024
 MAGIC = b"GGUF"
@@ -79,6 +81,7 @@ class _Reader:
         self._size = size
         self._data = bytearray()
         self._at = 0
+        self._room = MOST_KEPT
 
     def header(self) -> Header:
         """The whole header."""
@@ -87,7 +90,7 @@ class _Reader:
         facts = {}
         for _ in range(count):
             key, value = self._text(LONGEST_KEY), self._value(self._count(_U32))
-            if key is not None and value is not None:
+            if key is not None and value is not None and self._room > 0:
                 facts[key] = value
         weights, behind = self._tensors(tensors)
         self._need(self._at)
@@ -137,10 +140,17 @@ class _Reader:
             return None
         if kind not in _NUMBERS:
             raise HeaderError(f"its header has a list of the unknown type {kind}; {_UNLIKELY}")
-        if count <= MOST_NUMBERS:
-            return tuple(self._number(_NUMBERS[kind]) for _ in range(count))
-        self._at += count * _NUMBERS[kind].size
-        return None
+        size = count * _NUMBERS[kind].size
+        begin, self._at = self._at, self._at + size
+        if count > MOST_NUMBERS or not self._is_kept(size):
+            return None
+        self._need(self._at)
+        return struct.unpack_from(f"<{count}{_NUMBERS[kind].format[1:]}", self._data, begin)
+
+    def _is_kept(self, size: int) -> bool:
+        """Whether there is room for so many bytes more."""
+        self._room -= size
+        return self._room > 0
 
     def _skip_texts(self, count: int) -> None:
         """Go past so many texts: this loop takes nearly all the time that a vocabulary takes."""
@@ -157,7 +167,7 @@ class _Reader:
         """The next text; None for one that is too long to be kept."""
         size = self._count(_U64)
         begin, self._at = self._at, self._at + size
-        if size > longest:
+        if size > longest or not self._is_kept(size):
             return None
         self._need(self._at)
         return self._data[begin : self._at].decode(errors="replace")

@@ -49,12 +49,22 @@ class HeaderCache:
         if self._path is None or not self._is_changed:
             return
         entries = {**self._used, **{key: entry for key, entry in self._known.items() if key not in self._used}}
-        kept = dict(list(entries.items())[:MOST_ENTRIES])
         with suppress(OSError, ValueError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            draft.write_text(json.dumps({"version": VERSION, "headers": kept}))
+            draft.write_text(_written(dict(list(entries.items())[:MOST_ENTRIES])))
             draft.replace(self._path)
+
+
+def _written(entries: Mapping[str, Any]) -> str:
+    """As JSON; without the largest, where with them it would not be believed."""
+    texts = {key: f"{json.dumps(key)}: {json.dumps(entry)}" for key, entry in entries.items()}
+    total = 0
+    for key in sorted(texts, key=lambda key: len(texts[key])):
+        total += len(texts[key]) + 2
+        if total > LARGEST - 64:
+            del texts[key]
+    return f'{{"version": {VERSION}, "headers": {{{", ".join(texts.values())}}}}}'
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,9 +15,10 @@ KEPT = 20
 """The newest generations of a document that are kept."""
 _FREE = ("flags", "env", "matchLabels")
 _INSERT = """
-    insert into generations (kind, name, generation, accepted_at, own, spec, labels, annotations, file, line, origin,
-        revision)
-    select :kind, :name, :generation, :accepted_at, :own, :spec, :labels, :annotations, :file, :line, :origin, :revision
+    insert into generations (kind, name, generation, accepted_at, own, spec, came_from, labels, annotations, file, line,
+        origin, revision)
+    select :kind, :name, :generation, :accepted_at, :own, :spec, :came_from, :labels, :annotations, :file, :line,
+        :origin, :revision
     where not exists (
         select 1 from generations where kind = :kind and name = :name and generation = :generation and own = :own
             and spec = :spec and labels = :labels and annotations = :annotations
@@ -35,8 +36,8 @@ def changes_of(
 ) -> list[Statement]:
     """Keep this generation of a document, unless it is the newest one already: a file may only have moved.
 
-    `wall` is when it was accepted, where that is known. Generations of a document that was gone meanwhile stay before
-    those that begin at 1 again.
+    `wall` is when it was accepted, where that is known. Generations of a document that was gone meanwhile stay, and
+    those of its return go on counting.
     """
     key = (document.kind, document.name)
     values = {
@@ -46,6 +47,7 @@ def changes_of(
         "accepted_at": wall,
         "own": _spec(document.written if isinstance(document, Document) else document.spec),
         "spec": _spec(document.spec),
+        "came_from": json.dumps(_sorted(dict(document.came_from))) if isinstance(document, Document) else "",
         "labels": json.dumps(_sorted(dict(document.labels))),
         "annotations": json.dumps(_sorted(dict(document.annotations))),
         "file": document.file,

@@ -147,6 +147,7 @@ def generation_item(row: sqlite3.Row, *, in_force: bool) -> Item:
         "source": {key: row[key] for key in ("file", "line", "origin", "revision")},
         "own": json.loads(row["own"] or row["spec"]),
         "spec": json.loads(row["spec"]),
+        "fromDefaults": json.loads(row["came_from"] or "{}"),
     }
 
 

@@ -116,6 +116,7 @@ def _keep_generations(db: Database) -> None:
             "accepted_at": float,
             "own": str,
             "spec": str,
+            "came_from": str,
             "labels": str,
             "annotations": str,
             "file": str,
@@ -129,7 +130,8 @@ def _keep_generations(db: Database) -> None:
     db.table("generations").create_index(["kind", "name"])
     db.execute(
         "insert into generations"
-        " (kind, name, generation, accepted_at, own, spec, labels, annotations, file, line, origin, revision)"
-        " select kind, name, generation, accepted_at, spec, spec, labels, annotations, file, line, origin, ''"
+        " (kind, name, generation, accepted_at, own, spec, came_from, labels, annotations,"
+        " file, line, origin, revision)"
+        " select kind, name, generation, accepted_at, spec, spec, '', labels, annotations, file, line, origin, ''"
         " from documents"
     )

@@ -1,10 +1,11 @@
 """What the database holds, in memory: a pass need not read, and goes on when the file cannot be written."""
 
 import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from reconciler.core.history import History, Instance, Requests, ServerRecord
-from reconciler.core.kinds import OtherDocument
+from reconciler.core.kinds import OTHER_KINDS, OtherDocument, key_of
 from reconciler.core.model import Document
 from reconciler.core.source import SourceRecord
 from reconciler.store.rows import Note, read_documents, read_history, read_others, read_requests, read_sources
@@ -26,6 +27,8 @@ class Mirror:
     requests: dict[str, dict[str, int]] = field(default_factory=dict)
     sources: dict[str, SourceRecord] = field(default_factory=dict)
     meta: dict[str, str] = field(default_factory=dict)
+    counted: dict[str, int] = field(default_factory=dict)
+    """The highest generation of documents that were gone, as far as that is kept: servers by name, others by key."""
 
     @property
     def history(self) -> History:
@@ -61,12 +64,14 @@ class Mirror:
 
     def remove_document(self, name: str) -> None:
         """A document is gone, and what was asked of its removal."""
-        self.documents.pop(name, None)
+        if gone := self.documents.pop(name, None):
+            self.counted[name] = max(gone.generation, self.counted.get(name, 0))
         self.requests["prune"].pop(name, None)
 
     def remove_other(self, key: str) -> None:
         """A document of another kind is gone, and what was asked of its removal."""
-        self.others.pop(key, None)
+        if gone := self.others.pop(key, None):
+            self.counted[key] = max(gone.generation, self.counted.get(key, 0))
         self.requests["prune"].pop(key, None)
 
     def forget_source(self, name: str) -> None:
@@ -96,6 +101,15 @@ def read_mirror(connection: sqlite3.Connection, note: Note) -> Mirror:
             requests=read_requests(connection),
             sources=read_sources(connection, note),
             meta=dict(connection.execute("select key, value from meta").fetchall()),
+            counted=_read_counted(connection),
         )
     finally:
         connection.text_factory = before
+
+
+def _read_counted(connection: sqlite3.Connection) -> dict[str, int]:
+    """By the history, without which all else is as good: numbers then begin anew."""
+    with suppress(sqlite3.Error):
+        found = connection.execute("select kind, name, max(generation) from generations group by kind, name")
+        return {key_of(kind, name) if kind in OTHER_KINDS else name: number for kind, name, number in found}
+    return {}

@@ -266,7 +266,7 @@ def generations(db: sqlite3.Connection, name: str, kind: str = "LlamaServer") ->
     rows = []
     if knows_kinds(db):
         rows = db.execute("select * from generations where kind = ? and name = ? order by id", key).fetchall()
-    own = "" if knows_kinds(db) else ", '' as own"
+    own = "" if knows_kinds(db) else ", '' as own, '' as came_from"
     columns = f"*, '' as revision, {origin_column(db)}{own}"
     present = db.execute(f"select {columns} from documents where kind = ? and name = ?", key).fetchone()  # noqa: S608 - names of ours
     if present is not None and (not rows or rows[-1]["generation"] != present["generation"]):

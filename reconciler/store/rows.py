@@ -131,6 +131,12 @@ def read_requests(connection: sqlite3.Connection) -> dict[str, dict[str, int]]:
     return found
 
 
+def read_asked_at(connection: sqlite3.Connection, request: int) -> float:
+    """Unix time of a request; 0 where that is not known. Raises sqlite3.Error."""
+    row = connection.execute("select created_at from requests where id = ?", [request]).fetchone()
+    return float(row[0] or 0.0) if row else 0.0
+
+
 def document_row(document: Document, wall: float | None) -> Row:
     """A document as its row; without `wall`, when it was accepted, the row keeps what it says."""
     values = {

@@ -1,5 +1,6 @@
 """The database's one writer. What it has committed is mirrored in memory, so that a pass need not read."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -86,6 +87,11 @@ class Store:
         return self._mirror.others
 
     @property
+    def counted(self) -> Mapping[str, int]:
+        """The highest generation of documents that are gone, as far as that is kept: servers by name, others by key."""
+        return self._mirror.counted
+
+    @property
     def meta(self) -> Mapping[str, str]:
         """Facts about the installation and the controller, by key."""
         return self._mirror.meta
@@ -110,6 +116,16 @@ class Store:
     def asked_profile(self) -> str | None:
         """The profile that a person asked for last, '' for none of them; None where nothing is asked."""
         return max(self._mirror.requests["profile"].items(), key=lambda one: one[1], default=(None, 0))[0]
+
+    def profile_request(self) -> int | None:
+        """The request for that profile; None where nothing is asked."""
+        return max(self._mirror.requests["profile"].values(), default=None)
+
+    def asked_at(self, request: int) -> float:
+        """Unix time of a request, by the file; 0 where that is not known."""
+        with suppress(sqlite3.Error):
+            return rows.read_asked_at(self._db.conn, request)
+        return 0.0
 
     def suspended_sources(self) -> frozenset[str]:
         """Sources that a person suspended."""

@@ -364,7 +364,7 @@ def test_a_server_that_runs_on_its_last_good_spec_counts_as_started(
     ("arguments", "answer"),
     [
         (("coder", "codr"), (1, "error: no server 'codr', did you mean 'coder'?")),
-        ((), (2, "error: name the servers, or give --all")),
+        ((), (2, "error: name the servers, or give --all or -l")),
         (("coder", "--all"), (2, "error: give names or --all, not both")),
     ],
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from reconciler.cli import completing_fields, wait
+from reconciler.cli import completing_fields, top, wait
 from reconciler.cli.command_lines import at_once, completed_verbs
 from reconciler.cli.completing_fields import choices_of, fields_of
 from reconciler.cli.completions import ARGUMENTS, FLAGS, OPTIONS
@@ -24,7 +24,6 @@ from tests.cli.conftest import Call
 from tests.cli.filling import Filling
 
 FREE = {
-    "adopt": "a pid, or the command line of a stranger",
     "run": "no arguments",
 }
 """Verbs whose arguments nobody can know."""
@@ -140,6 +139,13 @@ def filled(filling: Filling, root: Path) -> Filling:
         ("reconciler suspend ", ["chat", "coder", "embed", "source"]),
         ("reconciler suspend source ", ["git"]),
         ("reconciler describe so", ["source"]),
+        ("reconciler describe de", ["default"]),
+        ("reconciler describe co", ["coder"]),
+        ("reconciler describe server/co", ["server/coder"]),
+        ("reconciler describe coder ", ["chat", "embed"]),
+        ("reconciler top --sort-by ", ["name", "cpu", "memory", "gpu", "tokens", "slots"]),
+        ("reconciler restart -l tier=", ["tier=demo"]),
+        ("reconciler stop server co", ["coder"]),
         ("reconciler describe server co", ["coder"]),
         ("reconciler describe source ", ["git"]),
         ("reconciler get servers,e", ["servers,events"]),
@@ -158,6 +164,8 @@ def filled(filling: Filling, root: Path) -> Filling:
         ("reconciler get servers -o js", ["json"]),
         ("reconciler wait coder --for=condition=Rec", ["--for=condition=Reconciled"]),
         ("reconciler events --for ch", ["chat"]),
+        ("reconciler events --for server/co", ["server/coder"]),
+        ("reconciler events --for sou", ["source/git"]),
         ("reconciler set co", ["coder"]),
         ("reconciler set server/co", ["server/coder"]),
         ("reconciler set server coder ct", ["ctx="]),
@@ -197,6 +205,22 @@ def test_names_of_other_kinds(filled: Filling) -> None:
     assert words("reconciler set ") == ["chat", "coder", "embed", "profile/day", "defaults/base"]
     assert words("reconciler delete defaults ") == ["base"]
     assert words("reconciler describe profile ") == ["day"]
+
+
+def test_what_top_is_ordered_by_is_what_it_takes() -> None:
+    assert completing_fields.USAGE_KEYS == top.KINDS
+
+
+def test_reasons_that_happened_and_generations_to_go_back_to(filled: Filling) -> None:
+    filled.event("coder", "Crashed", "signal 9")
+    filled.event("coder", "Ready", "again")
+    assert words("reconciler events --reason ") == ["Crashed", "Ready"]
+    assert words("reconciler events --reason=Cr") == ["--reason=Crashed"]
+    filled.document("coder", generation=2, ctx=2048)
+    filled.document("coder", generation=3, ctx=1024)
+    assert words("reconciler rollback coder --to ") == ["2", "1"]
+    assert words("reconciler rollback server/coder --to ") == ["2", "1"]
+    assert words("reconciler rollback --to ") == []
 
 
 def test_a_secret_is_not_shown(filled: Filling) -> None:

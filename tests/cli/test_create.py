@@ -1,5 +1,6 @@
 """`create server`: the manifest that it writes, and when it refuses."""
 
+import os
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from reconciler.core.spec import dump_spec
 from reconciler.demo.models import write_model
 from reconciler.manifests.parse import parse
 from tests.cli.conftest import Call
-from tests.cli.filling import Filling
+from tests.cli.filling import START, Filling
 from tests.cli.test_diff_and_validate import manifest
 
 
@@ -77,9 +78,12 @@ def test_a_models_file_proposes_and_what_is_given_wins(root: Path, call: Call) -
     assert call("create", "server", "--from-model", "nosuch.gguf").code == 2
 
 
-def test_a_dry_run_prints_the_manifest_alone(root: Path, call: Call) -> None:
+def test_a_dry_run_prints_the_manifest_and_beside_it_what_would_happen(root: Path, call: Call) -> None:
     code, out, err = call("create", "server", "coder", "--model", "x.gguf", "--dry-run")
-    assert (code, err) == (0, "")
+    assert (code, err.splitlines()[0]) == (0, "+ coder  start: new")
+    assert f"    blocked: no file at {root}/models/x.gguf; " in err
+    quiet = call("create", "server", "-q", "coder", "--model", "x.gguf", "--dry-run")
+    assert (quiet.out, quiet.err) == (out, "")
     assert not (root / "manifests").exists()
     (root / "manifests").mkdir()
     (root / "manifests" / "coder.yaml").write_text(out)
@@ -90,7 +94,10 @@ def test_a_dry_run_prints_the_manifest_alone(root: Path, call: Call) -> None:
     ("arguments", "message"),
     [
         (("coder",), "name the model: --model FILE, or --from-model FILE"),
-        (("coder", "--model", "a", "--from-model", "b"), "name the model: "),
+        (("coder", "--model", "a", "--from-model", "b"), "give one of --model and --from-model, not both"),
+        (("coder", "--model", "x", "--label", "foo"), "hint: give it as --label foo=VALUE\n"),
+        (("coder", "--model", "x", "--set", "ctx"), "hint: give it as --set ctx=VALUE\n"),
+        (("coder", "--model", "x", "--ctx", ""), "hint: leave it out, or "),
         (("--model", "a"), "name the server: "),
         (("coder", "--model", "x", "--ctx", "many"), "spec.ctx: "),
         (("Coder", "--model", "x"), "metadata.name: "),
@@ -122,7 +129,13 @@ def test_a_name_that_is_there_is_refused(filling: Filling, root: Path, call: Cal
     assert (called.code, called.out) == (1, "")
     assert called.err.startswith("error: server 'chat' is there already: manifests/all.yaml\nhint: change it with: ")
     filling.ready("held")
-    assert "its document is gone" in call("create", "server", "held", "--model", "x").err
+    said = call("create", "server", "held", "--model", "x").err
+    assert "its document is gone" in said
+    assert "have it back with: reconciler rollback held, or let it go first: reconciler delete server held\n" in said
+    filling.ready("theirs", origin="git", file="git:prod/theirs.yaml")
+    said = call("create", "server", "theirs", "--model", "x").err
+    assert "server 'theirs' is there already, from Git: prod/theirs.yaml\n" in said
+    assert "change it there, commit the change, and then: reconciler sync\n" in said
 
 
 def test_a_file_of_that_name_is_left_alone(root: Path, call: Call) -> None:
@@ -131,3 +144,28 @@ def test_a_file_of_that_name_is_left_alone(root: Path, call: Call) -> None:
     assert "written to manifests/coder-2.yaml" in call("create", "server", "coder", "--model", "x").out
     assert (root / "manifests" / "coder.yaml").read_text() == manifest("other")
     assert written(root / "manifests" / "coder-2.yaml")[1] == {"model": "x"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "more", "blocked"),
+    [
+        ("ctx: 128", (), True),
+        ("ctx: 128", ("--set", "host=127.0.0.2"), False),
+        # Where it leaves the port itself, nothing is in the way.
+        ("port: 8005", (), False),
+        ("suspend: true", (), False),
+    ],
+)
+def test_a_port_that_another_server_has_is_foretold(
+    root: Path, filling: Filling, call: Call, spec: str, more: tuple[str, ...], blocked: bool
+) -> None:
+    filling.ready("embedder")
+    (root / "manifests").mkdir()
+    (root / "manifests" / "embedder.yaml").write_text(manifest("embedder", spec))
+    (root / "models").mkdir()
+    write_model(root / "models" / "tiny.gguf")
+    os.utime(root / "models" / "tiny.gguf", (START, START))
+    _, _, err = call("create", "server", "x", "--model", "tiny.gguf", "--port", "8001", "--dry-run", *more)
+    assert err.startswith("+ x  start: new\n")
+    told = "    blocked: port 8001 is held by server 'embedder'; declare another port, or if its port is auto, move it"
+    assert (told in err, "blocked: " in err) == (blocked, blocked)

@@ -8,7 +8,8 @@ import pytest
 from tests.cli.conftest import Call
 from tests.cli.fake_controller import QUIET, FakeController
 from tests.cli.filling import Filling
-from tests.cli.test_diff_and_validate import manifest
+from tests.cli.test_diff_and_validate import answer, change, manifest
+from tests.cli.test_profiles import declare
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_one_whose_document_is_gone_already_is_let_go(
 def test_not_waiting_only_asks(filling: Filling, controller: FakeController, folder: Path, call: Call) -> None:
     filling.ready("chat")
     code, out, _ = call("delete", "chat", "--no-wait")
-    assert (code, out.splitlines()[-1]) == (0, "asked for; see how it goes with: reconciler get servers chat -w")
+    assert (code, out.splitlines()[-1]) == (0, "asked for; see how it goes with: reconciler get servers -w")
 
 
 def test_one_that_does_not_end_is_told(filling: Filling, controller: FakeController, folder: Path, call: Call) -> None:
@@ -90,6 +91,67 @@ def test_one_that_does_not_end_is_told(filling: Filling, controller: FakeControl
     code, _, err = call("delete", "chat", "--timeout", "100ms")
     assert code == 1
     assert err == "error: 1 server not deleted\nhint: see why with: reconciler describe server chat\n"
+
+
+def test_what_is_held_for_other_reasons_is_asked_for_again(
+    filling: Filling, controller: FakeController, folder: Path, call: Call
+) -> None:
+    """A request that came before the look that saw it go."""
+    filling.ready("chat")
+    asked = iter([(200, {"requests": [1]}), None])
+    controller.on("/requests", lambda body: next(asked) or ends(filling, "chat")(body))
+    controller.on("/reconcile", lambda _body: (200, {**QUIET, "held": {"chat": "its file has an error"}}))
+    assert call("delete", "chat").code == 0
+    assert [path for path, _ in controller.asked] == ["/requests", "/reconcile", "/requests"]
+
+
+def test_what_a_manifest_without_a_name_holds_is_told(filling: Filling, folder: Path, call: Call) -> None:
+    filling.ready("chat")
+    (folder / "broken.yaml").write_text("a: [\n")
+    err = call("delete", "chat", "--dry-run").err
+    assert err.startswith("warning: no server goes before this is corrected: manifests/broken.yaml:2:1: not valid YAML")
+
+
+def test_of_other_kinds_what_becomes_of_servers_is_told(
+    filling: Filling, controller: FakeController, folder: Path, call: Call
+) -> None:
+    for kind, name in (("Profile", "day"), ("LlamaServerDefaults", "all")):
+        text = f"apiVersion: llama.reconciler/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{}}\n"
+        (folder / f"{name}.yaml").write_text(text)
+    controller.on("/preview", answer(change("a", "start", "no profile is active any more"), change("b", "unchanged")))
+    assert call("delete", "profile/day", "--dry-run").out.splitlines() == [
+        "- profile/day  removed",
+        "+ a  start: no profile is active any more",
+        "dry run: nothing was written",
+    ]
+    controller.on("/preview", answer(change("b", "unchanged")))
+    # What is held though its file is gone needs the person's word too.
+    controller.on("/reconcile", lambda _body: (200, {**QUIET, "held": {"LlamaServerDefaults/all": "…", "a": "…"}}))
+    assert call("delete", "defaults", "all").out.splitlines()[:2] == [
+        "- defaults/all  removed; no server changes",
+        "manifests/all.yaml removed",
+    ]
+    assert [body for path, body in controller.asked if path == "/preview"] == [
+        {"documents": [{"file": "", "text": "", "without": key}]} for key in ("Profile/day", "LlamaServerDefaults/all")
+    ]
+    assert controller.asked[-1] == ("/requests", {"kind": "prune", "servers": ["LlamaServerDefaults/all"]})
+
+
+def test_of_two_one_that_is_gone_already_does_not_keep_the_other(
+    filling: Filling, controller: FakeController, folder: Path, call: Call
+) -> None:
+    for name in ("a", "b"):
+        filling.ready(name)
+
+    def gone(body: Any) -> tuple[int, Any]:
+        if "a" not in body["servers"]:
+            return ends(filling, "b")(body)  # type: ignore[no-any-return]
+        ends(filling, "a")(body)
+        return 404, {"error": "no server 'a'", "unknown": ["a"]}
+
+    controller.on("/requests", gone)
+    assert call("delete", "a", "b").code == 0
+    assert [body["servers"] for path, body in controller.asked if path == "/requests"] == [["a", "b"], ["b"]]
 
 
 def test_one_that_the_controller_let_go_meanwhile_is_deleted(
@@ -125,3 +187,34 @@ def test_what_is_not_here_is_told_and_nothing_changed(
     assert (called.code, called.out) == (code, "")
     assert called.err.startswith(message)
     assert (folder / "chat.yaml").exists()
+
+
+def test_labels_choose_servers(filling: Filling, controller: FakeController, folder: Path, call: Call) -> None:
+    filling.document("a")
+    filling.document("chat")
+    controller.on("/requests", ends(filling, "a", "chat"))
+    code, out, err = call("delete", "-l", "tier=demo")
+    assert (code, err) == (0, "")
+    assert ("manifests/chat.yaml removed\n" in out, (folder / "chat.yaml").exists()) == (True, False)
+    assert "name: a}" not in (folder / "both.yaml").read_text()
+    for words, code, message in (
+        (["-l", "tier=prod"], 1, "error: no server has these labels\n"),
+        (["b", "-l", "tier=demo"], 2, "error: name what is to go, or give -l: one of both\n"),
+        ([], 2, "error: name what is to go, or give -l: one of both\n"),
+    ):
+        called = call("delete", *words)
+        assert (called.code, called.err.startswith(message)) == (code, True)
+
+
+def test_a_document_that_is_no_server_ends_with_a_word(
+    filling: Filling, controller: FakeController, folder: Path, call: Call
+) -> None:
+    declare(filling, "day", servers=["chat"])
+    (folder / "day.yaml").write_text(
+        "apiVersion: llama.reconciler/v1alpha1\nkind: Profile\nmetadata: {name: day}\nspec: {servers: [chat]}\n"
+    )
+    code, out, _ = call("delete", "profile", "day")
+    assert code == 0
+    *_, waits, last = out.splitlines()
+    assert waits == "waiting until the controller has taken that up"
+    assert last.startswith("1 document deleted in ")

@@ -39,6 +39,18 @@ def change(server: str, action: str, reason: str = "", *fields: tuple[str, Any, 
 # ---------------------------------------------------------------- diff
 
 
+def test_plain_values_of_variables_are_not_told(controller: FakeController, call: Call) -> None:
+    """They may be secrets; where a secret is kept is none."""
+    fields = [("spec.env.A", "one", "two"), ("spec.env.B", None, "x"), ("spec.env.C", {"fromEnv": "HF"}, "y")]
+    controller.on("/preview", answer(change("a", "restart", "env.A changed", *fields)))
+    out = call("diff").out
+    assert [line.strip() for line in out.splitlines()[1:4]] == [
+        "spec.env.A: (hidden) → (hidden)",
+        "spec.env.B: (unset) → (hidden)",
+        'spec.env.C: {"fromEnv": "HF"} → (hidden)',
+    ]
+
+
 def test_each_change_with_its_fields(controller: FakeController, call: Call) -> None:
     controller.on(
         "/preview",

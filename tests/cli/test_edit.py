@@ -1,8 +1,11 @@
 """`edit`: the user's editor over one document; nothing that was typed is lost."""
 
+import os
 import re
+import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -122,6 +125,7 @@ def test_the_same_error_again_gives_up_and_keeps_the_text(coder: Path, editor: E
     assert (called.code, called.out, editor.turns) == (2, "", 2)
     assert "unknown field" in called.err
     assert kept(called) == TEXT.replace("ctx: 4096", "cxt: 1")
+    assert "\nhint: what you wrote is kept: correct it, then put it in force with: reconciler apply -f " in called.err
     assert coder.read_bytes() == before
 
 
@@ -153,7 +157,97 @@ def test_a_file_changed_meanwhile_is_told_and_left(coder: Path, editor: Editor, 
     assert called.code == 1
     assert called.err.startswith("error: manifests/all.yaml has changed meanwhile; nothing was changed\n")
     assert coder.read_text() == "# mine\n"
+    assert "\nhint: what you wrote is kept: put it in force with: reconciler apply -f " in called.err
     assert kept(called) == TEXT.replace("4096", "1")
+
+
+@pytest.mark.parametrize("what", ["unlink()", "rename(path.parent / 'elsewhere')"])
+def test_a_file_that_is_gone_meanwhile_keeps_the_text(coder: Path, editor: Editor, call: Call, what: str) -> None:
+    editor.does(f"text = text.replace('4096', '1')\npathlib.Path({str(coder)!r}).{what}")
+    called = call("edit", "coder")
+    assert (called.code, kept(called)) == (1, TEXT.replace("4096", "1"))
+    assert called.err.startswith("error: manifests/all.yaml: No such file or directory\n")
+
+
+def test_text_in_another_encoding_is_kept_as_it_is(coder: Path, editor: Editor, call: Call) -> None:
+    editor.does("path.write_bytes((text + '# \xfcber\\n').encode('latin-1'))\nsys.exit(0)")
+    called = call("edit", "coder")
+    assert (called.code, called.out) == (2, "")
+    assert called.err.startswith("error: what the editor left is not UTF-8: save it in that encoding; ")
+    assert "kept: correct it, then put it in force with: " in called.err
+    found = re.search(r"apply -f (\S+)", called.err)
+    assert found
+    assert Path(found[1]).read_bytes().endswith(TEXT.encode() + b"# \xfcber\n")
+
+
+@pytest.mark.parametrize("is_silent", [True, False], ids=["a controller that hangs", "Ctrl-C"])
+def test_trouble_while_it_is_checked_keeps_the_text(
+    controller: FakeController,
+    coder: Path,
+    editor: Editor,
+    call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+    is_silent: bool,
+) -> None:
+    going_on = threading.Event()
+
+    def answer_late(_body: object) -> tuple[int, object]:
+        if not is_silent:
+            os.kill(os.getpid(), signal.SIGINT)
+        going_on.wait(10)
+        return 500, {}
+
+    controller.on("/preview", answer_late)
+    monkeypatch.setattr("reconciler.cli.controller.PREVIEW_TIMEOUT", 0.2 if is_silent else 5.0)
+    editor.does("text = text.replace('4096', '1')")
+    before = coder.read_bytes()
+    called = call("edit", "coder")
+    going_on.set()
+    told = "the controller has not answered within 200ms" if is_silent else "interrupted"
+    assert called.err.startswith(f"error: {told}; nothing was changed\n")
+    assert (called.code, kept(called)) == (1 if is_silent else 130, TEXT.replace("4096", "1"))
+    assert coder.read_bytes() == before
+    assert len(list((editor.root / "tmp").iterdir())) == 1
+
+
+def test_what_the_editor_left_is_there_until_the_edit_is_in_place(
+    coder: Path, editor: Editor, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in between, it would be all that there is."""
+    there: list[str] = []
+
+    def look(*_arguments: object, **_more: object) -> int:
+        there.extend(path.read_text() for path in (editor.root / "tmp").iterdir())
+        return 0
+
+    monkeypatch.setattr("reconciler.cli.editor.apply_edit", look)
+    editor.does("text = text.replace('4096', '1')")
+    assert call("edit", "coder").code == 0
+    assert [text.endswith(TEXT.replace("4096", "1")) for text in there] == [True]
+    assert list((editor.root / "tmp").iterdir()) == []
+
+
+def test_an_editor_that_leaves_a_folder(coder: Path, editor: Editor, call: Call) -> None:
+    editor.does("path.unlink()\npath.mkdir()\nsys.exit(0)")
+    before = coder.read_bytes()
+    code, _, err = call("edit", "coder")
+    assert (code, coder.read_bytes()) == (1, before)
+    assert re.match(
+        r"error: what the editor left cannot be read: \S+: Is a directory; nothing was changed\nhint: ", err
+    )
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["pass", "text = text.replace('#| L', '#|  L')", "text = text.partition('\\n')[2]"],
+    ids=["", "other", "gone"],
+)
+def test_comments_like_the_ones_above_are_the_users(coder: Path, editor: Editor, call: Call, step: str) -> None:
+    coder.write_text(f"#| mine\n#|mine too\n{TEXT}#| at the end\n")
+    before = coder.read_bytes()
+    editor.does(step)
+    assert call("edit", "coder") == (0, "edit cancelled: nothing was changed\n", "")
+    assert coder.read_bytes() == before
 
 
 def test_a_file_that_cannot_be_written_keeps_the_text(

@@ -7,7 +7,9 @@ import pytest
 from reconciler.core.kinds import ProfileDocument, ProfileSpec
 from reconciler.core.model import Now
 from tests.cli.conftest import Call
+from tests.cli.fake_controller import FakeController
 from tests.cli.filling import BOOT, START, Filling
+from tests.cli.test_diff_and_validate import answer, change
 from tests.cli.test_set import TEXT
 
 OTHERS = """\
@@ -45,6 +47,24 @@ def test_a_profile(others: Path, call: Call) -> None:
     assert called.code == 2
     assert called.err.startswith("manifests/others.yaml:")
     assert "'nobody'" in called.err
+
+
+def test_a_server_that_has_a_profiles_name_has_nothing_to_do_with_it(
+    others: Path, controller: FakeController, call: Call
+) -> None:
+    (others.parent / "day.yaml").write_text(TEXT.replace("name: coder", "name: day"))
+    controller.on("/preview", answer(change("day", "unchanged"), change("coder", "unchanged")))
+    out = call("set", "profile/day", "metadata.labels.x=y", "--dry-run").out
+    assert out == "  profile/day  no server changes\ndry run: nothing was written\n"
+
+
+def test_fields_of_other_kinds_that_nobody_has(others: Path, call: Call) -> None:
+    told = "error: no field 'spec.activ', did you mean 'spec.active'?\n"
+    hint = "hint: see which there are with: reconciler explain profile.spec\n"
+    assert call("unset", "profile/day", "activ") == (2, "", told + hint)
+    code, _, err = call("set", "defaults/base", "template.parallel", "4")
+    assert code == 2
+    assert "reconciler set defaults/base template.parallel=4\n" in err
 
 
 def test_defaults_tell_what_becomes_of_the_servers(others: Path, call: Call) -> None:

@@ -151,7 +151,7 @@ def test_one_that_says_nothing_is_busy_if_it_computes(work: str, health: Health)
             found = probe(Subject(spec_of(), process.pid, port), 5.0)
         finally:
             process.kill()
-    assert found == Answer(health, "no answer within 0.3 s")
+    assert found == Answer(health, "no answer within 300ms")
 
 
 # ---------------------------------------------------------------- the command
@@ -193,6 +193,8 @@ def test_what_was_asked_for_meanwhile_is_not_asked_again(
         filling.store.add_request("restart", "coder", Now(0, START, BOOT))
     called = call("ensure", "coder", "--timeout", "300ms")
     assert called.code == 1
+    assert called.err.startswith("coder  Failed: ")
+    assert "; it is being restarted already\n" in called.err
     assert controller.asked == []
 
 

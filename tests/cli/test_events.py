@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.core.kinds import DEFAULTS, other_document
+from reconciler.core.model import Now
 from tests.cli.conftest import Call
-from tests.cli.filling import START, Filling, eventually
+from tests.cli.filling import BOOT, START, Filling, eventually
 
 
 @pytest.fixture
@@ -70,9 +72,23 @@ def test_as_data(told: Filling, call: Call) -> None:
 
 
 def test_nothing_is_no_error(told: Filling, call: Call) -> None:
-    called = call("events", "--reason", "Nothing")
+    called = call("events", "--reason", "Rebooted")
     assert (called.code, called.out) == (0, "")
     assert "nothing of that happened; see all with: reconciler events" in called.err
+
+
+@pytest.mark.parametrize("kind", ["Profile", "LlamaServerDefaults"])
+def test_to_what_is_declared_nothing_need_have_happened(told: Filling, call: Call, kind: str) -> None:
+    spec = json.dumps({"template": {"ctx": 1}} if kind == DEFAULTS else {"servers": ["coder"]})
+    document = other_document(kind, spec, name="day", file="d.yaml", line=1)
+    with told.store.transaction():
+        told.store.save_other(document, Now(0, START, BOOT))
+    called = call("events", "--for", f"{kind}/day")
+    assert (called.code, called.out) == (0, "")
+    assert called.err.endswith("nothing of that happened; see all with: reconciler events\n")
+    called = call("events", "--for", f"{kind}/dya")
+    assert (called.code, called.out) == (1, "")
+    assert f"nothing is known of '{kind}/dya', did you mean '{kind}/day'?" in called.err
 
 
 def test_an_unknown_name_is_refused(told: Filling, call: Call) -> None:

@@ -12,6 +12,7 @@ from reconciler.core.model import Now, Phase
 from tests.cli.conftest import Call
 from tests.cli.fake_controller import FakeController
 from tests.cli.filling import BOOT, START, Filling, eventually, status
+from tests.cli.test_wait import holds_database
 from tests.cli.test_watch import WIDTH, Piped, Terminal, plain
 
 
@@ -42,6 +43,8 @@ def names(text: str) -> list[str]:
         (("ev", "--field-selector", "type=Warning"), ["event/embedder/Crashed"]),
         (("ev", "-l", "tier=demo", "--field-selector", "reason=Started"), ["event/coder/Started"]),
         (("ev", "-l", "!tier"), []),
+        (("all", "--sort-by", "phase"), ["server/embedder", "server/chat", "server/coder", "source/git"]),
+        (("servers,events", "--field-selector", "reason=Started"), ["event/coder/Started"]),
         (("rs", "--field-selector", "diagnosis=Killed", "--limit", "1"), ["restart/embedder/uid6"]),
     ],
 )
@@ -133,6 +136,16 @@ def test_what_leaves_a_selection_need_not_be_gone(filling: Filling, controller: 
     piped.process.wait(10)
     assert [line.split()[:2] for line in piped.lines[1:]] == [["coder", "Ready"], ["coder", "-"], ["coder", "Ready"]]
     assert piped.lines[2].endswith("removed, or not among these any more")
+
+
+def test_a_field_that_nothing_has_yet_ends_no_watch(filling: Filling, controller: FakeController, root: Path) -> None:
+    piped = Piped(root, "get", "events", "-w", "--field-selector", "nobody!=knows", "-o", "name")
+    eventually(lambda: holds_database(piped.process.pid))
+    filling.event("coder", "Started", "one")
+    eventually(lambda: piped.lines == ["event/coder/Started"])
+    assert piped.process.poll() is None
+    piped.process.terminate()
+    piped.process.wait(10)
 
 
 def test_a_terminal_shows_several_kinds_and_no_line_is_too_wide(

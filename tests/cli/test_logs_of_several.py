@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reconciler.cli.prefixes import COLOURS, colours_of
@@ -96,6 +97,25 @@ def test_a_machine_that_slept_moves_no_line_into_the_past(two: Filling, call: Ca
     assert call("logs", "embed-small", "--since", "10s").out == "0.10.000.000 I last\n"
 
 
+def test_what_looks_like_a_time_to_come_is_none(two: Filling, call: Call, now: float) -> None:
+    lines = ["0.01.000.000 I first", "9999999.59.999.999 I odd", "of it", "2.00.000.000 I last"]
+    write(two, "embed-small", "uid1", *lines, at=START + 125)
+    found = [json.loads(line)["at"][14:19] for line in call("logs", "embed-small", "-o", "json").out.splitlines()]
+    assert found == ["13:26", "13:26", "13:26", "15:25"]
+    assert call("logs", "embed-small", "--since", "60s").out == "2.00.000.000 I last\n"
+
+
+def test_a_search_that_takes_for_ever_can_be_ended(two: Filling, root: Path) -> None:
+    write(two, "chat", "uid2", "a" * 60 + "!")
+    command = [sys.executable, "-m", "reconciler", "logs", "chat", "--grep", "(a+)+$"]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        # It searches as soon as it has used the processor for longer than it takes to begin.
+        eventually(lambda: sum(psutil.Process(process.pid).cpu_times()[:2]) > 1.5, 30)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
 @pytest.mark.parametrize(("written", "lines"), [(START + 125, 2), (START + 100, 0)])
 def test_of_a_log_without_times_all_or_nothing_is_shown(
     two: Filling, call: Call, now: float, written: float, lines: int
@@ -125,7 +145,7 @@ def test_those_without_a_log_are_told_beside_the_others(two: Filling, call: Call
         ((), "name the servers, or give either --all or --selector"),
         (("chat", "--all"), "name the servers, or give either --all or --selector"),
         (("chat", "-l", "a=b"), "name the servers, or give either --all or --selector"),
-        (("chat", "--grep", "(x"), "found as it is: '\\\\(x'"),
+        (("chat", "--grep", "(x"), r"found with: --grep '\(x'"),
         (("chat", "--since", "soon"), "expected a duration such as 500ms"),
         (("-l", "a=(", "-f"), "is none of key=value"),
     ],

@@ -109,6 +109,29 @@ def test_tracebacks_are_for_those_who_ask(
     assert "error: unexpected: ZeroDivisionError: division by zero" in called.err
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["--help", "version", "get --help", "get servers -o json"])
+def test_a_full_disk_behind_the_output_is_told_as_such(
+    filling: Filling, root: Path, words: str, unbuffered: str
+) -> None:
+    filling.ready("coder")
+    command = [sys.executable, "-m", "reconciler", *words.split()]
+    with Path("/dev/full").open("wb") as full:
+        environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+        done = subprocess.run(
+            command, check=False, cwd=root, stdout=full, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    told = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
+    assert (done.returncode, len(told)) == (1, 2)
+    assert "written: No space left on device" in told[0] or "cannot write: No space left on device" in told[0]
+
+
+def test_a_closed_stdout_is_none(root: Path) -> None:
+    command = f"exec {sys.executable} -m reconciler version >&-"
+    done = subprocess.run(["sh", "-c", command], check=False, cwd=root, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_reader_that_goes_away_is_no_error(filling: Filling, root: Path) -> None:
     for number in range(300):
         filling.event(f"server-{number}", "Started", "x" * 1000)

@@ -1,18 +1,19 @@
 """What a terminal of few columns shows."""
 
 import re
+import time
 from collections.abc import Callable
 
 import pytest
 
-from reconciler.cli import describe, listing, sections
+from reconciler.cli import describe_server, history, listing, sections
 from reconciler.cli.folding import fold, fold_behind
 from reconciler.cli.terminal import cells
 from reconciler.core.history import Trigger
 from reconciler.core.model import Phase
 from tests.cli.conftest import Call
 from tests.cli.fake_controller import FakeController
-from tests.cli.filling import Filling, status
+from tests.cli.filling import START, Filling, status
 
 PORT_IN_USE = (
     "port 23032 is held by pid 10638 (llama-server, user root), a llama-server with ctx 256, declared 128; "
@@ -23,7 +24,7 @@ PORT_IN_USE = (
 @pytest.fixture
 def columns(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def narrow(number: int) -> None:
-        for module in (listing, describe, sections):
+        for module in (listing, describe_server, sections, history):
             monkeypatch.setattr(module, "width", lambda: number)
 
     return narrow
@@ -112,3 +113,17 @@ def test_the_time_of_a_process_that_was_taken_over_is_told_as_such(
     described = call("describe", "server", "chat").out
     assert re.search(r"taken over: +\S+Z, .* ago; it ran before", described)
     assert "  started:" not in described
+
+
+@pytest.mark.parametrize("number", [60, 80])
+@pytest.mark.parametrize("verb", [["get", "events"], ["events"]])
+def test_a_long_name_does_not_take_the_messages_of_all_events(
+    filling: Filling, call: Call, columns: Callable[[int], None], number: int, verb: list[str]
+) -> None:
+    at = time.time() - START - 12
+    filling.event("chat-of-the-office-with-quite-a-long-name-as-some-have-it", "WaitingForLeftovers", "no", at=at)
+    filling.event("a", "Ready", "pid 5 is ready after 0.1 s", warning=True, at=at)
+    columns(number)
+    header, *lines = call(*verb).out.splitlines()
+    assert max(map(cells, lines)) <= number
+    assert lines[1][header.index("MESSAGE") :].startswith("pid 5 is ready aft")

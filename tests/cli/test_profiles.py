@@ -1,6 +1,7 @@
 """`get profiles`: which there are, which is active, how many of its servers are Ready; `profile use` asks for one."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from reconciler.core.model import Now
 from tests.cli.conftest import Call
 from tests.cli.fake_controller import FakeController
 from tests.cli.filling import BOOT, START, Filling
+from tests.docs.pages import ROOT, blocks
+
+HEAD = "apiVersion: llama.reconciler/v1alpha1\n"
 
 
 def declare(filling: Filling, name: str, origin: str = "local", **spec: Any) -> None:
@@ -52,6 +56,17 @@ def test_a_table(two: None, filling: Filling, call: Call) -> None:
     assert rows(call("get", "profile/night", "-o", "wide").out)[1][5:] == ["2", "manifests/night.yaml:1"]
 
 
+def test_the_data_is_as_documented(two: None, filling: Filling, call: Call) -> None:
+    select(filling, "day", ["chat", "coder"])
+    found = json.loads(call("get", "profiles", "day", "-o", "json").out)
+    (told,) = (
+        json.loads(block.text)
+        for block in blocks("json", ROOT / "docs" / "reference" / "json.md")
+        if block.heading == "Profiles"
+    )
+    assert found == told
+
+
 def test_without_an_active_one_all_are_to_run(two: None, filling: Filling, call: Call) -> None:
     declare(filling, "day", servers=["coder", "chat"])
     assert call("get", "profiles").out.splitlines()[-1] == ALL_RUN
@@ -80,8 +95,54 @@ def test_one_from_git_is_chosen_there(two: None, filling: Filling, call: Call) -
         assert err.startswith("error: profile 'day' comes from Git; set spec.active to false there: prod/day.yaml")
 
 
-@pytest.mark.parametrize("arguments", [(), ("day", "--none")])
-def test_one_or_none_has_to_be_named(two: None, call: Call, arguments: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("",), "the name of the profile is empty: name one, or give --none"),
+        (("profile/",), "the name of the profile is empty: name one, or give --none"),
+        ((), "name the profile, or give --none"),
+        (("day", "--none"), "give one of NAME and --none, not both"),
+    ],
+)
+def test_one_or_none_has_to_be_named(two: None, call: Call, arguments: tuple[str, ...], message: str) -> None:
     code, _, err = call("profile", "use", *arguments)
     assert code == 2
-    assert "name the profile, or give --none" in err
+    assert message in err
+
+
+@pytest.mark.parametrize("fails", ["writing", "acceptance"])
+def test_what_was_asked_for_in_vain_is_taken_back(
+    two: None, filling: Filling, controller: FakeController, call: Call, fails: str
+) -> None:
+    select(filling, "day", ["chat", "coder"])
+    folder = filling.state.parent / "manifests"
+    folder.mkdir(exist_ok=True)
+    for name in ("coder", "chat"):
+        (folder / f"{name}.yaml").write_text(
+            f"{HEAD}kind: LlamaServer\nmetadata: {{name: {name}}}\nspec: {{model: m}}\n"
+        )
+    for name, spec in (("day", "{servers: [coder, chat], active: true}"), ("night", "{servers: [coder]}")):
+        (folder / f"{name}.yaml").write_text(f"{HEAD}kind: Profile\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+
+    def answer(body: Any) -> Any:
+        if fails == "writing":  # somebody saves the file while the command runs
+            (folder / "night.yaml").write_text("# another text\n")
+        return 200, {"requests": list(range(len(body["servers"])))}
+
+    controller.on("/requests", answer)
+    code, _, err = call("profile", "use", "night")
+    assert code == 1
+    assert ("has changed meanwhile" if fails == "writing" else "is not in force") in err
+    asked = [body["servers"] for path, body in controller.asked if path == "/requests"]
+    assert asked == [["night"], []]
+
+
+def test_an_unknown_profile_is_looked_for_among_profiles(two: None, controller: FakeController, call: Call) -> None:
+    controller.on("/requests", lambda _body: (404, {"error": "no such profile: night", "unknown": ["night"]}))
+    (Path("manifests")).mkdir()
+    Path("manifests", "night.yaml").write_text(
+        f"{HEAD}kind: Profile\nmetadata: {{name: night}}\nspec: {{servers: []}}\n"
+    )
+    assert call("profile", "use", "night").err.endswith(
+        "error: no such profile: night\nhint: reconciler get profiles\n"
+    )

@@ -49,7 +49,7 @@ def test_as_data(changed: Filling, call: Call) -> None:
     found = json.loads(call("rollout", "history", "server/coder", "-o", "json").out)
     assert found["kind"] == "GenerationList"
     _, second, third = found["items"]
-    assert second["changes"][0] == {"path": "spec.ctx", "old": 1024, "new": 2048}
+    assert second["changes"][0] == {"path": "spec.ctx", "old": 1024, "new": 2048, "source": ""}
     assert second["changes"][1]["old"] is None
     assert [(start["trigger"], start["because"]) for start in second["starts"]] == [
         ("SpecChanged", ""),
@@ -83,9 +83,19 @@ def test_one_that_was_gone_is_declared_again(filling: Filling, call: Call) -> No
     filling.document("coder", ctx=1024)
     filling.remove("coder")
     assert table(call("rollout", "history", "coder").out)[1][0] == "1"
-    filling.document("coder", ctx=2048)
-    _, first, again = table(call("rollout", "history", "coder").out)
+    filling.document("coder", generation=2, ctx=1024)
+    filling.document("coder", generation=3, ctx=2048)
+    _, first, again, changed = table(call("rollout", "history", "coder").out)
     assert first[0] == "1"
+    assert (again[0], again[4]) == ("2", "declared again")
+    assert (changed[0], changed[4]) == ("3 (in force)", "ctx 1024→2048")
+
+
+def test_numbers_of_earlier_versions_begin_anew_with_each_declaration(filling: Filling, call: Call) -> None:
+    filling.document("coder", ctx=1024)
+    filling.remove("coder")
+    filling.document("coder", ctx=2048)
+    again = table(call("rollout", "history", "coder").out)[2]
     assert (again[0], again[4]) == ("1 (in force)", "declared again; ctx 1024→2048")
 
 

@@ -57,7 +57,13 @@ def test_labels_are_those_of_kubernetes(text: str, fits: bool) -> None:
     assert label_selector(text).fits(LABELS) is fits
 
 
-@pytest.mark.parametrize("text", ["", ",", "a=b,", "=b", "a=b=c", "a in b", "a in (b", "a b", "!", "a in (b),,c"])
+_MISSPELT = [
+    *("", ",", "a=b,", "=b", "a=b=c", "a in b", "a in (b", "a b", "!", "a in (b),,c"),
+    *("gen>1", "gen:2", "!tier:prod", "gen<2", "a/b/c", "a~=b", "a>=2"),
+]
+
+
+@pytest.mark.parametrize("text", _MISSPELT)
 def test_labels_that_nobody_understands(text: str) -> None:
     with pytest.raises(ValueError, match="is none of key=value"):
         label_selector(text)
@@ -137,7 +143,7 @@ def test_fields_that_nobody_understands(text: str, told: str) -> None:
 )
 def test_a_field_that_none_can_have_is_refused(path: str, near: str) -> None:
     with pytest.raises(Failure, match=f"no field '{path}', did you mean '{near}'?") as refused:
-        Choice(fields=comparisons(f"{path}=1")).of([item("a")])
+        Choice(fields=comparisons(f"{path}=1")).refuse_unknown([item("a")], ["servers"])
     assert refused.value.exit_code == 2
 
 
@@ -145,6 +151,7 @@ def test_a_field_that_none_can_have_is_refused(path: str, near: str) -> None:
     "path", ["spec.ctx", "ctx", "spec.flags.mmap", "metadata.labels.x", "spec.probes.liveness.period"]
 )
 def test_a_field_that_just_nobody_wrote_is_none(path: str) -> None:
+    Choice(fields=comparisons(f"{path}=1")).refuse_unknown([item("a")], ["servers"])
     assert Choice(fields=comparisons(f"{path}=1")).of([item("a")]) == []
     assert len(Choice(fields=comparisons(f"{path}!=1")).of([item("a")])) == 1
 
@@ -229,10 +236,13 @@ def test_what_cannot_be_asked_for(words: list[str], told: str) -> None:
         (("servers", "-l", "a=b=c"), "Invalid value for '-l' / '--selector': 'a=b=c' is none of"),
         (("servers", "--field-selector", "phase=Nope"), "no phase 'Nope'"),
         (("servers", "--sort-by", "frobnicate"), "no field 'frobnicate'"),
+        (("sources", "--sort-by", "restrats"), "see which there are in: reconciler get sources -o json"),
+        (("servers,sources", "--sort-by", "x"), "see which there are in: reconciler get servers,sources -o json"),
     ],
 )
 def test_mistakes_are_of_the_command_line(filling: Filling, call: Call, arguments: tuple[str, ...], error: str) -> None:
     filling.ready("coder")
+    filling.source()
     called = call("get", *arguments)
     assert (called.code, called.out) == (2, "")
     assert error in called.err

@@ -1,9 +1,6 @@
 """`set`, `unset`: what they write, what they tell, and what they refuse."""
 
-import fcntl
-import os
-import subprocess
-import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +8,6 @@ import pytest
 
 from reconciler.cli.assigning import assignment_of, path_of
 from reconciler.cli.failure import Failure
-from reconciler.manifests import changing
 from tests.cli.conftest import Call
 from tests.cli.fake_controller import QUIET, FakeController
 from tests.cli.filling import Filling
@@ -84,8 +80,8 @@ def test_values_are_read_as_yaml_and_text_where_only_text_may_stand(text: str, a
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("ctx", "'ctx' has no value", "reconciler unset NAME ctx"),
-        ("ctx=", "'spec.ctx=' has no value", "reconciler unset NAME spec.ctx"),
+        ("ctx", "'ctx' has no value", "give it as ctx=VALUE"),
+        ("ctx=", "'spec.ctx=' has no value", "leave it out, or give '' in quotes of its own"),
         ("metadata.name=x", "'metadata.name' cannot be set: ", ""),
         ("kind=Profile", "'kind' cannot be set: ", ""),
         ("spec=1", "'spec' cannot be set: ", ""),
@@ -99,6 +95,47 @@ def test_what_is_no_assignment_is_told(text: str, message: str, hint: str) -> No
     assert refused.value.message.startswith(message)
     assert hint in refused.value.hint
     assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("ctx", "2048"), "give it as: reconciler set coder ctx=2048\n"),
+        (("spec.env.A", "x y"), "give it as: reconciler set coder 'spec.env.A=x y'\n"),
+        (("ctx",), "give it as: reconciler set coder ctx=VALUE, or take it out with: reconciler unset coder ctx\n"),
+        (("ctx", "parallel=2"), "give it as: reconciler set coder ctx=VALUE, or "),
+        (("ctx=",), "take it out with: reconciler unset coder spec.ctx, or "),
+    ],
+)
+def test_a_missing_value_is_told_with_the_name(coder: Path, call: Call, arguments: tuple[str, ...], hint: str) -> None:
+    code, out, err = call("set", "coder", *arguments)
+    assert (code, out) == (2, "")
+    assert f"\nhint: {hint}" in err
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("ctxx", "no field 'spec.ctxx', did you mean 'spec.ctx'?\nhint: see which there are with: reconciler explain"),
+        ("nix", "no field 'spec.nix'\n"),
+        ("restart.maxBackof", "no field 'spec.restart.maxBackof', did you mean 'spec.restart.maxBackoff'?"),
+        ("restrt.factor", "no field 'spec.restrt.factor', did you mean 'spec.restart'?"),
+        ("ctx.deep", "no field 'spec.ctx.deep'\n"),
+        ("labels.team", "no field 'spec.labels.team', did you mean 'metadata.labels.team'?"),
+        ("metadata.label.x", "no field 'metadata.label.x', did you mean 'metadata.labels'?"),
+        ("ctx=3", "'ctx=3': unset takes no values\nhint: give the field alone: reconciler unset coder ctx\n"),
+    ],
+)
+def test_nothing_unknown_can_be_taken_out(coder: Path, call: Call, field: str, message: str) -> None:
+    code, out, err = call("unset", "coder", "flags.jinja", field)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {message}")
+    assert coder.read_text() == TEXT
+
+
+@pytest.mark.parametrize("field", ["port", "flags.nosuch", "env.A", "stop.drain", "metadata.labels.team", "flags"])
+def test_what_may_be_there_may_be_taken_out(coder: Path, call: Call, field: str) -> None:
+    assert call("unset", "coder", field).code == 0
 
 
 def test_the_field_alone_is_a_path() -> None:
@@ -155,6 +192,10 @@ def test_quiet_leaves_only_what_happens(coder: Path, call: Call) -> None:
         ("ctx=many", "manifests/coder.yaml:8:8: spec.ctx: "),
         ("flags.help=true", "manifests/coder.yaml:11:11: spec.flags.help: "),
         ("port=99999", "manifests/coder.yaml:11:9: spec.port: "),
+        (
+            "labels.team=x",
+            "manifests/coder.yaml:11:3: spec.labels: unknown field, did you mean 'metadata.labels'?",
+        ),
     ],
 )
 def test_what_would_be_wrong_is_refused(coder: Path, call: Call, field: str, message: str) -> None:
@@ -162,6 +203,7 @@ def test_what_would_be_wrong_is_refused(coder: Path, call: Call, field: str, mes
     assert (code, out) == (2, "")
     assert err.startswith(message)
     assert "error: that leads to 1 error; nothing was changed" in err
+    assert "give the command again; lines are told as they would be then" in err
     assert coder.read_text() == TEXT
 
 
@@ -182,6 +224,35 @@ def test_errors_that_were_there_before_hinder_nobody(coder: Path, call: Call) ->
     # And one's own, with the edit that mends it.
     assert call("set", "bad", "ctx=64").code == 2
     assert call("unset", "bad", "cxt").code == 0
+
+
+def test_an_old_error_below_the_edit_stays_an_old_one(coder: Path, call: Call) -> None:
+    """Its text tells a line, which the edit moves."""
+    broken = manifest("z", "").replace("model: ", "model: [")
+    coder.write_text(f"{TEXT}---\n{broken}")
+    code, _, err = call("set", "coder", "flags.top-k=1")
+    assert (code, "that begins on line" in err) == (0, True), err
+    assert coder.read_text() == f"{TEXT}    top-k: 1\n---\n{broken}"
+
+
+def test_what_set_made_of_a_flag_is_taken_out_by_that_flag(coder: Path, call: Call) -> None:
+    assert call("set", "coder", "flags.threads=2", "flags.-fa=on").code == 0
+    assert ("  threads: 2\n" in coder.read_text(), "flash-attn" in coder.read_text()) == (True, True)
+    assert call("unset", "coder", "flags.threads", "flags.-fa").code == 0
+    assert coder.read_text() == TEXT
+
+
+def test_a_controller_that_hangs_is_not_waited_for_long(
+    filling: Filling, controller: FakeController, coder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filling.ready("coder")
+    going_on = threading.Event()
+    controller.on("/preview", lambda _body: (200, going_on.wait(10)))
+    monkeypatch.setattr("reconciler.cli.controller.PREVIEW_TIMEOUT", 0.1)
+    code, _, err = call("set", "coder", "ctx=8192")
+    going_on.set()
+    assert (code, coder.read_text()) == (1, TEXT)
+    assert err.startswith("error: the controller has not answered within 100ms; nothing was changed\nhint: see what it")
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(coder: Path, call: Call) -> None:
@@ -290,53 +361,3 @@ def test_a_held_server_has_no_manifest_to_edit(filling: Filling, root: Path, cal
     assert code == 1
     assert err.startswith("error: server 'coder' has no manifest to edit: its document is gone")
     assert "reconciler delete server/coder" in err
-
-
-def test_a_file_that_changes_meanwhile_is_left(
-    filling: Filling, controller: FakeController, coder: Path, call: Call
-) -> None:
-    filling.ready("coder", ctx=4096)
-
-    def meanwhile(_body: Any) -> tuple[int, Any]:
-        coder.write_text("# mine\n")
-        return 200, {"changes": [], "problems": [], "folderProblem": ""}
-
-    controller.on("/preview", meanwhile)
-    code, _, err = call("set", "coder", "ctx=8192")
-    assert code == 1
-    assert err.startswith("error: manifests/coder.yaml has changed meanwhile; nothing was changed\n")
-    assert coder.read_text() == "# mine\n"
-    assert [path for path, _ in controller.asked] == ["/preview"]
-
-
-def test_between_looking_and_writing_no_other_command_writes(
-    coder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write = changing.write
-
-    def held(path: Path, before: bytes, after: str | None) -> None:
-        folder = os.open(coder.parent, os.O_RDONLY)
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.close(folder)
-        write(path, before, after)
-
-    monkeypatch.setattr(changing, "write", held)
-    assert call("set", "coder", "ctx=8192").code == 0
-    assert "ctx: 8192" in coder.read_text()
-
-
-def test_commands_at_the_same_time_lose_nothing(coder: Path, call: Call) -> None:
-    """Each either writes its field beside those of the others, or says that the file changed meanwhile."""
-    program = [sys.executable, "-m", "reconciler", "set", "coder"]
-    running = [
-        subprocess.Popen(
-            [*program, f"metadata.labels.of-{number}=x"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        for number in range(4)
-    ]
-    ended = [(each.communicate(timeout=60)[1], each.returncode) for each in running]
-    done = [number for number, (_, code) in enumerate(ended) if code == 0]
-    assert done
-    assert [number for number in range(4) if f"    of-{number}: x\n" in coder.read_text()] == done
-    assert all("has changed meanwhile; nothing was changed" in err for err, code in ended if code)

@@ -101,6 +101,15 @@ def test_the_time_is_over(filling: Filling, controller: FakeController, call: Ca
     assert time.monotonic() - began < 2
 
 
+def test_one_that_never_comes(filling: Filling, controller: FakeController, call: Call) -> None:
+    filling.ready("coder")
+    called = call("wait", "nope", "--for=create", "--timeout", "200ms")
+    assert called.code == 1
+    assert called.err.startswith("error: not there within 200ms: nope: there is no such server yet\n")
+    called = call("wait", "nope", "--for=create", "--timeout", "0s")
+    assert called.err.startswith("error: not there: nope: there is no such server yet\n")
+
+
 def test_one_that_is_removed_is_waited_for_no_more(filling: Filling, controller: FakeController, call: Call) -> None:
     filling.failed("coder")
     soon(lambda: remove(filling, "coder"))

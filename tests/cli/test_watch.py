@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyte
 import pytest
 
 from reconciler.cli.terminal import cells
@@ -83,6 +84,28 @@ def test_a_terminal_is_redrawn(filling: Filling, controller: FakeController, roo
     assert max(cells(line) for line in re.split(r"[\r\n]+", plain(terminal.text))) <= WIDTH
 
 
+def test_what_is_longer_than_the_terminal_does_not_scroll(
+    filling: Filling, controller: FakeController, root: Path
+) -> None:
+    for number in range(40):
+        filling.document(f"n{number:02}")
+        filling.record(f"n{number:02}", status(Phase.STOPPED))
+    terminal = Terminal(root, "get", "servers", "-w")
+    for phase in (Phase.STARTING, Phase.READY, Phase.FAILED):
+        seen = terminal.text.count(phase.value)
+        filling.record("n00", status(phase))
+        eventually(lambda phase=phase, seen=seen: terminal.text.count(phase.value) > seen)
+    assert terminal.interrupt() == 130
+    screen = pyte.HistoryScreen(WIDTH, 24)
+    pyte.Stream(screen).feed(terminal.text)
+    shown = [line.rstrip() for line in screen.display]
+    # One line for the prompt behind it.
+    assert len(screen.history.top) <= 1
+    assert shown[0].startswith("n00") or shown[1].startswith("n00")
+    assert [line for line in shown if "more lines" in line] == ["20 more lines"]
+    assert any(line.startswith("40 total") for line in shown)
+
+
 @pytest.mark.parametrize(("environ", "painted"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_colour_is_for_the_phase_of_those_who_want_it(
     filling: Filling, controller: FakeController, root: Path, environ: dict[str, str], painted: bool
@@ -147,6 +170,13 @@ def test_json_comes_line_by_line(piped: Piped, filling: Filling) -> None:
     filling.record("coder", status(Phase.STOPPING))
     eventually(lambda: len(piped.lines) == 3)
     assert [json.loads(line)["status"]["phase"] for line in piped.lines] == ["Ready", "Ready", "Stopping"]
+    with filling.store.transaction():
+        filling.store.remove_document("chat")
+        filling.store.forget("chat")
+    eventually(lambda: len(piped.lines) == 4)
+    last = json.loads(piped.lines[3])
+    assert (last["metadata"]["name"], last["gone"]) == ("chat", True)
+    assert not any("gone" in json.loads(line) for line in piped.lines[:3])
 
 
 @pytest.mark.parametrize("piped", [("events", "coder", "-w")], indirect=True)

@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.api.app import UnknownServersError
+from reconciler.controller import asking
 from reconciler.controller.daemon import Daemon
 from reconciler.settings import load_settings
 from reconciler.store import read
@@ -140,6 +142,62 @@ async def test_the_last_one_that_is_asked_for_counts_and_another_one_in_force_en
             await daemon.request("profile", ["dya"])
 
 
+async def test_without_a_name_it_is_taken_back(begin: Begin, folder: Path) -> None:
+    declare(folder, "Profile", "day", "{servers: [a]}")
+    async with begin() as daemon:
+        await daemon.reconcile()
+        for names in (["day"], []):
+            await daemon.request("profile", names)
+        assert open_requests(daemon) == []
+
+
+async def test_what_was_asked_for_and_never_written_confirms_no_later_edit(
+    begin: Begin, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "LAPSE", 0.3)
+    declare(folder, "Profile", "day", "{servers: [a], active: true}")
+    declare(folder, "Profile", "night", "{selector: {matchLabels: {tier: night}}}")
+    async with begin() as daemon:
+        await daemon.reconcile()
+        await daemon.request("profile", ["night"])
+        passes = daemon.loop.passes
+        await until(lambda: not open_requests(daemon))
+        assert daemon.loop.passes > passes  # it wakes for that by itself
+        declare(folder, "Profile", "night", "{selector: {matchLabels: {tier: nihgt}}, active: true}")
+        declare(folder, "Profile", "day", "{servers: [a]}")
+        await daemon.reconcile()
+        assert (wanted(daemon), bool(daemon.loop.acceptance.selection.held)) == (["a"], True)
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(10, [("profile", "day")]), (3600, [])])
+async def test_what_another_controller_was_asked_counts_as_long(
+    begin: Begin, folder: Path, tmp_path: Path, seconds: int, left: list[tuple[str, str]]
+) -> None:
+    declare(folder, "Profile", "day", "{servers: [a]}")
+    async with begin() as daemon:
+        await daemon.reconcile()
+        await daemon.request("profile", ["day"])
+    with closing(sqlite3.connect(tmp_path / "state" / "state.db")) as db, db:
+        db.execute("update requests set created_at = created_at - ?", [seconds])
+    async with begin() as daemon:
+        await daemon.reconcile()
+        assert open_requests(daemon) == left
+
+
+async def test_asked_again_it_counts_from_then_on(begin: Begin, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(folder, "Profile", "day", "{servers: [a]}")
+    async with begin() as daemon:
+        await daemon.reconcile()
+        (first,) = await daemon.request("profile", ["day"])
+        monkeypatch.setattr(asking, "LAPSE", 600.0)
+        (second,) = await daemon.request("profile", ["day"])
+        assert second != first
+        assert daemon._store.profile_request() == second
+        lapses_at = daemon.loop._lapse.look(daemon.loop.now())
+        assert lapses_at is not None
+        assert lapses_at > daemon.loop.now().monotonic + 500
+
+
 async def test_an_empty_selection_is_held_over_a_restart_until_it_is_asked_for(
     begin: Begin, folder: Path, tmp_path: Path
 ) -> None:
@@ -212,6 +270,65 @@ async def test_a_preview_counts_profiles_and_defaults(begin: Begin, folder: Path
         broken = await daemon.preview([{"file": "day.yaml", "text": text.replace("[a]", "[x]")}])
         assert [problem["kind"] for problem in broken["problems"]] == ["Profile"]
         assert daemon._store.others == {}
+
+
+async def test_a_preview_of_a_removal(begin: Begin, folder: Path) -> None:
+    declare(folder, "LlamaServer", "c", "{model: m.gguf, suspend: false}")
+    declare(folder, "LlamaServerDefaults", "all", "{template: {ctx: 9}}")
+    declare(folder, "Profile", "day", "{servers: [a], active: true}")
+    async with begin() as daemon:
+        await until(lambda: wanted(daemon) == ["a"])
+
+        async def without(*keys: str) -> dict[str, Any]:
+            answer = await daemon.preview([{"file": "", "text": "", "without": key} for key in keys])
+            assert answer["problems"] == []
+            changes = {one["server"]: one for one in answer["changes"] if one["action"] != "unchanged"}
+            return {name: (one["action"], [field["path"] for field in one["fields"]]) for name, one in changes.items()}
+
+        assert await without("Profile/day") == {"c": ("start", [])}
+        assert await without("LlamaServerDefaults/all") == {name: ("update", ["spec.ctx"]) for name in "abc"}
+        assert await without("Profile/day", "a", "b", "c") == dict.fromkeys("abc", ("stop", []))
+        assert len(daemon._store.others) == 2
+
+
+async def test_a_removal_that_is_meant_is_done_as_soon_as_nothing_holds_it(begin: Begin, folder: Path) -> None:
+    broken = folder / "broken.yaml"
+    async with begin() as daemon:
+        await until(lambda: wanted(daemon) == ["a", "b"])
+        broken.write_text("a: [\n")
+        (folder / "LlamaServer-b.yaml").unlink()
+        await daemon.reconcile()
+        await daemon.request("prune", ["b"])
+        assert (wanted(daemon), open_requests(daemon)) == (["a", "b"], [("prune", "b")])
+        (folder / "LlamaServer-a.yaml").unlink()
+        broken.unlink()
+        await daemon.reconcile()
+        assert (wanted(daemon), open_requests(daemon)) == (["a"], [])
+
+
+async def test_one_with_an_error_that_the_edit_mends_can_be_asked_for(begin: Begin, folder: Path) -> None:
+    declare(folder, "Profile", "day", "{servers: [a], active: null}")
+    async with begin() as daemon:
+        await daemon.reconcile()
+        await daemon.request("profile", ["day"])
+        declare(folder, "Profile", "day", "{servers: [a], active: true}")
+        await daemon.reconcile()
+        assert (wanted(daemon), open_requests(daemon)) == (["a"], [])
+
+
+async def test_one_that_comes_back_goes_on_counting(begin: Begin, folder: Path, tmp_path: Path) -> None:
+    path = folder / "LlamaServer-b.yaml"
+    text = path.read_text()
+    async with begin() as daemon:
+        await until(lambda: wanted(daemon) == ["a", "b"])
+        path.unlink()
+        await daemon.request("prune", ["b"])
+        await daemon.reconcile()
+        assert wanted(daemon) == ["a"]
+    path.write_text(text)
+    async with begin() as daemon:
+        await until(lambda: wanted(daemon) == ["a", "b"])
+        assert daemon._store.documents["b"].generation == 2
 
 
 async def test_profiles_and_defaults_are_listed(begin: Begin, folder: Path, tmp_path: Path) -> None:

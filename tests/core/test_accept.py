@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.accept import Acceptance, Seen, accept, overlay
+from reconciler.core.accept import Acceptance, Beside, Seen, accept, overlay
 from reconciler.core.guard import CONFIRM
+from reconciler.core.kinds import ProfileSpec, other_document
 from reconciler.core.model import Document, Problem
 from reconciler.core.pruning import LONG_DELAY, PRUNE_DELAY, Memory
 from reconciler.core.source import GIT
@@ -78,6 +79,31 @@ def test_each_change_of_what_is_declared_is_a_generation(changed: Document, gene
     assert found.documents["a"].generation == generation
     assert found.documents["a"].file == changed.file
     assert found.documents["a"].line == changed.line
+
+
+@pytest.mark.parametrize(
+    ("accepted", "counted", "generation"),
+    [
+        ({}, {}, 1),
+        ({}, {"a": 4}, 5),
+        ({"a": replace(A, generation=2)}, {}, 3),
+        ({"a": replace(A, generation=2)}, {"a": 4}, 5),
+        ({"a": replace(A, generation=6)}, {"a": 4}, 7),
+    ],
+)
+def test_a_document_that_was_gone_goes_on_counting(
+    accepted: dict[str, Document], counted: dict[str, int], generation: int
+) -> None:
+    beside = Beside(counted={**counted, "Profile/a": 9, "b": 9})
+    found = accept(accepted, Seen((document_of("a", ctx=9),)), Memory(), 0.0, beside=beside)
+    assert found.documents["a"].generation == generation
+
+
+def test_a_profile_that_was_gone_goes_on_counting() -> None:
+    profile = other_document("Profile", ProfileSpec(servers=("a",)), name="day", file="day.yaml")
+    beside = Beside(counted={"Profile/day": 3, "day": 9})
+    found = accept({}, Seen((A,), others=(profile,)), Memory(), 0.0, beside=beside)
+    assert found.others["Profile/day"].generation == 4
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, True), (1, 1.0), (0, False), ([1], [True])])
@@ -363,9 +389,19 @@ def test_what_is_there_is_not_removed_by_a_confirmation() -> None:
     assert folder_with(A, B).look(A, B, confirmed="a").removed == ()
 
 
-def test_a_confirmation_does_not_outweigh_a_file_with_an_error() -> None:
+def test_a_confirmation_outweighs_the_error_of_another_document_in_its_file() -> None:
     broken = replace(BROKEN, server="other")
-    assert folder_with(A, B).look(B, problems=(broken,), confirmed="a").removed == ()
+    found = folder_with(A, B).look(B, problems=(broken,), confirmed="a")
+    assert (found.removed, found.prunable) == (("a",), ())
+    assert folder_with(A, B).look(B, problems=(broken,)).prunable == ()  # a word on all that is held is none on it
+
+
+def test_a_confirmation_does_not_outweigh_text_without_a_name() -> None:
+    """It may be the one that is missing."""
+    folder = folder_with(A, B)
+    assert folder.look(B, problems=(UNNAMED,), confirmed="a").removed == ()
+    assert folder.look(B, problems=(BROKEN,), confirmed="a").removed == ()
+    assert folder.look(B, confirmed="a").removed == ("a",)
 
 
 @pytest.mark.parametrize("count", [1, 4])

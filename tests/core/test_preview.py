@@ -1,11 +1,14 @@
 """What `diff` and `apply --dry-run` tell."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from reconciler.core.accept import Seen
+from reconciler.core.accept import Beside, Seen
 from reconciler.core.guard import CONFIRM
+from reconciler.core.history import History, Requests
+from reconciler.core.kinds import DEFAULTS, PROFILE, DefaultsSpec, ProfileSpec, other_document
 from reconciler.core.model import Document, Problem
 from reconciler.core.preview import Change, Declared, FieldChange, Standing, compare, preview
 from reconciler.core.selection import Selection
@@ -61,6 +64,36 @@ def test_a_field_that_is_taken_out_is_shown_with_what_it_was() -> None:
     assert found.fields == (FieldChange("spec.ctx", 256, None), FieldChange("spec.stop.drain", "2s", None))
 
 
+@pytest.mark.parametrize(
+    "accepted", [{"restart": {"maxBackoff": "2m"}}, {"dependsOn": ["b"]}, {"stop": {"drain": "2s"}, "adopt": "Never"}]
+)
+def test_only_what_restarts_is_compared_with_what_runs(accepted: dict[str, Any]) -> None:
+    world = running()
+    world.files["a"] = document_of("a", **accepted)
+    world.settle()
+    assert change_of(world, document_of("a", **accepted)).action == "unchanged"
+    assert change_of(world, document_of("a", **accepted, ctx=512)) == Change(
+        "a", "restart", "ctx changed", (FieldChange("spec.ctx", None, 512),)
+    )
+
+
+def test_what_restarts_nothing_is_listed_but_is_no_cause() -> None:
+    found = change_of(running(), document_of("a", ctx=512, restart={"maxRestarts": 9}, labels={"x": "y"}))
+    assert (found.action, found.reason) == ("restart", "ctx changed")
+    assert [one.path for one in found.fields] == ["spec.ctx", "spec.restart.maxRestarts", "metadata.labels.x"]
+
+
+def test_what_was_started_with_values_that_are_none_any_more_is_restarted() -> None:
+    world = running()
+    _, _, history, requests, _ = world.inputs()
+    old = replace(history.instances["a"], spec={"model": "m.gguf", "ctx": "many"}, fingerprint="1:other")
+    standing = Standing(world.documents, replace(history, instances={"a": old}), requests)
+    changes, _ = preview(standing, Seen((document_of("a"),)), fingerprint_of)
+    (change,) = [one for one in changes if one.server == "a"]
+    assert (change.action, change.reason) == ("restart", "ctx changed")
+    assert change.fields == (FieldChange("spec.ctx", "many", None),)
+
+
 def test_flags_that_python_takes_for_equal_are_shown() -> None:
     found = change_of(running(flags={"x": 1}), document_of("a", flags={"x": True}))
     assert found.fields == (FieldChange("spec.flags.x", 1, True),)
@@ -113,6 +146,31 @@ def test_what_is_wrong_or_held_is_told() -> None:
     assert (held.action, held.reason.endswith(CONFIRM)) == ("hold", True)
 
 
+@pytest.mark.parametrize(
+    ("template", "profile", "action", "reason"),
+    [
+        ({"ctx": 512}, None, "restart", "ctx changed (from LlamaServerDefaults all)"),
+        ({"restart": {"maxRestarts": 9}}, None, "update", "nothing restarts"),
+        ({}, {"servers": ["b"], "active": True}, "stop", "the active profile 'day' leaves it out"),
+    ],
+    ids=["defaults that restart it", "defaults that do not", "a profile"],
+)
+def test_what_reaches_a_broken_document_from_outside_is_told(
+    template: dict[str, Any], profile: dict[str, Any] | None, action: str, reason: str
+) -> None:
+    world = running()
+    _, _, history, requests, _ = world.inputs()
+    others = [other_document(DEFAULTS, DefaultsSpec.model_validate({"template": template}), name="all", file="d.yaml")]
+    if profile:
+        others.append(other_document(PROFILE, ProfileSpec.model_validate(profile), name="day", file="p.yaml"))
+    seen = Seen((world.files["b"],), (BROKEN,), others=tuple(others))
+    changes, _ = preview(Standing(world.documents, history, requests), seen, fingerprint_of)
+    found = next(change for change in changes if change.server == "a")
+    assert found.action == action
+    assert found.reason.startswith(reason)
+    assert found.reason.endswith("; its own document has an error, and stays as accepted last")
+
+
 # ---------------------------------------------------------------- without a machine
 
 
@@ -162,3 +220,21 @@ def test_a_profile_decides_which_of_two_revisions_servers_run() -> None:
     assert [(change.server, change.action) for change in found] == [("a", "stop"), ("b", "start")]
     assert found[0].reason.startswith("the active profile 'night' leaves it out")
     assert found[1].reason == "the active profile wants it"
+    found = compare(Declared(both, day), Declared(both), fingerprint_of)
+    assert [(change.action, change.reason) for change in found] == [
+        ("unchanged", ""),
+        ("start", "no profile is active any more"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("active", "reason"), [(True, "the active profile wants it"), (False, "no profile is active any more")]
+)
+def test_a_server_that_was_left_out_is_told_why_it_starts(active: bool, reason: str) -> None:
+    documents = {name: document_of(name) for name in ("a", "b")}
+    spec = ProfileSpec(servers=("a", "b"), active=active)
+    profile = other_document("Profile", spec, name="day", file="day.yaml")
+    beside = Beside({profile.key: profile}, Selection("day", frozenset({"b"})))
+    standing = Standing(documents, History(), Requests(), beside)
+    changes, _ = preview(standing, Seen(tuple(documents.values()), others=(profile,)), fingerprint_of)
+    assert (changes[0].server, changes[0].action, changes[0].reason) == ("a", "start", reason)

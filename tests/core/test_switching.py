@@ -290,4 +290,22 @@ def test_a_command_that_acts_on_few_leaves_the_others_alone() -> None:
     world.settle()
     assert world.phase("old") is Phase.READY
     assert world.reason("old", "Reconciled") == "NoController"
-    assert world.reason("new") == "WaitingForSwitch"
+    assert (world.phase("new"), world.reason("new")) == (Phase.BLOCKED, "SwitchHeld")
+    assert world.status("new").message == (
+        "the active profile 'night' waits for 'old' to end, but no controller is running that ends 'old'; "
+        "switch with: reconciler apply"
+    )
+    world.scope = None
+    world.settle()
+    ready(world, "new")
+    assert (world.phase("old"), world.phase("new")) == (Phase.STOPPED, Phase.READY)
+
+
+def test_a_command_that_acts_on_few_waits_for_what_is_ending() -> None:
+    world = day()
+    world.process("old").obeys = False
+    world.use("both", "new")
+    world.settle()
+    world.scope = frozenset({"new"})
+    world.settle()
+    assert (world.phase("new"), world.reason("new")) == (Phase.PENDING, "WaitingForSwitch")

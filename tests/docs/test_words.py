@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.api.app import create_app
+from reconciler.cli.reasons import KNOWN
 from reconciler.core.history import StopReason, Trigger
 from reconciler.core.model import Phase
 from reconciler.engines.diagnosis import CAUSES, remedy
@@ -68,6 +69,11 @@ def test_the_search_finds_what_is_known() -> None:
 @pytest.mark.parametrize("word", sorted(words_of_the_program()))
 def test_a_word_is_explained(word: str) -> None:
     assert f"`{word}`" in PAGE, f"explain `{word}` in docs/troubleshooting.md"
+
+
+def test_the_reasons_that_can_be_asked_for_are_those_of_the_program() -> None:
+    found = words_of_the_program() | {*map(str, Phase)}
+    assert not found ^ KNOWN, "bring reconciler/cli/reasons.py up to date"
 
 
 @pytest.mark.parametrize("cause", sorted(CAUSES))

@@ -53,6 +53,24 @@ def test_set_restarts_what_it_changes_and_nothing_else(installation: Installatio
     assert installation.wait_ready("one", "two") == after
 
 
+def test_what_is_foretold_is_what_comes(installation: Installation) -> None:
+    installation.write(installation.manifests / "both.yaml", COMMENTED)
+    installation.start()
+    before = installation.wait_ready("one", "two")
+    assert "nothing restarts" in installation.cli("set", "one", "restart.maxBackoff=2m", "--wait")
+    foretold = installation.cli("set", "one", "ctx=256", "--dry-run")
+    assert "~ one  restart: ctx changed\n" in foretold
+    assert "maxBackoff" not in foretold
+
+    port = installation.instances("two")[0]["port"]
+    foretold = installation.cli("set", "one", f"port={port}", "--dry-run")
+    blocked = f"port {port} is held by server 'two'; declare another port"
+    assert f"\n    blocked: {blocked}" in foretold
+    assert "held by server 'two'" in installation.cli("set", "one", f"port={port}", "--wait", "--timeout", "3s", code=1)
+    assert installation.reason("one") == "GateShut"
+    assert installation.wait_ready("one", "two") == before
+
+
 def test_edit_in_an_editor(installation: Installation) -> None:
     path = installation.manifests / "both.yaml"
     installation.write(path, COMMENTED)

@@ -92,7 +92,7 @@ def test_one_that_hangs_is_restarted_whatever_its_status_says(installation: Inst
     done = ensure(installation, "coder")
     assert done.code == 0, done.err
     assert answers(done.out)
-    assert done.err.splitlines()[0] == "coder  no answer within 0.4 s; restarting it"
+    assert done.err.splitlines()[0] == "coder  no answer within 400ms; restarting it"
     assert installation.pids()["coder"] != before["coder"]
     assert [one["trigger"] for one in installation.instances("coder")] == ["Created", "Requested"]
 
@@ -111,6 +111,59 @@ def test_several_at_once_restart_it_once(installation: Installation) -> None:
     assert [one.returncode for one in running] == [0] * 6
     assert len(urls) == 1
     assert len(installation.instances("coder")) == 2
+
+
+def test_several_servers_at_once_each_come_up_without_a_controller(installation: Installation) -> None:
+    names = ["a", "b", "c", "d"]
+    for name in names:
+        installation.declare(name)
+    installation.start()
+    before = installation.wait_ready(*names)
+    assert installation.end() == 0
+    for pid in before.values():
+        process = psutil.Process(pid)
+        process.kill()
+        psutil.wait_procs([process], timeout=10)
+    running = [begin(installation, name, "--url", "--timeout", "30s") for name in names]
+    said = [one.communicate(timeout=60) for one in running]
+    assert [one.returncode for one in running] == [0] * 4, said
+    assert all(answers(url) for url, _ in said)
+    assert {name: len(installation.instances(name)) for name in names} == dict.fromkeys(names, 2)
+
+
+def test_what_its_controller_did_is_not_told_as_asked_for(installation: Installation) -> None:
+    installation.declare("coder", probes={"liveness": {"period": "30s", "timeout": "5s"}})
+    installation.start()
+    pid = installation.wait_ready("coder")["coder"]
+    os.kill(pid, signal.SIGSTOP)
+    running = begin(installation, "coder", "-o", "json")
+    installation.wait_for(
+        "it is asked", lambda: any(one.raddr for one in psutil.Process(running.pid).net_connections())
+    )
+    os.kill(pid, signal.SIGKILL)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == 0, err
+    was_requested = "Requested" in [one["trigger"] for one in installation.instances("coder")]
+    assert json.loads(out)["asked"] == ("restart" if was_requested else None)
+    assert ("; restarting it" in err) == was_requested
+
+
+def test_one_that_may_yet_answer_is_not_called_unwell(installation: Installation) -> None:
+    installation.declare("coder", probes={"liveness": {"period": "30s", "timeout": "5s"}})
+    installation.start()
+    pid = installation.wait_ready("coder")["coder"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = ensure(installation, "coder", "--timeout", "500ms")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (done.code, done.out) == (1, "")
+    why = "it has not answered, and may take up to 5s (spec.probes.liveness.timeout)"
+    assert done.err == (
+        f"error: whether coder is well is not known within 500ms: {why}\n"
+        "hint: give it more time than that with --timeout, or restart it with: reconciler restart coder\n"
+    )
+    assert len(installation.instances("coder")) == 1
 
 
 def test_one_that_has_failed_gets_another_try(installation: Installation) -> None:
@@ -175,6 +228,18 @@ def test_less_context_than_asked_for_is_an_error(installation: Installation) -> 
     )
     done = ensure(installation, "coder", "--ctx", "9999")
     assert "its model was trained for 512; declare another one with: reconciler edit server coder" in done.err
+
+
+def test_less_context_because_a_change_is_held_back(installation: Installation) -> None:
+    installation.declare("coder", ctx=256)
+    installation.start()
+    installation.wait_ready("coder")
+    installation.declare("coder", ctx=512, model="missing.gguf")
+    installation.wait_for("the change is seen", lambda: "stays" in installation.cli("describe", "server", "coder"))
+    done = ensure(installation, "coder", "--ctx", "512")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: coder has a context of 256, not of 512, and is not as declared: no file at ")
+    assert done.err.endswith("hint: see more with: reconciler describe server coder\n")
 
 
 def test_one_that_loads_is_waited_for(installation: Installation) -> None:

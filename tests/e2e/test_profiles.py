@@ -74,7 +74,7 @@ def test_a_start_does_not_override_the_profile_and_a_restart_of_the_controller_k
     shifts(installation)
     installation.start()
     pids = installation.wait_ready("coder", "chat")
-    told = installation.cli("start", "batch")
+    told = installation.cli("start", "batch", code=1)
     assert "the active profile 'day' leaves it out" in told
     assert "reconciler profile use" in told
     installation.end()

@@ -95,7 +95,7 @@ def test_a_deleted_server_comes_back(changed: Installation) -> None:
     told = changed.cli("rollback", "coder", "--wait")
     assert "server/coder goes back to generation 2" in told
     changed.wait_ready("coder")
-    assert [(item["generation"], item["inForce"]) for item in history(changed)] == [(1, False), (2, False), (1, True)]
+    assert [(item["generation"], item["inForce"]) for item in history(changed)] == [(1, False), (2, False), (3, True)]
     assert history(changed)[-1]["own"]["ctx"] == 256  # type: ignore[index]
 
 

@@ -59,3 +59,38 @@ def test_a_server_that_nobody_looks_after_is_unknown(installation: Installation)
     assert "3 total, 0 ready, 1 running" in told
     described = installation.cli("describe", "server", "new")
     assert "start a controller, which goes on with it: reconciler run" in described
+
+
+def declare_profile(installation: Installation, name: str, servers: str, *, active: bool) -> None:
+    spec = f"{{servers: [{servers}], active: {str(active).lower()}}}"
+    text = f"apiVersion: llama.reconciler/v1alpha1\nkind: Profile\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    installation.write(installation.manifests / f"profile-{name}.yaml", text)
+
+
+def test_after_a_switch_by_hand_it_is_told_at_once_who_makes_it(installation: Installation) -> None:
+    for name in ("old", "new"):
+        installation.declare(name)
+    declare_profile(installation, "day", "old", active=True)
+    declare_profile(installation, "night", "new", active=False)
+    installation.cli("apply")
+    before = installation.pids()
+    declare_profile(installation, "day", "old", active=False)
+    declare_profile(installation, "night", "new", active=True)
+    for verb in ("ensure", "start"):
+        told = installation.cli(verb, "new", "--timeout", "60s", code=1)
+        assert "no controller is running that ends 'old'; switch with: reconciler apply" in told
+        assert installation.pids() == before
+    installation.cli("apply")
+    assert installation.pids().keys() == {"new"}
+    assert "http" in installation.cli("ensure", "new")
+
+
+def test_what_is_to_run_by_the_files_of_now_is_ensured(installation: Installation) -> None:
+    installation.declare("coder", suspend=True)
+    installation.cli("apply")
+    assert "is suspended" in installation.cli("ensure", "coder", code=1)
+    installation.declare("coder")
+    installation.declare("late")
+    assert "http" in installation.cli("ensure", "coder")
+    assert "http" in installation.cli("ensure", "late")
+    assert installation.pids().keys() == {"coder", "late"}

@@ -10,8 +10,8 @@ import pytest
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from reconciler.manifests.changing import REMOVED, EditError, respec
+from reconciler.manifests.identity import identify
 from reconciler.manifests.nodes import Path, compose, entries, plain
-from reconciler.manifests.parse import identify
 from reconciler.manifests.text import lines, split
 
 FILES = sorted(FilePath(__file__).with_name("nasty").glob("*.yaml"))

@@ -4,7 +4,8 @@ import pytest
 
 from reconciler.core.model import Document, Problem
 from reconciler.core.spec import ServerSpec
-from reconciler.manifests.parse import LARGEST, MOST_DOCUMENTS, MOST_PROBLEMS, Parsed, identify, parse
+from reconciler.manifests.identity import identify
+from reconciler.manifests.parse import LARGEST, MOST_DOCUMENTS, MOST_PROBLEMS, Parsed, parse
 
 HEAD = "apiVersion: llama.reconciler/v1alpha1\nkind: LlamaServer\nmetadata:\n  name: chat\nspec:\n  model: x.gguf\n"
 """Six lines: what a case adds begins on line 7."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from reconciler.demo.models import write_model
 from reconciler.runtimes.ggml_types import BLOCKS, FILE_TYPES
-from reconciler.runtimes.gguf_header import MOST_HEADER, HeaderError, _Reader, read_header
+from reconciler.runtimes.gguf_header import MOST_HEADER, MOST_KEPT, HeaderError, _Reader, read_header
 from tests.runtimes.gguf_files import LIST, TEXT, U32, header, listed, text, write_gguf
 
 
@@ -71,6 +71,25 @@ def test_a_large_vocabulary_is_passed_quickly(tmp_path: Path) -> None:
     begun = time.process_time()
     assert read_header(path).facts == {"x": 7}
     assert time.process_time() - begun < 1.0
+
+
+@pytest.mark.parametrize(("kind", "size"), [(0, 1), (12, 8)], ids=["u8", "f64"])
+def test_many_lists_cost_little(tmp_path: Path, kind: int, size: int) -> None:
+    lists = [listed(f"k{number}", kind, 4096, bytes(4096 * size)) for number in range(8_000 // size)]
+    path = tmp_path / "lists.gguf"
+    path.write_bytes(header(text("general.architecture") + struct.pack("<I", TEXT) + text("llama"), *lists))
+    begun = time.process_time()
+    facts = read_header(path).facts
+    assert time.process_time() - begun < 2.0
+    assert facts["general.architecture"] == "llama"
+    assert 0 < sum(len(fact) * size for fact in facts.values() if isinstance(fact, tuple)) <= MOST_KEPT
+
+
+def test_many_names_cost_little(tmp_path: Path) -> None:
+    long = [text(f"{number}" + "k" * 30_000) + struct.pack("<IB", 0, 1) for number in range(1_000)]
+    path = tmp_path / "names.gguf"
+    path.write_bytes(header(*long))
+    assert sum(map(len, read_header(path).facts)) <= MOST_KEPT
 
 
 NAME = text("a.b")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.demo.models import write_model
+from reconciler.runtimes.gguf_header import Header, read_header
 from reconciler.runtimes.header_cache import HeaderCache, cache_file
 from reconciler.runtimes.models import Model, find_models, first_files, model_files, model_of, thinking
 from tests.runtimes.gguf_files import write_gguf
@@ -200,6 +201,27 @@ def test_a_cache_that_cannot_be_written_is_no_trouble(tmp_path: Path) -> None:
     write_gguf(tmp_path / "models" / "m.gguf")
     (tmp_path / "file").touch()
     assert find_models(tmp_path / "models", HeaderCache(tmp_path / "file" / "headers.json"))[0].kind == "text"
+
+
+def test_one_that_is_too_large_does_not_cost_the_others_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, cache = tmp_path / "models", tmp_path / "headers.json"
+    for name in ("a", "c"):
+        write_gguf(folder / f"{name}.gguf")
+    write_gguf(folder / "b.gguf", tokenizer__chat_template="x" * 4000)
+    monkeypatch.setattr("reconciler.runtimes.header_cache.LARGEST", 3000)
+    find_models(folder, HeaderCache(cache))
+    assert [Path(key).name for key in json.loads(cache.read_text())["headers"]] == ["a.gguf", "c.gguf"]
+    read = []
+
+    def reading(path: Path) -> Header:
+        read.append(path.name)
+        return read_header(path)
+
+    monkeypatch.setattr("reconciler.runtimes.header_cache.read_header", reading)
+    find_models(folder, HeaderCache(cache))
+    assert read == ["b.gguf"]
 
 
 def test_a_hundred_large_models_are_told_at_once(tmp_path: Path) -> None:

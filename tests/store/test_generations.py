@@ -13,7 +13,9 @@ from reconciler.core.model import Document, Now
 from reconciler.core.source import Revision, SourceRecord
 from reconciler.core.spec import ServerSpec
 from reconciler.store import read
+from reconciler.store.changes import Statement
 from reconciler.store.generations import KEPT
+from reconciler.store.mirror import read_mirror
 from reconciler.store.salvage import salvaged
 from reconciler.store.writer import KEPT_OF_GONE, Store
 from tests.store.older import make_older
@@ -63,6 +65,7 @@ def test_each_accepted_change_is_kept(store: Store) -> None:
         "source": {"file": "manifests/a.yaml", "line": 7, "origin": "local", "revision": ""},
         "own": {"model": "a.gguf", "ctx": 1024},
         "spec": {"model": "a.gguf", "ctx": 1024},
+        "fromDefaults": {},
     }
     assert (second["spec"]["ctx"], second["acceptedAt"]) == (2048, "2023-11-14T22:14:20.000Z")
     assert second["inForce"]
@@ -83,6 +86,36 @@ def test_one_that_is_back_after_it_was_gone_has_its_history_before_it(store: Sto
         store.remove_document("chat")
     accept(store, document(ctx=1024))
     assert [item["own"]["ctx"] for item in known(store)] == [1024, 2048, 4096, 1024]
+
+
+def test_the_highest_number_of_what_is_gone_is_known_until_its_history_is_trimmed(store: Store) -> None:
+    day = other_document(PROFILE, "{}", name="chat", file="a.yaml", generation=7)
+    accept(store, document(), document(3, ctx=2), document(2, name="kept"))
+    with store.transaction():
+        store.save_other(day, NOW)
+    with store.transaction():
+        store.remove_document("chat")
+        store.remove_other(day)
+    expected = {"chat": 3, "Profile/chat": 7}
+    assert store.counted == expected
+    store.close()
+    again = Store(store.path.parent)
+    assert again.counted == {**expected, "kept": 2}
+    with again.transaction():
+        again._changes.append(Statement("delete from generations", [], ("none",)))
+    again.close()
+    last = Store(store.path.parent)
+    assert last.counted == {}
+    last.close()
+
+
+def test_without_a_history_all_else_is_read(store: Store) -> None:
+    accept(store, document(4))
+    store.close()
+    with closing(sqlite3.connect(store.path)) as db:
+        db.execute("drop table generations")
+        found = read_mirror(db, lambda _: None)
+    assert (list(found.documents), found.counted) == (["chat"], {})
 
 
 def test_what_was_never_on_disk_is_not_kept_either(store: Store) -> None:
