@@ -8,7 +8,6 @@ from reconciler.cli.deltas import ABSENT, Delta, deltas, in_words
 from reconciler.cli.drafts import Draft
 from reconciler.cli.generations import defaults_behind, defaults_of, named
 from reconciler.cli.output import say
-from reconciler.cli.sources import is_from_git
 from reconciler.cli.standing import opened
 from reconciler.cli.targets import SERVER, Target
 from reconciler.cli.terminal import clean
@@ -30,7 +29,7 @@ def way_back(known: Sequence[Item], target: Target) -> str:
 
 def tell_shortfall(draft: Draft, target: Target, then: Item) -> None:
     """Say what will still be another than in that generation, once the edit is made."""
-    if target.kind != SERVER or _any_in_git(draft.state):
+    if target.kind != SERVER:
         return
     checked = draft.checked(edited=True)
     now = next((one for one in checked.documents if one.name == target.name), None)
@@ -56,9 +55,3 @@ def _command(state: Path, name: str, then: Item) -> str:
     at = then["acceptedAt"] or ""
     numbers = [one["generation"] for one in found if (one["acceptedAt"] or "") <= at]
     return f"reconciler rollback defaults/{name}" + (f" --to {numbers[-1]}" if numbers else "")
-
-
-def _any_in_git(state: Path) -> bool:
-    """Whether there are defaults that the manifests folder does not tell."""
-    with opened(state) as db:
-        return any(is_from_git(item) for item in read.defaults(db))

@@ -154,6 +154,10 @@ def _news(acceptance: Acceptance, before: Acceptance) -> Iterator[Event]:
     for problem in (problem for found in acceptance.other_problems.values() for problem in found):
         if problem not in known:
             yield Event("", "InvalidManifest", str(problem), warning=True)
+    for key, why in acceptance.held.items():
+        if key in acceptance.others and key not in before.held:
+            kind, _, name = key.partition("/")
+            yield Event("", "PruneHeld", f"{kind} '{name}': {why}", warning=True)
     if why := folder_problem(acceptance):
         yield Event("", "ManifestsHeld", why, warning=True)
 

@@ -6,13 +6,15 @@ import pytest
 
 from reconciler.controller.accepting import desired_of
 from reconciler.core.accept import Acceptance, Beside, Seen, accept
+from reconciler.core.history import History, Requests
 from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Desired, Problem
+from reconciler.core.preview import Standing, preview
 from reconciler.core.pruning import Memory
 from reconciler.core.source import GIT
 from reconciler.core.spec import ServerSpec
 from tests.core.declaring import Judge, defaults, profile, texts
-from tests.core.worlds import document_of
+from tests.core.worlds import document_of, fingerprint_of
 
 A, B = document_of("a"), document_of("b")
 NIGHT = replace(document_of("n"), labels={"tier": "night"})
@@ -110,7 +112,8 @@ def test_servers_wait_for_defaults_that_may_be_theirs() -> None:
     assert waits(judge.look(1, A, NIGHT, mended)) == []
     assert judge.documents["n"].spec.threads == 2
     # What was accepted of them once is in force, whatever is wrong with the newest text.
-    assert waits(judge.look(2, A, NIGHT, document_of("new"), bad)) == []
+    assert waits(judge.look(2, A, NIGHT, replace(NIGHT, name="new"), bad)) == []
+    assert judge.documents["new"].spec.threads == 2
 
 
 @pytest.mark.parametrize(("file", "who"), [("shared.yaml", ["a", "g"]), ("git:shared.yaml", ["g"])])
@@ -123,3 +126,10 @@ def test_where_nothing_runs_nobody_waits() -> None:
     acceptance = accept({}, seen, Memory(), 0.0, beside=Beside(nothing_runs=True))
     assert (waits(acceptance), acceptance.selection.held) == ([], "")
     assert len(texts(acceptance)) == 1
+
+
+def test_the_preview_says_that_nothing_is_started() -> None:
+    seen = Seen((A,), others=(EMPTY,))
+    changes, _ = preview(Standing({}, History(), Requests()), seen, fingerprint_of)
+    assert [(change.server, change.action) for change in changes] == [("a", "hold")]
+    assert "selects no server: what runs goes on" in changes[0].reason

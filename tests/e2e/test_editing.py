@@ -129,6 +129,18 @@ def test_what_is_held_is_let_go(installation: Installation) -> None:
     installation.stays(lambda: set(installation.pids()) == {"two"}, 1.0)
 
 
+def test_an_error_beside_it_does_not_hold_what_is_deleted(installation: Installation) -> None:
+    path = installation.manifests / "both.yaml"
+    installation.write(path, COMMENTED)
+    installation.start()
+    before = installation.wait_ready("one", "two")
+    broken = COMMENTED.replace("name: two", "name: three").replace("'tiny.gguf'", "[")
+    installation.write(path, f"{COMMENTED}---\n{broken[broken.index('--- #') + 4 :]}")
+    installation.wait_for("its error", lambda: "three" in installation.phases())
+    assert re.search(r"^one +deleted in ", installation.cli("delete", "one"), re.MULTILINE)
+    installation.stays(lambda: installation.pids() == {"two": before["two"]}, 3.0)
+
+
 def test_without_a_controller(installation: Installation) -> None:
     installation.declare("one")
     installation.declare("two")

@@ -54,7 +54,7 @@ def changed(installation: Installation) -> Installation:
 def test_the_history_tells_what_was_changed_and_what_was_started(changed: Installation) -> None:
     first, second = history(changed)
     assert [start["trigger"] for start in first["starts"]] == ["Created"]  # type: ignore[attr-defined]
-    assert second["changes"] == [{"path": "spec.ctx", "old": 128, "new": 256}]
+    assert second["changes"] == [{"path": "spec.ctx", "old": 128, "new": 256, "source": ""}]
     assert [(start["trigger"], start["because"]) for start in second["starts"]] == [  # type: ignore[attr-defined]
         ("SpecChanged", ""),
         ("Crashed", "Killed"),
@@ -75,7 +75,7 @@ def test_a_rollback_is_an_edit_that_restarts_once(changed: Installation) -> None
     assert (changed.generation("coder"), len(changed.instances("coder"))) == (3, starts + 1)
     third = history(changed)[-1]
     assert (third["generation"], third["inForce"]) == (3, True)
-    assert third["changes"] == [{"path": "spec.ctx", "old": 256, "new": 128}]
+    assert third["changes"] == [{"path": "spec.ctx", "old": 256, "new": 128, "source": ""}]
 
 
 def test_generations_outlive_the_controller(changed: Installation) -> None:
