@@ -66,7 +66,7 @@ def way_out(item: Item) -> str:
     if reason == "Suspended":
         return f"have it run again with: reconciler resume {name_of(item)}"
     if reason == "NotInProfile":
-        return "choose a profile that has it with: reconciler profile use NAME"
+        return "choose another of `reconciler get profiles`, or run all with: reconciler profile use --none"
     return f"start it with: reconciler start {name_of(item)}"
 
 

@@ -1,6 +1,6 @@
 """Which profiles are in force, and which servers the active one selects."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from reconciler.core.candidates import Problems, problem_of
 from reconciler.core.clashes import clashing
@@ -118,9 +118,9 @@ def _is_changed(key: str, before: Mapping[str, ProfileDocument], effective: _Pro
     return not (key in before and key in effective and say_the_same(before[key], effective[key]))
 
 
-def _rivalry(others: Iterable[ProfileDocument]) -> str:
+def _rivalry(others: Sequence[ProfileDocument]) -> str:
     places = listed([f"{one.name} ({one.file}:{one.line})" for one in others], quote="")
-    return f"{places} is active too; at most one may be: reconciler profile use NAME"
+    return f"{places} is active too; at most one may be: reconciler profile use {others[0].name}"
 
 
 def listed(names: Collection[str], quote: str = "'") -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, Literal
 
-USE = "choose with: reconciler profile use NAME (or --none, so that all run)"
+USE = "choose another of `reconciler get profiles`, or run all with: reconciler profile use --none"
 
 
 def matches(wanted: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -10,7 +10,7 @@ from tests.cli.conftest import Call
 from tests.cli.fake_controller import FakeController
 from tests.cli.filling import Filling, status
 
-PARKED = "the active profile 'day' leaves it out; choose another one with: reconciler profile use NAME"
+PARKED = "the active profile 'day' leaves it out; choose another of `reconciler get profiles`, or run all with: reconciler profile use --none"
 
 
 def suspended(filling: Filling, name: str) -> None:
@@ -30,7 +30,7 @@ def asked_of(controller: FakeController) -> list[str]:
 @pytest.mark.parametrize("verb", ["start", "restart"])
 @pytest.mark.parametrize("waits", [(), ("--no-wait",)])
 @pytest.mark.parametrize(
-    ("rests", "command"), [(suspended, "reconciler resume a"), (parked, "reconciler profile use NAME")]
+    ("rests", "command"), [(suspended, "reconciler resume a"), (parked, "reconciler profile use --none")]
 )
 def test_one_that_is_not_to_run_is_an_error_with_a_way_out(
     filling: Filling,

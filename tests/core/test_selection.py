@@ -59,7 +59,7 @@ def test_an_active_one_parks_the_others_and_says_so() -> None:
     acceptance = judge.look(0, A, B, day("a"))
     assert wanted(judge) == ["a"]
     assert acceptance.parked("b").startswith("the active profile 'day' leaves it out; ")
-    assert "reconciler profile use NAME" in acceptance.parked("b")
+    assert "reconciler profile use --none" in acceptance.parked("b")
     assert judge.look(1, A, B, day("a", active=False)).parked("b") == ""
 
 
@@ -89,9 +89,9 @@ def test_a_second_active_one_is_refused_on_both_and_the_first_stays() -> None:
     assert texts(acceptance) == [
         (
             "day.yaml:1:1: spec.active: night (night.yaml:1) is active too; "
-            "at most one may be: reconciler profile use NAME"
+            "at most one may be: reconciler profile use night"
         ),
-        "night.yaml:1:1: spec.active: day (day.yaml:1) is active too; at most one may be: reconciler profile use NAME",
+        "night.yaml:1:1: spec.active: day (day.yaml:1) is active too; at most one may be: reconciler profile use day",
     ]
     assert wanted(judge) == ["a"]
 

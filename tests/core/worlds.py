@@ -211,7 +211,7 @@ class World:
 
     def parked(self, name: str) -> str:
         wanted = self.profile is None or name in self.profile
-        return "" if wanted else "the active profile 'night' leaves it out; choose with: reconciler profile use NAME"
+        return "" if wanted else "the active profile 'night' leaves it out"
 
     def reboot(self, boot: str) -> None:
         self.processes.clear()
