@@ -10,7 +10,7 @@ from tests.cli.conftest import Call
 from tests.cli.fake_controller import FakeController
 from tests.cli.filling import Filling, status
 
-PARKED = "the active profile 'day' leaves it out; choose another of `reconciler get profiles`, or run all with: reconciler profile use --none"
+PARKED = "the active profile 'day' leaves it out; run all with: reconciler profile use --none"
 
 
 def suspended(filling: Filling, name: str) -> None:

@@ -97,7 +97,7 @@ def test_waiting_is_for_the_servers_of_the_source(filling: Filling, controller: 
     controller.on("/reconcile", reconcile)
     code, out, err = synced(filling, controller, call, replace(record, applied=Revision(NEXT)), "--wait")
     assert (code, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()[1:-1]] == ["new"]
+    assert [line.split()[0] for line in out.splitlines()[1:-1]] == ["gone", "moved", "new"]
     assert out.splitlines()[-1] == "1 started, 1 changed, 1 unchanged, 1 stopped, 0 failed"
     assert [path for path, _ in controller.asked] == ["/sync", "/reconcile"]
 
