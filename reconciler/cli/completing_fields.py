@@ -206,11 +206,11 @@ def reasons(asked: Asked) -> Iterator[Word]:
 
 def generations(asked: Asked) -> Iterator[Word]:
     """The generations of a document that can be gone back to, the newest first."""
-    from reconciler.store import read  # noqa: PLC0415 - for these alone
+    from reconciler.store import past  # noqa: PLC0415 - for these alone
 
     kind, name, _ = _target_and_rest(asked.given)
     with database(asked) as db:
-        found = read.generations(db, name, kind)
+        found = past.generations(db, name, kind)
     yield from (
         Word(str(item["generation"]), item["acceptedAt"] or "") for item in reversed(found) if not item["inForce"]
     )

@@ -14,7 +14,7 @@ from reconciler.cli.servers import paint_phase
 from reconciler.cli.standing import opened
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean
-from reconciler.store import read
+from reconciler.store import past, read
 
 Item = Mapping[str, Any]
 PROFILES = "profiles"
@@ -28,7 +28,7 @@ def document_data(db: sqlite3.Connection, kind: Kind, name: str) -> dict[str, An
     if name not in items:
         message = f"no {kind.singular} '{name}'{did_you_mean(name, items)}"
         raise Failure(message, f"see which there are with: reconciler get {kind.plural}")
-    return {**items[name], "events": read.events(db, [f"{kind.document}/{name}"], limit=EVENTS)}
+    return {**items[name], "events": past.events(db, [f"{kind.document}/{name}"], limit=EVENTS)}
 
 
 def document_lines(state: Path, kind: Kind, name: str) -> list[str]:

@@ -18,7 +18,7 @@ from reconciler.cli.servers import context_size, is_taken_over, restart_count, r
 from reconciler.cli.terminal import clean, paint, width
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
-from reconciler.store import read
+from reconciler.store import past, read
 
 RESTARTS = 5
 """How many of the newest are shown."""
@@ -52,9 +52,9 @@ def known_of(db: sqlite3.Connection, state: Path, name: str) -> Known:
     controller, now = is_controller_running(state), time.time()
     refuse_unknown([name], read.names(db))
     (item,) = loading.servers(db, [name], now=now, controller=controller)
-    restarts = read.restarts(db, [name])
-    launch = read.launch(db, restarts[-1]["uid"]) if restarts else None
-    return Known(item, read.events(db, [name], limit=EVENTS), restarts, launch, state, now, controller)
+    restarts = past.restarts(db, [name])
+    launch = past.launch(db, restarts[-1]["uid"]) if restarts else None
+    return Known(item, past.events(db, [name], limit=EVENTS), restarts, launch, state, now, controller)
 
 
 def server_data(known: Known) -> dict[str, Any]:

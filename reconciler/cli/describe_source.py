@@ -16,7 +16,7 @@ from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean
 from reconciler.core.source import Revision, event_object
 from reconciler.installation import is_controller_running
-from reconciler.store import read
+from reconciler.store import past, read
 
 Item = Mapping[str, Any]
 _THEN = "in reconciler.toml and run the controller again"
@@ -35,7 +35,7 @@ _REMEDIES = {
 def source_data(db: sqlite3.Connection, name: str) -> dict[str, Any]:
     """The source as `get sources -o json` has it, with its newest events. Raises Failure."""
     (item,) = named_sources(db, [name])
-    return {**item, "events": read.events(db, [event_object(item["metadata"]["name"])], limit=EVENTS)}
+    return {**item, "events": past.events(db, [event_object(item["metadata"]["name"])], limit=EVENTS)}
 
 
 def source_lines(state: Path, name: str) -> list[str]:
@@ -45,7 +45,7 @@ def source_lines(state: Path, name: str) -> list[str]:
     with database_trouble(state), opened(state, warns=True) as db:
         (item,) = named_sources(db, [name])
         own = item["metadata"]["name"]
-        events = read.events(db, [event_object(own)], limit=EVENTS)
+        events = past.events(db, [event_object(own)], limit=EVENTS)
         every = read.servers(db, now=now, controller=controller)
     servers = [one for one in every if (one["metadata"].get("source") or {}).get("origin") == own]
     return [

@@ -19,7 +19,7 @@ from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import UNATTENDED
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
-from reconciler.store import read
+from reconciler.store import past, read
 
 LOOK = 0.1
 """Seconds between looks at what loads."""
@@ -85,7 +85,7 @@ def _see(task: Task) -> Seen:
         (item,) = read.servers(db, [task.name], now=now, controller=True)
         (checked,) = read.servers(db, [task.name], now=now, controller=False)
         uid = uid_of(item)
-        launch = read.launch(db, uid) if uid else None
+        launch = past.launch(db, uid) if uid else None
         is_alive = uid_of(checked) is not None and item["status"]["instance"]["pid"] is not None
         return Seen(item, is_alive, frozenset(read.asked_of(db, task.name)), launch)
 

@@ -16,7 +16,7 @@ from reconciler.cli.standing import opened
 from reconciler.cli.targets import SERVER, kind_of
 from reconciler.cli.waiting import Duration
 from reconciler.core.source import event_object
-from reconciler.store import read
+from reconciler.store import past, read
 
 _EXAMPLES = (
     ("reconciler events", "the newest 100, the oldest of them first"),
@@ -60,7 +60,7 @@ def events(  # noqa: PLR0913 - what click hands over, each by its name
     controller too.
     """
     state, narrowed = invocation.state_folder(), bool(objects or since is not None or reasons or warnings)
-    only = read.EventFilter(0.0 if since is None else time.time() - since, reasons, warnings)
+    only = past.EventFilter(0.0 if since is None else time.time() - since, reasons, warnings)
     try:
         with opened(state, warns=True) as db:
             names = _known(db, objects)
@@ -78,11 +78,11 @@ def events(  # noqa: PLR0913 - what click hands over, each by its name
 
 
 def _listing(
-    names: Sequence[str] | None, only: read.EventFilter, most: int | None, *, is_wide: bool, narrowed: bool
+    names: Sequence[str] | None, only: past.EventFilter, most: int | None, *, is_wide: bool, narrowed: bool
 ) -> Listing:
     return Listing(
         "EventList",
-        lambda db: read.events(db, names, limit=most, only=only),
+        lambda db: past.events(db, names, limit=most, only=only),
         lambda: history_table(EVENT_HEADERS, wide=is_wide),
         lambda item: event_row(item, time.time()),
         _identity,

@@ -11,7 +11,7 @@ from reconciler.cli.history import how_ended
 from reconciler.cli.output import API_VERSION
 from reconciler.cli.servers import unix
 from reconciler.cli.targets import SERVER, Target
-from reconciler.store import read
+from reconciler.store import past
 
 _AFTER_AN_END = ("Crashed", "Unresponsive")
 """Triggers of starts whose reason is how the one before ended."""
@@ -107,8 +107,8 @@ def defaults_behind(items: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def generations_of(db: sqlite3.Connection, target: Target) -> list[Generation]:
     """All that are kept, oldest first. Starts are those of servers."""
-    items = read.generations(db, target.name, target.kind)
-    starts = _starts(read.restarts(db, [target.name])) if target.kind == SERVER else []
+    items = past.generations(db, target.name, target.kind)
+    starts = _starts(past.restarts(db, [target.name])) if target.kind == SERVER else []
     found = []
     for number, item in enumerate(items):
         since = unix(item["acceptedAt"]) if item["acceptedAt"] else 0.0

@@ -24,7 +24,7 @@ from reconciler.manifests.changing import REMOVED, Change
 from reconciler.manifests.identity import identify
 from reconciler.manifests.nodes import NodeError, compose, plain
 from reconciler.manifests.parse import parse
-from reconciler.store import read
+from reconciler.store import past, read
 
 Item = Mapping[str, Any]
 
@@ -47,8 +47,8 @@ def _known(state: Path, target: Target) -> Sequence[Item]:
     """What was accepted of it. Raises Failure where that is nothing."""
     try:
         with opened(state) as db:
-            found = read.generations(db, target.name, target.kind)
-            names = read.named_in_generations(db, target.kind) if not found else ()
+            found = past.generations(db, target.name, target.kind)
+            names = past.named_in_generations(db, target.kind) if not found else ()
     except read.ReadError as error:
         raise Failure(str(error)) from None
     if not found:

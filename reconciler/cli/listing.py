@@ -17,7 +17,7 @@ from reconciler.cli.sources import NO_SOURCES, has_notes, named_sources, notes, 
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import width
 from reconciler.installation import is_controller_running
-from reconciler.store import read
+from reconciler.store import past, read
 
 TABLE_LIMIT = 100
 """Rows of history in a table, unless asked otherwise."""
@@ -198,7 +198,7 @@ def _named(items: Sequence[Any], names: Sequence[str] | None) -> list[Any]:
 def _events(asked: Question) -> Listing:
     return Listing(
         "EventList",
-        lambda db: _newest(db, asked, read.events),
+        lambda db: _newest(db, asked, past.events),
         lambda: history_table(EVENT_HEADERS, wide=asked.is_wide),
         lambda item: event_row(item, time.time()),
         lambda item: f"event/{item['server']}/{item['reason']}",
@@ -210,7 +210,7 @@ def _events(asked: Question) -> Listing:
 def _restarts(asked: Question) -> Listing:
     return Listing(
         "RestartList",
-        lambda db: _newest(db, asked, read.restarts),
+        lambda db: _newest(db, asked, past.restarts),
         lambda: history_table(RESTART_HEADERS, wide=asked.is_wide),
         lambda item: restart_row(item, time.time()),
         lambda item: f"restart/{item['server']}/{item['uid']}",

@@ -9,7 +9,7 @@ from reconciler.cli.chosen import Chosen
 from reconciler.cli.failure import Failure
 from reconciler.cli.servers import unix
 from reconciler.cli.tailing import Log
-from reconciler.store import read
+from reconciler.store import past
 
 
 class NotBegunError(Failure):
@@ -18,7 +18,7 @@ class NotBegunError(Failure):
 
 def log_of(db: sqlite3.Connection, state: Path, name: str, back: int = 0) -> Log:
     """The log of a server's last instance, or of the one so many before it; its file may be gone. Raises Failure."""
-    found = read.restarts(db, [name], limit=back + 1)
+    found = past.restarts(db, [name], limit=back + 1)
     if len(found) <= back:
         raise NotBegunError(f"'{name}' has no {'earlier ' if back else ''}instance", _history(name))
     start = found[0]
@@ -40,7 +40,7 @@ def log_that_is_there(db: sqlite3.Connection, state: Path, name: str, back: int)
 
 def newest_logs(db: sqlite3.Connection, state: Path, chosen: Chosen) -> Mapping[str, Log]:
     """The log of each server's last instance, for those that have one which writes into a log of ours."""
-    starts = {name: read.restarts(db, [name], limit=1) for name in chosen.of(db)}
+    starts = {name: past.restarts(db, [name], limit=1) for name in chosen.of(db)}
     return {name: _log(state, found[0]) for name, found in starts.items() if found and not found[0]["adopted"]}
 
 

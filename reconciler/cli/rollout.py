@@ -18,7 +18,7 @@ from reconciler.cli.tables import Table
 from reconciler.cli.targets import target_of
 from reconciler.cli.terminal import clean, clean_lines, width
 from reconciler.core.source import SHORT
-from reconciler.store import read
+from reconciler.store import past, read
 
 HEADERS = ("GENERATION", "ACCEPTED", "FROM", "STARTS", "CHANGED")
 _GIVES_WAY = (("CHANGED", 24), ("STARTS", 12), ("FROM", 12), ("CHANGED", 8), ("STARTS", 0), ("FROM", 0))
@@ -60,7 +60,7 @@ def history(invocation: Invocation, name: str, number: int | None, output: str |
     try:
         with opened(invocation.state_folder(), warns=True) as db:
             found = generations_of(db, target)
-            known = read.named_in_generations(db, target.kind) if not found else ()
+            known = past.named_in_generations(db, target.kind) if not found else ()
     except read.ReadError as error:
         raise Failure(str(error)) from None
     if not found:

@@ -14,7 +14,7 @@ from reconciler.cli.terminal import clean
 from reconciler.core.kinds import DEFAULTS
 from reconciler.core.model import Document
 from reconciler.core.spec import dump_spec
-from reconciler.store import read
+from reconciler.store import past
 
 Item = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ def _sources(delta: Delta, then: Item, now: Document) -> list[str]:
 def _command(state: Path, name: str, then: Item) -> str:
     """What puts defaults back to what they said when that generation was accepted, as far as that is kept."""
     with opened(state) as db:
-        found = read.generations(db, name, DEFAULTS)
+        found = past.generations(db, name, DEFAULTS)
     at = then["acceptedAt"] or ""
     numbers = [one["generation"] for one in found if (one["acceptedAt"] or "") <= at]
     return f"reconciler rollback defaults/{name}" + (f" --to {numbers[-1]}" if numbers else "")

@@ -14,7 +14,7 @@ from reconciler.api.app import UnknownServersError
 from reconciler.controller import asking
 from reconciler.controller.daemon import Daemon
 from reconciler.settings import load_settings
-from reconciler.store import read
+from reconciler.store import past, read
 from tests.controller.answering import until
 
 pytestmark = pytest.mark.anyio
@@ -214,7 +214,7 @@ async def test_an_empty_selection_is_held_over_a_restart_until_it_is_asked_for(
         (day,) = items(tmp_path, read.profiles)
         assert (day["status"]["active"], day["status"]["selected"]) == (True, ["a"])
         assert "selects no server" in day["status"]["held"]
-        assert [event["reason"] for event in items(tmp_path, read.events)].count("ManifestsHeld") == 1
+        assert [event["reason"] for event in items(tmp_path, past.events)].count("ManifestsHeld") == 1
         await daemon.request("profile", ["day"])
         assert (wanted(daemon), open_requests(daemon)) == ([], [])
         assert (await daemon.reconcile())["folderProblem"] == ""

@@ -12,7 +12,7 @@ from reconciler.core.kinds import PROFILE, other_document
 from reconciler.core.model import Document, Now
 from reconciler.core.source import Revision, SourceRecord
 from reconciler.core.spec import ServerSpec
-from reconciler.store import read
+from reconciler.store import past, read
 from reconciler.store.changes import Statement
 from reconciler.store.generations import KEPT
 from reconciler.store.mirror import read_mirror
@@ -45,7 +45,7 @@ def accept(store: Store, *documents: Document, at: float = 0.0) -> None:
 
 def known(store: Store, name: str = "chat") -> list[dict[str, Any]]:
     with read.opened(store.path.parent) as db:
-        return read.generations(db, name)
+        return past.generations(db, name)
 
 
 def numbers(store: Store, name: str = "chat") -> list[int]:
@@ -169,9 +169,9 @@ def test_documents_of_all_kinds_have_generations(store: Store) -> None:
             profile = other_document(PROFILE, spec, name="day", file="p.yaml", generation=number, line=1)
             store.save_other(profile, NOW)
     with read.opened(store.path.parent) as db:
-        found = [(item["kind"], item["own"]["active"]) for item in read.generations(db, "day", PROFILE)]
+        found = [(item["kind"], item["own"]["active"]) for item in past.generations(db, "day", PROFILE)]
         assert found == [(PROFILE, True), (PROFILE, False)]
-        assert read.named_in_generations(db, PROFILE) == ["day"]
+        assert past.named_in_generations(db, PROFILE) == ["day"]
     assert numbers(store, "day") == [1]
 
 
@@ -181,8 +181,8 @@ def test_what_an_older_version_accepted_is_the_first_that_is_known(tmp_path: Pat
     store.close()
     make_older(tmp_path)
     with read.opened(tmp_path) as db:
-        assert [item["generation"] for item in read.generations(db, "chat")] == [3]
-        assert read.named_in_generations(db) == ["chat"]
+        assert [item["generation"] for item in past.generations(db, "chat")] == [3]
+        assert past.named_in_generations(db) == ["chat"]
     store = Store(tmp_path)
     accept(store, document(4, ctx=2048))
     assert [(item["generation"], item["own"].get("ctx")) for item in known(store)] == [(3, 1024), (4, 2048)]
@@ -193,9 +193,9 @@ def test_a_specimen_has_the_generation_in_force(tmp_path: Path) -> None:
     state = lay_out("5-adoption", tmp_path)
     Store(state).close()
     with read.opened(state) as db:
-        (chat,) = read.generations(db, "chat")
+        (chat,) = past.generations(db, "chat")
         assert (chat["generation"], chat["own"]["ctx"], chat["metadata"]["labels"]) == (2, 512, {"tier": "front"})
-        assert "fetched" in read.named_in_generations(db)
+        assert "fetched" in past.named_in_generations(db)
 
 
 def test_a_database_made_anew_from_memory_has_what_is_in_force(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from reconciler.core.history import StopReason
 from reconciler.core.model import Exit, Identity, Phase
 from reconciler.core.spec import API_VERSION, Restart
-from reconciler.store import items, liveness, read, rows
+from reconciler.store import items, liveness, past, read, rows
 from reconciler.store.migrations import migrations
 from reconciler.store.writer import Store
 from tests.cli.filling import BOOT, START, Filling, eventually, identity_of, stamp, status
@@ -241,9 +241,9 @@ def test_the_newest_events_come_last(filling: Filling) -> None:
     filling.event("a", "Started", "one", at=3)
     filling.event("a", "Ready", "three", at=2.5)
     with read.opened(filling.state) as db:
-        found = read.events(db)
+        found = past.events(db)
         assert [(event["message"], event["count"]) for event in found] == [("two", 1), ("three", 1), ("one", 2)]
-        assert [event["reason"] for event in read.events(db, ["a"], limit=1)] == ["Started"]
+        assert [event["reason"] for event in past.events(db, ["a"], limit=1)] == ["Started"]
     assert found[0] == {
         "server": "b",
         "type": "Warning",
@@ -259,8 +259,8 @@ def test_restarts_are_starts_with_their_ends(filling: Filling) -> None:
     filling.failed("coder")
     filling.ready("other")
     with read.opened(filling.state) as db:
-        assert len(read.restarts(db)) == 5
-        found = read.restarts(db, ["coder"], limit=2)
+        assert len(past.restarts(db)) == 5
+        found = past.restarts(db, ["coder"], limit=2)
     assert found[-1] == {
         "server": "coder",
         "uid": "uid4",
@@ -288,17 +288,17 @@ def test_an_end_that_was_asked_for_has_its_reason(filling: Filling) -> None:
     begun = filling.instance("coder")
     filling.end(begun, exit=Exit(code=0), stop_reason=StopReason.SPEC_CHANGED)
     with read.opened(filling.state) as db:
-        (start,) = read.restarts(db)
+        (start,) = past.restarts(db)
     assert (start["exitCode"], start["stopReason"]) == (0, "SpecChanged")
 
 
 def test_the_launch_is_kept(filling: Filling) -> None:
     begun = filling.instance("coder")
     with read.opened(filling.state) as db:
-        launch = read.launch(db, begun.uid)
+        launch = past.launch(db, begun.uid)
         assert launch is not None
         assert launch["argv"][0] == "/opt/llama server"
-        assert read.launch(db, "unknown") is None
+        assert past.launch(db, "unknown") is None
 
 
 @pytest.mark.parametrize("installation", ["12e4567890123456", "0000000000000017"])

@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.core.actions import Event
 from reconciler.core.model import Now
-from reconciler.store import read, snapshot
+from reconciler.store import past, read, snapshot
 from reconciler.store.holders import who_holds
 from reconciler.store.writer import Store
 from tests.cli.filling import BOOT, START, Filling
@@ -47,20 +47,20 @@ def locked(filling: Filling) -> Iterator[Filling]:
 
 def test_what_waits_is_in_it_with_what_is_on_disk(locked: Filling) -> None:
     with given(locked.store) as db:
-        assert [event["message"] for event in read.events(db, ["chat"])] == ["before", "meanwhile"]
+        assert [event["message"] for event in past.events(db, ["chat"])] == ["before", "meanwhile"]
         assert read.meta(db)["manifests"] == {"folder": "there"}
         assert [item["status"]["phase"] for item in read.servers(db, now=START, controller=True)] == ["Ready"]
-        assert len(read.restarts(db)) == 1
+        assert len(past.restarts(db)) == 1
     with read.opened(locked.state) as db:
-        assert [event["message"] for event in read.events(db, ["chat"])] == ["before"]
+        assert [event["message"] for event in past.events(db, ["chat"])] == ["before"]
 
 
 def test_a_large_one_is_given_without_its_history(locked: Filling, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshot, "MOST", 10)
     with given(locked.store) as db:
-        assert [event["message"] for event in read.events(db, ["chat"])] == ["meanwhile"]
+        assert [event["message"] for event in past.events(db, ["chat"])] == ["meanwhile"]
         assert [item["status"]["phase"] for item in read.servers(db, now=START, controller=True)] == ["Ready"]
-        assert read.launch(db, "uid1") is None
+        assert past.launch(db, "uid1") is None
 
 
 def test_one_that_is_gone_is_given_whole(filling: Filling) -> None:

@@ -10,7 +10,7 @@ from reconciler.core.source import GIT, LOCAL
 from reconciler.engines import engine_of
 from reconciler.manifests.folder import Folder
 from reconciler.settings import load_settings
-from reconciler.store import read
+from reconciler.store import past, read
 from reconciler.store.migrations import migrations
 from reconciler.store.rows import INSTANCE
 from reconciler.store.writer import Store
@@ -99,8 +99,8 @@ def test_the_command_line_reads_it_without_migrating_it(name: str, tmp_path: Pat
         servers = read.servers(db, now=1.8e9, controller=False, alive=lambda _: False)
         assert {item["metadata"]["name"] for item in servers} == declared_in(name)
         assert {item["status"]["phase"] for item in servers} >= {"Failed", "Stopped", "Blocked"}
-        assert {item["server"] for item in read.restarts(db)} == declared_in(name) - {"blocked", "resting"}
-        assert len(read.events(db)) == len(rows_of(state)["events"])
+        assert {item["server"] for item in past.restarts(db)} == declared_in(name) - {"blocked", "resting"}
+        assert len(past.events(db)) == len(rows_of(state)["events"])
         assert [item["metadata"]["name"] for item in read.sources(db)] == ["git"][: "fetched" in declared_in(name)]
     assert migrations_in(state) == before
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.core.actions import Event
-from reconciler.store import opening, read, renewal
+from reconciler.store import opening, past, read, renewal
 from reconciler.store.changes import Row
 from reconciler.store.trouble import Cause, DamagedError, StateUnwritableError
 from reconciler.store.writer import Store
@@ -357,7 +357,7 @@ def test_lists_leave_out_what_cannot_be_read(tmp_path: Path) -> None:
         shown = {
             item["metadata"]["name"]: item["status"]["instance"] for item in read.servers(db, now=0, controller=True)
         }
-        restarts = read.restarts(db)
+        restarts = past.restarts(db)
     assert shown["server-2"]["uid"] == "u2"
     assert shown.get("server-1") is None
     assert [item["uid"] for item in restarts] == ["u2"]
