@@ -23,7 +23,7 @@ from tests.e2e.terminal import Terminal
 
 pytestmark = pytest.mark.real
 PERCENT = re.compile(r"loading (\d+) %")
-STOPPED, RUNS = 0.09, 0.01
+STOPPED, RUNS = 0.095, 0.004
 """Seconds for which a process that is slowed down stands still, and goes on, in turns."""
 
 
@@ -97,7 +97,7 @@ def test_a_sleeping_server_sleeps_on(installation: Installation) -> None:
 
 @contextmanager
 def slowed_down(installation: Installation) -> Iterator[None]:
-    """The processes of the installation get a tenth of the time, from their very start."""
+    """The processes of the installation get little of the time, from their very start: they stop themselves first."""
     over = threading.Event()
 
     def slow() -> None:
@@ -105,7 +105,7 @@ def slowed_down(installation: Installation) -> Iterator[None]:
             found: list[int] = []
             with suppress(sqlite3.Error):
                 found = list(installation.pids().values())
-            for _ in range(5):
+            for _ in range(5 if found else 1):
                 send(found, signal.SIGSTOP)
                 time.sleep(STOPPED)
                 send(found, signal.SIGCONT)
@@ -127,7 +127,11 @@ def slowed_down(installation: Installation) -> Iterator[None]:
 
 @pytest.fixture
 def large(installation: Installation) -> Iterator[Installation]:
-    """A controller without servers, and a model of 300 MB."""
+    """A controller without servers, and a model of 300 MB. Servers stand still until somebody has them go on."""
+    program = installation.root / "standing"
+    program.write_text(f'#!/bin/sh\nkill -STOP $$\nexec {installation.environ["LLAMA_SERVER"]} "$@"\n')
+    program.chmod(0o755)
+    installation.environ["LLAMA_SERVER"] = str(program)
     model = write_model(installation.models / "large.gguf", layers=16, pad_bytes=300_000_000)
     installation.start()
     installation.wait_for("the controller", installation.is_controlled)
