@@ -23,8 +23,8 @@ from tests.e2e.terminal import Terminal
 
 pytestmark = pytest.mark.real
 PERCENT = re.compile(r"loading (\d+) %")
-STOPPED, RUNS = 0.095, 0.004
-"""Seconds for which a process that is slowed down stands still, and goes on, in turns."""
+SIZE, LASTING = 300_000_000, 5.0
+"""Bytes of the model that is loaded slowly, and seconds that it is to take at least."""
 
 
 def port_of(installation: Installation, name: str) -> int:
@@ -97,24 +97,19 @@ def test_a_sleeping_server_sleeps_on(installation: Installation) -> None:
 
 @contextmanager
 def slowed_down(installation: Installation) -> Iterator[None]:
-    """The processes of the installation get little of the time, from their very start: they stop themselves first."""
-    over = threading.Event()
+    """The processes of the installation read no faster than so, from their very start: they stop themselves first."""
+    over, begun = threading.Event(), dict[int, float]()
 
     def slow() -> None:
-        while not over.is_set():
+        while not over.wait(0.005):
             found: list[int] = []
             with suppress(sqlite3.Error):
                 found = list(installation.pids().values())
-            for _ in range(5 if found else 1):
-                send(found, signal.SIGSTOP)
-                time.sleep(STOPPED)
-                send(found, signal.SIGCONT)
-                time.sleep(RUNS)
-
-    def send(pids: list[int], number: int) -> None:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+            for pid in found:
+                due = SIZE * (time.monotonic() - begun.setdefault(pid, time.monotonic())) / LASTING
+                with suppress(ProcessLookupError, FileNotFoundError):
+                    read = int(Path(f"/proc/{pid}/io").read_text().split()[1])
+                    os.kill(pid, signal.SIGSTOP if read > due and due < SIZE else signal.SIGCONT)
 
     thread = threading.Thread(target=slow)
     thread.start()
@@ -132,7 +127,7 @@ def large(installation: Installation) -> Iterator[Installation]:
     program.write_text(f'#!/bin/sh\nkill -STOP $$\nexec {installation.environ["LLAMA_SERVER"]} "$@"\n')
     program.chmod(0o755)
     installation.environ["LLAMA_SERVER"] = str(program)
-    model = write_model(installation.models / "large.gguf", layers=16, pad_bytes=300_000_000)
+    model = write_model(installation.models / "large.gguf", layers=16, pad_bytes=SIZE)
     installation.start()
     installation.wait_for("the controller", installation.is_controlled)
     yield installation
