@@ -177,6 +177,9 @@ class Watch:
     async def _ask_over(self, talk: Conversation) -> Health:
         target, engine = self.target, engine_of(self.target.spec)
         answer = await talk.get(engine.health_path(target.spec))
+        if answer.status == HTTPStatus.UNAUTHORIZED and target.api_key and self._is_ours():
+            # Behind an `api-prefix`, llama-server wants the key here too.
+            answer = await talk.get(engine.health_path(target.spec), target.api_key)
         self._unheard.over(asyncio.get_running_loop().time())
         state, message = engine.read_health(answer.status, answer.headers, answer.body)
         health = replace(self._answered, state=state, message=message, busy_slots=None)
@@ -190,11 +193,14 @@ class Watch:
             health = replace(health, busy_slots=await self._busy_slots(talk))
         return health
 
+    def _is_ours(self) -> bool:
+        """Whether the socket is the process's own, as far as that can be told: nobody else is shown a key."""
+        return self._runtime.listens(self.target.pid, self.target.spec.host, self.target.port) is not False
+
     async def _verify(self, health: Health, talk: Conversation) -> Health:
         """Ready needs more than a 200: the socket is the process's own, and the settings are those asked for."""
         target, engine = self.target, engine_of(self.target.spec)
-        owns = self._runtime.listens(target.pid, target.spec.host, target.port)
-        if owns is False:
+        if not self._is_ours():
             message = f"port {target.port} is answered by another process than pid {target.pid}"
             return replace(health, state=HealthState.STRANGER, message=message)
         answer = await talk.get(engine.props_path(target.spec), target.api_key)

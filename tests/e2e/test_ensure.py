@@ -72,8 +72,9 @@ def test_one_that_is_well_is_only_asked(installation: Installation) -> None:
     [
         ({"host": "0.0.0.0", "apiKeyFile": "keys"}, "http://127.0.0.1:{}"),
         ({"host": "::1", "flags": {"warmup": False, "api-prefix": "/llm"}}, "http://[::1]:{}/llm"),
+        ({"apiKeyFile": "keys", "flags": {"warmup": False, "api-prefix": "/llm"}}, "http://127.0.0.1:{}/llm"),
     ],
-    ids=["key", "prefix"],
+    ids=["key", "prefix", "key-and-prefix"],
 )
 def test_it_stands_where_its_manifest_puts_it(installation: Installation, spec: dict[str, Any], below: str) -> None:
     (installation.models / "keys").write_text("secret\n")
