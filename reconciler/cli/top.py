@@ -10,6 +10,7 @@ import click
 
 from reconciler.cli.chosen import Chosen
 from reconciler.cli.failure import Failure
+from reconciler.cli.folding import fold_behind
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.output import list_of, print_json, print_yaml, say, show
@@ -151,7 +152,8 @@ def _lines(usages: Sequence["Usage"], *, gpus: bool, most: int | None = None) ->
     table = Table(headers, width=width(), gives_way=(("NAME", 8),))
     lines = table.lines([_row(usage, gpus=gpus) for usage in usages[:most]], paint_phase)
     left_out = len(usages) - len(usages[:most])
-    return [*lines, *([f"{left_out} more"] if left_out else []), _together(usages, gpus=gpus)]
+    last = fold_behind("", _together(usages, gpus=gpus), width())
+    return [*lines, *([f"{left_out} more"] if left_out else []), *last]
 
 
 def _row(usage: "Usage", *, gpus: bool) -> list[str]:

@@ -18,6 +18,11 @@ READING = (
     ("get", "restarts"),
     ("describe", "server", LONG),
     ("diff",),
+    ("models",),
+    ("top", "--once"),
+    ("rollout", "history", LONG),
+    ("explain", "server.spec.probes"),
+    ("get", "all"),
 )
 STATES = {"Ready", "Starting", "Stopped", "Stopping", "Failed", "BackOff", "Blocked", "Pending", "Invalid", "Unhealthy"}
 
