@@ -79,6 +79,10 @@ class Settings(_Section):
     """Most servers loading at once, and as many again that were Ready before; 0: no limit."""
     tick: Annotated[float, Field(gt=0)] = 30.0
     """Seconds between two looks when nothing happens."""
+    fallback: Literal["auto", "off"] = "auto"
+    """What holds for servers that do not say `spec.fallback`: `auto` tries safer settings by itself."""
+    cpu_only: bool = False
+    """No server may use a GPU."""
     open_files: Annotated[int, Field(ge=256)] = 4096
     """Most files, sockets and devices that one server may have open (Linux)."""
     host: Literal["auto", "portable"] = "auto"
@@ -99,7 +103,12 @@ class Settings(_Section):
     def limits(self) -> Limits:
         """What the planner needs of them."""
         return Limits(
-            loads=self.loads, port_low=self.ports.low, port_high=self.ports.high, ephemeral=_ephemeral_range()
+            loads=self.loads,
+            port_low=self.ports.low,
+            port_high=self.ports.high,
+            ephemeral=_ephemeral_range(),
+            fallback=self.fallback,
+            cpu_only=self.cpu_only,
         )
 
 
@@ -110,6 +119,7 @@ ENVIRONMENT = {
     "RECONCILER_LOADS": "loads",
     "RECONCILER_TICK": "tick",
     "RECONCILER_HOST": "host",
+    "RECONCILER_CPU_ONLY": "cpu_only",
     "LLAMA_SERVER": "llama_server",
 }
 """Environment variables and the settings they set."""

@@ -103,7 +103,7 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
     connection = open_snapshot(Path(settings.state))
     if connection is not None:
         pending = read_requests(connection)
-        requests = Requests(stop=pending["stop"], restart=pending["restart"], adopt=pending["adopt"])
+        requests = Requests(**{kind: pending[kind] for kind in ("stop", "restart", "adopt", "primary")})
         history = _still_alive(read_history(connection), host)
         asked, number = max(pending["profile"].items(), key=lambda one: one[1], default=(None, 0))
         asked = asked if time.time() - read_asked_at(connection, number) < LAPSE else None

@@ -21,3 +21,5 @@ class Target:
     draining: bool
     adopted: bool = False
     """Somebody else started it, in ways that its spec may not tell: it may sleep, and is not to be woken."""
+    wants_slots: bool = False
+    """Whether slots are at work is to be known while it serves, too."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from reconciler.core.history import Instance, ServerRecord, Trigger
+from reconciler.core.ladder import PRIMARY, Step
 from reconciler.core.model import Identity
 
 
@@ -25,6 +26,7 @@ class Start:
     attempt: int
     delay: float
     port: int
+    step: Step = PRIMARY
 
 
 @dataclass(frozen=True, slots=True)

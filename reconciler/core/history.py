@@ -20,6 +20,10 @@ class Trigger(StrEnum):
     REBOOTED = "Rebooted"
     RETRIED = "Retried"
     """A Failed server is tried again: time passed or its files changed."""
+    FALLBACK = "Fallback"
+    """What was asked for, or the step before, did not run: a safer setting is tried."""
+    PRIMARY_RETRIED = "PrimaryRetried"
+    """What was asked for is tried again in place of a fallback step that runs."""
     ADOPTED = "Adopted"
     """Found running: under our mark without a row, or started by hand and taken over."""
 
@@ -36,6 +40,8 @@ class StopReason(StrEnum):
     RESTART_REQUESTED = "RestartRequested"
     UNRESPONSIVE = "Unresponsive"
     STARTUP_TIMEOUT = "StartupTimeout"
+    PRIMARY_RETRIED = "PrimaryRetried"
+    """A fallback step makes room for what was asked for."""
 
     @property
     def is_failure(self) -> bool:
@@ -99,6 +105,16 @@ class Instance:
     log_tail: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
     """The spec it was started with, as written."""
+    step: int = 0
+    """The fallback step that it runs on; 0: as asked for. `fingerprint` and `spec` are those of what was asked for."""
+    step_told: str = ""
+    """The step in a few words."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """The fields in which it differs from `spec`, as a manifest writes them."""
+    hides_gpus: bool = False
+    """The GPUs are hidden from it."""
+    verdict: str = ""
+    """The named cause of a stop that counts as a failure."""
     effective: Effective | None = None
     models: tuple[Mapping[str, Any], ...] = ()
     adopted: bool = False
@@ -136,6 +152,20 @@ class Status:
     phase: Phase
     message: str = ""
     conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of one try of what was asked for, or of a fallback step."""
+
+    step: int
+    told: str
+    """The setting in a few words."""
+    result: str
+    """The cause of its end; empty while it runs."""
+    evidence: str = ""
+    ready_after: float | None = None
+    """Seconds from its start until it was Ready; None: it never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +208,16 @@ class ServerRecord:
     starved_reason: str = "ResourcesExhausted"
     """The diagnosis of those starts."""
     last_error: str = ""
+    last_cause: str = ""
+    """The named cause of the last end nobody asked for, or of what blocks it."""
+    step: int = 0
+    """The fallback step on which the next start is tried, or what runs was started; 0: as asked for."""
+    tried: tuple[Tried, ...] = ()
+    """What was tried since what was asked for was last tried, in order."""
+    ready_step: int = 0
+    """The last step that was Ready; 0: none since what was asked for last ran."""
+    primary_tries: int = 0
+    """Times in a row that what was asked for was tried again beside a step that was Ready, and ended."""
     status: Status | None = None
 
 
@@ -199,3 +239,5 @@ class Requests:
     stop: Mapping[str, int] = field(default_factory=dict)
     restart: Mapping[str, int] = field(default_factory=dict)
     adopt: Mapping[str, int] = field(default_factory=dict)
+    primary: Mapping[str, int] = field(default_factory=dict)
+    """Restarts as asked for, whatever fallback step runs."""

@@ -155,6 +155,10 @@ class Limits:
     """Ports the kernel hands to outgoing connections: never assigned (/proc/sys/net/ipv4/ip_local_port_range)."""
     loader_stall: float = 60.0
     """Seconds without progress after which a loader gives its load slot back."""
+    fallback: Literal["auto", "off"] = "auto"
+    """What holds for servers whose spec says nothing of fallback steps."""
+    cpu_only: bool = False
+    """No server may use a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +232,14 @@ class Effective:
     slots: int | None = None
     gpu_layers: str | None = None
     """`N/M` as offloaded, when the log says so."""
+    device: str = ""
+    """Where the model is kept, as the log says, such as `CUDA0` or `CPU`; empty: not told."""
+    model: str = ""
+    """The model as the server names it."""
+    trained: int | None = None
+    """Tokens of context that the model was trained with."""
+    is_capped: bool = False
+    """It says that the context was cut to what the model was trained with."""
     unverified: str = ""
     """Why the server could not be asked for its settings."""
 
@@ -247,7 +259,11 @@ class Health:
     effective: Effective | None = None
     models: tuple[Mapping[str, Any], ...] = ()
     busy_slots: int | None = None
-    """Slots at work, asked only while draining."""
+    """Slots at work, asked only while draining, or where `Target.wants_slots`."""
+    slow: float = 0.0
+    """Seconds that `/health` takes lately, where that is too long; 0: it is not slow."""
+    is_unreachable: bool = False
+    """Nobody listens on its port, though its process is alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,5 +301,9 @@ class GateFacts:
     """Monotonic time at which to look again, when sooner than each second."""
     identity: str = ""
     """The model's and binary's file identities: a change of it lets a Failed server try again."""
+    trained: int = 0
+    """Tokens of context that the model was trained with; 0: not known."""
+    layers: int = 0
+    """Layers of the model; 0: not known."""
     for_leaving: bool = False
     """It is shut only because servers have their places still that the active profile leaves out."""

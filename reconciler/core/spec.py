@@ -57,6 +57,34 @@ def _address(value: str) -> str:
 Host = Annotated[Text, StringConstraints(min_length=1, max_length=253), AfterValidator(_address)]
 
 
+CauseName = Literal[
+    "ModelMissing",
+    "ModelBroken",
+    "PortInUse",
+    "InvalidFlag",
+    "GpuOutOfMemory",
+    "HostOutOfMemory",
+    "OomKilled",
+    "ContextTooLarge",
+    "GpuUnavailable",
+    "SharedLibraryMissing",
+    "BinaryMissing",
+    "WrongArchitecture",
+    "DownloadFailed",
+    "PermissionDenied",
+    "StartupTimeout",
+    "Hung",
+    "Unreachable",
+    "ModelFileChanged",
+    "CrashedInRequest",
+    "Crashed",
+    "KilledByUser",
+    "Exited",
+    "Unknown",
+]
+"""The named causes of ends (see core.causes)."""
+
+
 class Strict(BaseModel):
     """Unknown fields are errors, values cannot change, names in YAML are camelCase."""
 
@@ -154,6 +182,8 @@ class Restart(Strict):
     """Time of Ready after which earlier failures are forgotten."""
     retry_failed_after: Duration = 300.0
     """A Failed server is tried once more after this time, 1s or longer; 0s: never."""
+    retry_primary_after: Duration = 0.0
+    """One that runs on a fallback step is tried as asked for again after this time, while it is idle; 0s: never."""
 
 
 class Stop(Strict):
@@ -163,6 +193,38 @@ class Stop(Strict):
     """Time between SIGTERM and SIGKILL."""
     drain: Duration = 0.0
     """Longest wait for idle slots before SIGTERM."""
+
+
+class FallbackStep(Strict):
+    """One safer setting: what of the spec is different in it."""
+
+    model: FilePath | HfModel | None = Field(default=None, examples=["qwen2.5-3b-instruct-q4_k_m.gguf"])
+    """Another model, as in `spec.model`."""
+    ctx: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(default=None, examples=[4096])
+    """Another context size, as in `spec.ctx`."""
+    parallel: Annotated[int, Field(ge=1, le=4096)] | None = Field(default=None, examples=[1])
+    """Another number of slots, as in `spec.parallel`."""
+    gpu_layers: Annotated[int, Field(ge=0, le=2**31 - 1)] | Literal["auto", "all"] | None = Field(
+        default=None, examples=[20]
+    )
+    """Other layers on the GPU, as in `spec.gpuLayers`; with 0 the GPUs are hidden from the server too."""
+    threads: Annotated[int, Field(ge=1, le=4096)] | None = Field(default=None, examples=[4])
+    """Another number of CPU threads, as in `spec.threads`."""
+    flags: Mapping[Annotated[str, StringConstraints(max_length=100)], Scalar | tuple[Scalar, ...]] = Field(
+        default_factory=dict, examples=[{"cache-type-k": "q8_0"}]
+    )
+    """Flags that are set over those of `spec.flags`."""
+    on: tuple[CauseName, ...] = Field(default=(), examples=[["GpuOutOfMemory"]])
+    """The causes that this step answers; unset: those of memory and of the GPU."""
+
+
+class Fallback(Strict):
+    """Safer settings, in the order in which they are tried."""
+
+    steps: Annotated[tuple[FallbackStep, ...], Field(min_length=1, max_length=16)] = Field(
+        examples=[[{"ctx": 4096}, {"gpuLayers": 0}]]
+    )
+    """Each is tried once, when the one before it ended by a cause that it answers."""
 
 
 class ServerSpec(Strict):
@@ -208,6 +270,10 @@ class ServerSpec(Strict):
     """How the server's health is watched."""
     restart: Restart = Restart()
     """What happens after an exit that nobody asked for."""
+    fallback: Literal["auto", "off"] | Fallback | None = Field(
+        default=None, examples=["auto", {"steps": [{"ctx": 4096}, {"gpuLayers": 0}]}]
+    )
+    """Safer settings for when memory or the GPU does not do: `auto`, `off` or `{steps: […]}`; unset: the settings'."""
     stop: Stop = Stop()
     """How the server is stopped."""
 

@@ -37,7 +37,7 @@ class Mirror:
 
     def asked(self) -> Requests:
         """What people asked of servers and is not done."""
-        return Requests(**{kind: self.requests.get(kind, {}) for kind in ("stop", "restart", "adopt")})
+        return Requests(**{kind: self.requests.get(kind, {}) for kind in ("stop", "restart", "adopt", "primary")})
 
     def save_instance(self, instance: Instance) -> None:
         """Only the open one of each server is kept here."""

@@ -17,7 +17,7 @@ from reconciler.core.spec import ServerSpec, dump_spec
 from reconciler.store.changes import Row
 from reconciler.store.read import DATABASE, open_readonly, origin_column, own_columns
 
-REQUEST_KINDS = ("stop", "restart", "adopt", "prune", "suspendSource", "profile")
+REQUEST_KINDS = ("stop", "restart", "adopt", "primary", "prune", "suspendSource", "profile")
 """What can be asked for and is kept until it is done or taken back; the objects of the last two are no servers."""
 T = TypeVar("T")
 INSTANCE = TypeAdapter(Instance)
