@@ -18,7 +18,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 py
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-up: $(STAMP) ## Run the demo: two llama-servers from manifests/ (builds llama-server if there is none)
+up: $(STAMP) ## Run the demo: three llama-servers from manifests/ (builds llama-server if there is none)
 	@$(BIN)/python -m reconciler.demo.up
 
 test: $(STAMP) ## Run all tests, the real llama-server's too; ARGS are pytest's (one after the other: -n0)

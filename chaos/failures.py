@@ -50,7 +50,7 @@ FAILURES = (
     Failure("port taken at the last moment", "PortInUse", "somebody binds it after the gate, for 3 s", RETRY),
     Failure("address of another machine", "PortInUse", "spec.host is none of this machine: the bind fails"),
     # ------------------------------------------------------------ flags
-    Failure("flag unknown", "InvalidFlag", "flags: {no-such-flag: 1}"),
+    Failure("flag unknown", "InvalidFlag", "flags: {ctx-siez: 4096}"),
     Failure("flag removed", "InvalidFlag", "flags: {draft-max: 16}, which this build has no longer"),
     Failure("flag with a wrong value", "InvalidFlag", "flags: {flash-attn: maybe}"),
     Failure("flags that exclude each other", "InvalidFlag", "a quantized V cache without flash attention"),

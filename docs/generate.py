@@ -4,6 +4,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import click
 from pydantic import BaseModel
 from sqlite_utils import Database
 
+from chaos import report
 from reconciler.cli.invocation import Verb, global_options
 from reconciler.cli.main import VERBS, cli
 from reconciler.core.durations import format_duration
 from reconciler.core.kinds import LlamaServerDefaults, Profile
+from reconciler.core.reasons import MENDED, PLACES, Mends, Reason
 from reconciler.core.spec import LlamaServer
 from reconciler.manifests.expected import words
 from reconciler.manifests.schema import json_schema
@@ -159,6 +162,41 @@ def tables() -> str:
     return _table(("table", "columns", "holds"), rows)
 
 
+# ---------------------------------------------------------------- reasons
+
+
+def reasons(place: str) -> str:
+    """The words of one place, with what they mean and what to do."""
+    rows = [(f"`{one.word}`", _told(one.means), _way_out(one)) for one in PLACES[place]]
+    return _table(("reason", "what it means", "what to do"), rows)
+
+
+def ends() -> str:
+    """The diagnoses."""
+    found = PLACES["why it ended"]
+    rows = [(f"`{one.word}`", _told(one.means), f"{MENDED[one.mends].capitalize()}.", _way_out(one)) for one in found]
+    return _table(("diagnosis", "what it means", "whether a retry helps", "what to do"), rows)
+
+
+def starts_and_stops() -> str:
+    """Triggers, and the reasons of stops, which share words."""
+    started, stopped = (
+        {one.word: one.means for one in PLACES[f"why it was {what}"]} for what in ("started", "stopped")
+    )
+    rows = [(f"`{word}`", started.get(word, ""), stopped.get(word, "")) for word in {**started, **stopped}]
+    return _table(("word", "started because", "stopped because"), rows)
+
+
+def _way_out(reason: Reason) -> str:
+    """What to do; where there is nothing to be done, why not."""
+    nothing = {Mends.PASSES: ("It passes by itself.",), Mends.NOTHING: ("Nothing.",)}
+    return _told(" ".join(reason.do or nothing.get(reason.mends, ())))
+
+
+def _told(text: str) -> str:
+    return text.replace("{server}", "NAME").replace("{port}", "PORT")
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -175,6 +213,19 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "environment-variables": environment_variables,
     "commands": commands,
     "tables": tables,
+    "reasons-starts": partial(reasons, "why it does not start"),
+    "reasons-running": partial(reasons, "it runs, but not as the file says"),
+    "reasons-waiting": partial(reasons, "it is there, but not Ready"),
+    "reasons-well": partial(reasons, "how it is"),
+    "reasons-ends": ends,
+    "reasons-history": starts_and_stops,
+    "reasons-sources": partial(reasons, "a source"),
+    "reasons-synced": partial(reasons, "a source that is well"),
+    "reasons-events": partial(reasons, "an event"),
+    "reasons-state": partial(reasons, "an event of the state folder"),
+    "corpus": report.corpus,
+    "provoked-shares": report.provoked_shares,
+    "provoked": report.provoked,
 }
 """What stands between `<!-- generated: NAME -->` and `<!-- end -->`."""
 

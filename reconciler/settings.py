@@ -202,6 +202,9 @@ def _message(error: ErrorDetails) -> str:
     if error["type"] == "tuple_type":
         given = error["input"]
         return f"expected a list, such as {json.dumps([given])}" if isinstance(given, str) else "expected a list"
+    if error["type"] == "missing":
+        *section, name = map(str, error["loc"])
+        return f"is required: write {name} under [{'.'.join(section)}]"
     return error["msg"].lower()
 
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from reconciler.store.trouble import StateUnwritableError
 
-KINDS = frozenset({"stop", "start", "restart", "adopt", "prune", "profile"})
+KINDS = frozenset({"stop", "start", "restart", "primary", "adopt", "prune", "profile"})
 MOST_BODY = 8 * 1024 * 1024
 
 

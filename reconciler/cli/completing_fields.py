@@ -130,8 +130,13 @@ def present_fields(asked: Asked) -> Iterator[Word]:
 
 
 def explained(asked: Asked) -> Iterator[Word]:
-    """`KIND.FIELD…`, or a server's field alone."""
+    """`KIND.FIELD…`, a server's field alone, or a reason."""
     if asked.given:
+        return
+    if asked.begun[:1].isupper():
+        from reconciler.core.reasons import KNOWN, find  # noqa: PLC0415 - for these alone
+
+        yield from (Word(word, found.means) for word in sorted(KNOWN) if (found := find(word)))
         return
     word, dot, _ = asked.begun.partition(".")
     kind = kind_of(word) if dot and word in KINDS.values() else ""

@@ -76,6 +76,6 @@ OPTIONS: Mapping[str, Completer] = {
 }
 """What the values of options are, by the option; where verbs differ, with the verb before it."""
 FLAGS = frozenset(
-    {"-q", "--quiet", "--debug", "--dry-run", "--all", "-w", "--watch", "--wait", "--no-wait", "--follow"}
+    {"-q", "--quiet", "--debug", "--dry-run", "--all", "-w", "--watch", "--wait", "--no-wait", "--follow", "--network"}
 )
 """Options that take no value, whatever the verb."""

@@ -9,7 +9,7 @@ import click
 from reconciler.cli.controller import Controller, open_controller
 from reconciler.cli.drafts import Draft
 from reconciler.cli.editing import refuse, worsened
-from reconciler.cli.failure import FAILED, Failure
+from reconciler.cli.failure import FAILED, Failure, say_error
 from reconciler.cli.follow import Followed, follow
 from reconciler.cli.foreseeing import preview, print_change
 from reconciler.cli.invocation import Invocation
@@ -156,6 +156,6 @@ def _finish(names: Sequence[str], followed: Followed) -> int:
         say(f"{len(names) - len(failed)} deleted in {describe_duration(followed.seconds)}")
     if not failed:
         return 0
-    click.echo(f"error: {plural(len(failed), 'server')} not deleted", err=True)
-    say(f"hint: see why with: reconciler describe server {failed[0]}", err=True)
+    hint = f"see why with: reconciler describe server {failed[0]}"
+    say_error(f"{plural(len(failed), 'server')} not deleted", hint)
     return FAILED

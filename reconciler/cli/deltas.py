@@ -28,7 +28,7 @@ class Delta:
         return ".".join(self.path[1:] if self.path[0] == "spec" else self.path)
 
     def __str__(self) -> str:
-        """`ctx 4096→8192`, `+flags.mlock=true`, `-flags.mlock`; long values, and what may be secret, are left out."""
+        """`ctx 4096→8192`, `+flags.jinja=true`, `-flags.jinja`; long values, and what may be secret, are left out."""
         old, new = _short(self.old), _short(self.new)
         tells = self.path[1:2] not in [(name,) for name in _PRIVATE]
         if self.old is ABSENT:

@@ -6,19 +6,23 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import loading
-from reconciler.cli.advice import advice
+from reconciler.cli.asked import context_cell, device, gpu_layers_cell, running_spec, slots_cell
+from reconciler.cli.explanations import explained, explanation_lines
 from reconciler.cli.failure import refuse_unknown
 from reconciler.cli.folding import fold_behind
 from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, age, event_row, restart_row
 from reconciler.cli.sections import EVENTS, LABEL, field_lines, history_section, pairs, scalar, section, tree
-from reconciler.cli.servers import context_size, is_taken_over, restart_count, running_spec
+from reconciler.cli.servers import is_taken_over, restart_count
 from reconciler.cli.terminal import clean, paint, width
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
 from reconciler.store import past, read
+
+if TYPE_CHECKING:
+    from reconciler.core.rendering import Explanation
 
 RESTARTS = 5
 """How many of the newest are shown."""
@@ -40,6 +44,8 @@ class Known:
     now: float
     controller: bool
     """Whether one runs."""
+    explanation: "Explanation | None"
+    """What is to be told where it is not well."""
 
     @property
     def status(self) -> Mapping[str, Any]:
@@ -54,12 +60,15 @@ def known_of(db: sqlite3.Connection, state: Path, name: str) -> Known:
     (item,) = loading.servers(db, [name], now=now, controller=controller)
     restarts = past.restarts(db, [name])
     launch = past.launch(db, restarts[-1]["uid"]) if restarts else None
-    return Known(item, past.events(db, [name], limit=EVENTS), restarts, launch, state, now, controller)
+    events, explanation = past.events(db, [name], limit=EVENTS), explained(db, item, controller=controller, gpus=True)
+    return Known(item, events, restarts, launch, state, now, controller, explanation)
 
 
 def server_data(known: Known) -> dict[str, Any]:
     """The server as `get servers -o json` has it, with its newest events and restarts."""
-    return {**known.item, "events": list(known.events), "restarts": list(known.restarts[-RESTARTS:])}
+    status = {**known.status, "explanation": known.explanation.data if known.explanation else None}
+    history = {"events": list(known.events), "restarts": list(known.restarts[-RESTARTS:])}
+    return {**known.item, "status": status, **history}
 
 
 def server_lines(known: Known) -> Iterable[str]:
@@ -78,7 +87,8 @@ def server_lines(known: Known) -> Iterable[str]:
     yield from section("Restarts", history_section(RESTART_HEADERS, starts))
     yield from section("Last lines of its last log", _tail(known))
     yield from field_lines([("Log", _log(known))])
-    yield from field_lines(advice(known.item, known.restarts, controller=known.controller))
+    if known.explanation:
+        yield from explanation_lines(known.explanation)
 
 
 def _head(known: Known) -> Iterable[str]:
@@ -128,6 +138,7 @@ def _instance(known: Known) -> Iterable[str]:
     if instance is None:
         return []
     effective = known.status["effective"] or {}
+    told_of_gpus = effective.get("gpuLayers") or (effective.get("device") and spec.get("gpuLayers") is not None)
     host = spec.get("host", "127.0.0.1")
     address = f"http://{f'[{host}]' if ':' in host else host}:{instance['port']}"
     fields = [
@@ -137,9 +148,10 @@ def _instance(known: Known) -> Iterable[str]:
         ("taken over" if is_taken_over(known.status) else "started", _since(known.status)),
         ("ready", instance["readyAt"] or "not yet"),
         ("fingerprint", known.status["fingerprint"]),
-        ("context", context_size(spec, known.status["effective"])),
-        ("slots", str(effective.get("slots") or "")),
-        ("gpu layers", str(effective.get("gpuLayers") or "")),
+        ("context", context_cell(known.item)),
+        ("slots", slots_cell(known.item) if effective.get("slots") else ""),
+        ("gpu layers", gpu_layers_cell(known.item) if told_of_gpus else ""),
+        ("device", device(effective)),
         ("unverified", effective.get("unverified", "")),
     ]
     room = None if (columns := width()) is None else columns - 2

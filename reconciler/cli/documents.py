@@ -48,7 +48,7 @@ class Source:
         texts = dict(document_texts(self.content.decode()))
         return texts[document.line]
 
-    def place(self, document: Document, path: Sequence[str]) -> tuple[int, int]:
+    def place(self, document: Document | OtherDocument, path: Sequence[str | int]) -> tuple[int, int]:
         """Line and column of a field of one of its documents; of the document itself without a path."""
         for chunk in split(self.content.decode()) if path else ():
             if chunk.content_line == document.line and (root := compose(chunk.text)):

@@ -66,7 +66,7 @@ class _Session:
             if self._is_done():
                 self._drop()
                 raise
-            raise self._kept(Failure("interrupted; nothing was changed", exit_code=INTERRUPTED)) from None
+            raise self._kept(Failure("interrupted; nothing was changed", self._again, exit_code=INTERRUPTED)) from None
         self._drop()
 
     def run(self) -> Draft | None:
@@ -80,12 +80,18 @@ class _Session:
                 return None
             self.edited = text
             if problems and text == shown:
-                raise Failure(f"the same errors as before: {problems[0]}; nothing was changed", exit_code=BAD_INPUT)
+                message = f"the same errors as before: {problems[0]}; nothing was changed"
+                raise Failure(message, self._again, exit_code=BAD_INPUT)
             shown = text
             found = self._draft(chunk, text)
             problems = self._problems(chunk, text, found)
             if not problems:
                 return found
+
+    @property
+    def _again(self) -> str:
+        """What to do where nothing is kept."""
+        return f"begin again with: reconciler edit {self.target}"
 
     def _kept(self, failure: Failure) -> Failure:
         """The same failure, with what was written kept in a file."""
@@ -143,19 +149,20 @@ class _Session:
         except UnicodeDecodeError:
             self.edited = None
             message = "what the editor left is not UTF-8: save it in that encoding; nothing was changed"
-            raise Failure(message, exit_code=BAD_INPUT) from None
+            raise Failure(message, self._again, exit_code=BAD_INPUT) from None
         except OSError as error:
             message = f"what the editor left cannot be read: {file}: {error.strerror}; nothing was changed"
             raise Failure(message, f"look at it with: ls -la {shlex.quote(str(file))}") from None
         if code:
             self.edited = self.edited if found == text else found
-            raise Failure(f"the editor '{_editor()}' ended with exit code {code}; nothing was changed")
+            message = f"the editor '{_editor()}' ended with exit code {code}; nothing was changed"
+            raise Failure(message, f"{self._again}, or name another editor: export EDITOR=nano")
         return found
 
     def _draft(self, chunk: Chunk, text: str) -> Draft:
         draft = Draft(self.draft.settings)
         if draft.text_of(self.path) != self.whole:
-            raise Failure(f"{draft.shown(self.path)} has changed meanwhile; nothing was changed")
+            raise Failure(f"{draft.shown(self.path)} has changed meanwhile; nothing was changed", self._again)
         if chunk.on_marker and not text.startswith("---"):
             text = f"---\n{text}"
         if chunk.closed and not text.endswith(("\n", "\r")):

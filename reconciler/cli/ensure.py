@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.asked import context_size
 from reconciler.cli.failure import Failure, database_trouble
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.output import is_quiet, print_json, show
-from reconciler.cli.servers import condition, context_size
+from reconciler.cli.servers import condition
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import Duration
 from reconciler.installation import is_controller_running
@@ -82,7 +83,7 @@ def ensure(  # noqa: PLR0913 - what click hands over, each by its name
     state = invocation.state_folder()
     task = Task(invocation, state, name, time.monotonic() + timeout, timeout, may_start=start)
     invocation.quiet = invocation.quiet or url
-    with database_trouble(state), _stdout_for_data():
+    with database_trouble(state), _stdout_for_data(), _explaining(state, name):
         found = until_ready(task)
         settled = time.monotonic() + PATIENCE
         while ctx and _may_get(ctx, found) and time.monotonic() < min(settled, task.until):
@@ -95,6 +96,18 @@ def ensure(  # noqa: PLR0913 - what click hands over, each by its name
         print_json(_as_data(found, tokens))
         return
     show(found.subject.url)
+
+
+@contextmanager
+def _explaining(state: Path, name: str) -> Iterator[None]:
+    """Before a failure it is told what is known of the server."""
+    try:
+        yield
+    except Failure:
+        from reconciler.cli.explanations import tell_named  # noqa: PLC0415 - for failures alone
+
+        tell_named(state, [name])
+        raise
 
 
 @contextmanager

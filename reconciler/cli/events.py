@@ -11,7 +11,6 @@ from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean
 from reconciler.cli.history import EVENT_HEADERS, event_row, history_table
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.listing import TABLE_LIMIT, Listing, show_list
-from reconciler.cli.reasons import KNOWN
 from reconciler.cli.standing import opened
 from reconciler.cli.targets import SERVER, kind_of
 from reconciler.cli.waiting import Duration
@@ -114,6 +113,10 @@ def _known(db: sqlite3.Connection, objects: Sequence[str]) -> list[str] | None:
 
 def _refuse_unknown_reasons(db: sqlite3.Connection, reasons: Sequence[str]) -> None:
     """Raise Failure for one that no event has, nor can have."""
+    if not reasons:
+        return
+    from reconciler.cli.reasons import KNOWN  # noqa: PLC0415 - only --reason needs them
+
     known = {*KNOWN, *(row[0] for row in db.execute("select distinct reason from events"))}
     folded = {reason.lower() for reason in known}
     unknown = [reason for reason in reasons if reason.lower() not in folded]

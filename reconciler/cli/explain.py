@@ -1,4 +1,4 @@
-"""`explain`: the fields of manifests, without leaving the terminal."""
+"""`explain`: the fields of manifests, and the reasons that are shown, without leaving the terminal."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from reconciler.cli.explaining import field_named, top_of
+from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.folding import fold_behind
 from reconciler.cli.invocation import Verb
 from reconciler.cli.output import API_VERSION, list_of, print_json, print_yaml, show
@@ -21,28 +22,67 @@ _EXAMPLES = (
     ("reconciler explain server.spec.restart.policy", "one field, with an example"),
     ("reconciler explain restart.policy", "the same, in short"),
     ("reconciler explain server --recursive", "every field, as a tree"),
+    ("reconciler explain PortInUse", "a reason that is shown: what it means, and what to do"),
 )
-_EXIT_CODES = {0: "done", 2: "there is no such field"}
+_EXIT_CODES = {0: "done", 2: "there is no such field or reason"}
 
 
-@click.command(cls=Verb, short_help="Explain the fields of manifests.", examples=_EXAMPLES, exit_codes=_EXIT_CODES)
-@click.argument("field", metavar="[KIND[.FIELD]…]", required=False, default="")
+@click.command(
+    cls=Verb, short_help="Explain fields of manifests, and reasons.", examples=_EXAMPLES, exit_codes=_EXIT_CODES
+)
+@click.argument("field", metavar="[KIND[.FIELD]… | REASON]", required=False, default="")
 @click.option("-r", "--recursive", is_flag=True, help="All fields below it, as a tree.")
 @click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="Output format.  [default: text]")
 def explain(field: str, recursive: bool, output: str | None) -> None:
     """Say of a field what may stand there, what holds when it is not written, and what it means.
 
-    The kinds are server, profile and defaults; a server's may be left out, and so may spec.
+    The kinds are server, profile and defaults; a server's may be left out, and so may spec. Of a reason that is shown
+    somewhere, such as ModelMissing, it says what it means, whether a retry can help, and what to do.
     """
+    if field[:1].isupper() and _tell_reason(field, output, exactly=True):
+        return
     if not field:
         kinds = [_item(kind, top, deep=False) for kind, top in _all_kinds()]
         _print(list_of("FieldList", kinds), output) if output else show("\n".join(_overview()))
         return
-    kind, found = field_named(field)
+    try:
+        kind, found = field_named(field)
+    except Failure as error:
+        if _tell_reason(field, output, exactly=False):
+            return
+        raise _with_near_reason(error, field) from None
     if output:
         _print(_item(kind, found, deep=recursive), output)
     else:
         show("\n".join(_tree(kind, found) if recursive and found.below else _lines(kind, found)))
+
+
+def _tell_reason(text: str, output: str | None, *, exactly: bool) -> bool:
+    """Whether it is one."""
+    from reconciler.cli.explain_reason import (  # noqa: PLC0415 - fields are asked for more often
+        reason_data,
+        reason_lines,
+        reason_named,
+    )
+
+    reason = reason_named(text, exactly=exactly)
+    if reason and output:
+        _print(reason_data(reason), output)
+    elif reason:
+        show("\n".join(reason_lines(reason)))
+    return bool(reason)
+
+
+def _with_near_reason(error: Failure, text: str) -> Failure:
+    """The same, with the reason that may be meant where no field is."""
+    from reconciler.cli.explain_reason import near_reason  # noqa: PLC0415 - for errors alone
+
+    near = near_reason(text) if text[:1].isupper() else ""
+    if not near:
+        return error
+    return Failure(
+        f"no kind, field or reason '{text}'", f"explain it with: reconciler explain {near}", exit_code=BAD_INPUT
+    )
 
 
 def _print(value: Any, output: str) -> None:

@@ -6,7 +6,8 @@ from reconciler.cli.terminal import cells
 
 _COMMAND = re.compile(
     r"`[^`]+`"
-    r"|(?<=: )(?:reconciler|kill|sudo|fuser|ls|df|findmnt|ulimit|systemctl|journalctl|curl|chmod|ps|ss|apt)\b"
+    r"|(?:(?<=: )|^)(?:reconciler|kill|sudo|fuser|ls|df|findmnt|ulimit|systemctl|journalctl|curl|chmod|ps|ss|apt"
+    r"|mkdir|mv|install|pip|unset)\b"
     r"(?:(?!, | or |; |\)(?:\W|$)|\. ).)*"
 )
 _COLOUR = re.compile(r"\x1b\[\d+m")
@@ -37,6 +38,11 @@ def _pieces(text: str, room: int) -> list[str]:
         return command.replace(" ", _GLUE) if cells(command) <= room else command
 
     return [piece.replace(_GLUE, " ") for piece in _COMMAND.sub(whole, text).split(" ") if piece]
+
+
+def longest_command(text: str) -> int:
+    """Columns of the longest command in a text."""
+    return max((cells(found.group()) for found in _COMMAND.finditer(text)), default=0)
 
 
 def fold_behind(head: str, text: str, width: int | None) -> list[str]:

@@ -10,6 +10,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from reconciler.cli import loading
+from reconciler.cli.explanations import tell_troubles
 from reconciler.cli.failure import FAILED, ControllerEndedError, Failure, database_trouble
 from reconciler.cli.judging import Item, Judge, Judgement, Verdict, name_of, uid_of
 from reconciler.cli.output import is_quiet, say
@@ -35,6 +36,7 @@ MOST_LIVE = 12
 class Followed:
     """What became of the servers that were followed."""
 
+    state: Path
     seconds: float = 0.0
     judgements: dict[str, Judgement] = field(default_factory=dict)
     items: dict[str, Item] = field(default_factory=dict)
@@ -75,7 +77,7 @@ class _Follower:
     def run(
         self, db: sqlite3.Connection, names: list[str], timeout: float, progress: "Progress", known: Mapping[str, Item]
     ) -> Followed:
-        followed, waiting, first = Followed(), names, True
+        followed, waiting, first = Followed(self.state), names, True
         while waiting:
             at = time.monotonic()
             followed.items = {name_of(item): item for item in self._read(db, names)}
@@ -214,6 +216,7 @@ def conclude(names: Sequence[str], before: Mapping[str, Item], followed: Followe
     """The last line: how many came to what, compared with how they were `before`. Returns the exit code."""
     counts = Counter(_outcome(name, before.get(name), followed) for name in names)
     say(", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES))
+    tell_troubles(followed)
     worst = next((name for name in followed.failed if name in followed.items), None)
     if worst:
         say(f"hint: reconciler describe server {worst}", err=True)

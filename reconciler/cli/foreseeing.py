@@ -82,7 +82,9 @@ def print_preview(answer: Mapping[str, Any]) -> None:
     if problems:
         count = plural(len(problems), "error")
         refused = clean(answer.get("refused") or "")
-        say_error(f"{refused}: {count}" if refused else f"{count} in the manifests")
+        check = "commit and push" if refused else "and check it with: reconciler validate"
+        hint = f"correct what is named above, {check}"
+        say_error(f"{refused}: {count}" if refused else f"{count} in the manifests", hint)
     counts = Counter(change["action"] for change in answer["changes"])
     if changes:
         order = [action for action in (*SIGNS, "unchanged") if counts[action]]

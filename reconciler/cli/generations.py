@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.cli.deltas import ABSENT, Delta, document_deltas
-from reconciler.cli.history import how_ended
 from reconciler.cli.output import API_VERSION
 from reconciler.cli.servers import unix
 from reconciler.cli.targets import SERVER, Target
+from reconciler.core.exits import how_ended
 from reconciler.store import past
 
-_AFTER_AN_END = ("Crashed", "Unresponsive")
+_AFTER_AN_END = ("Crashed", "Unresponsive", "Fallback")
 """Triggers of starts whose reason is how the one before ended."""
 
 

@@ -105,7 +105,8 @@ def _refuse_unknown_fields(
 ) -> None:
     """Once, over all kinds: what one of them has may be asked of several, and what was right is no mistake later."""
     if choice.named:
-        everything = [listing_of(Question(plural, state, names or None)) for plural, names in asked.items()]
+        output = "json" if choice.needs_explanations else None
+        everything = [listing_of(Question(plural, state, names or None, output)) for plural, names in asked.items()]
         choice.refuse_unknown([item for listing in everything for item in listing.read(db)], list(asked))
 
 

@@ -1,6 +1,5 @@
 """Events and restarts as rows of tables."""
 
-import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from reconciler.cli.servers import NOTHING, unix
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import width
 from reconciler.core.durations import describe_duration, format_duration
+from reconciler.core.exits import how_ended
 
 EVENT_HEADERS = ("LAST", "TYPE", "REASON", "SERVER", "COUNT", "MESSAGE")
 RESTART_HEADERS = ("SERVER", "STARTED", "TRIGGER", "ATTEMPT", "DELAY", "PID", "RAN", "END", "DIAGNOSIS", "EVIDENCE")
@@ -46,23 +46,6 @@ def restart_row(item: Mapping[str, Any], now: float) -> list[str]:
         item["diagnosis"] or NOTHING,
         item["evidence"],
     ]
-
-
-def how_ended(item: Mapping[str, Any]) -> str:
-    """`SIGKILL`, `exit 1`, `running`."""
-    if item["endedAt"] is None:
-        return "running"
-    if item["signal"] is not None:
-        return signal_name(item["signal"])
-    return "unknown" if item["exitCode"] is None else f"exit {item['exitCode']}"
-
-
-def signal_name(number: int) -> str:
-    """`SIGKILL` for 9; numbers without a name as `signal 99`."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def age(text: str, now: float) -> str:

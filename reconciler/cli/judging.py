@@ -123,6 +123,20 @@ def restarted(before: Mapping[str, str | None]) -> Judge:
     return judge
 
 
+def as_asked(judge: Judge) -> Judge:
+    """The same, and no fallback step in place of what was asked for."""
+
+    def judge_as_asked(name: str, item: Item | None) -> Judgement:
+        found = judge(name, item)
+        fallback = item["status"].get("fallback") if item is not None else None
+        if found.verdict is not Verdict.DONE or not fallback or not fallback["step"]:
+            return found
+        instead = f"{found.text}, but on a fallback step: {fallback['told']} ({fallback['cause']})"
+        return Judgement(Verdict.FAILED, f"{instead}; see why with: reconciler describe server {name}")
+
+    return judge_as_asked
+
+
 def adopted(name: str, item: Item | None) -> Judgement:
     """Up, and it is a process that was taken over."""
     found = up(name, item)

@@ -129,7 +129,12 @@ def listing_of(asked: Question) -> Listing:
 def _servers(asked: Question) -> Listing:
     def found(db: sqlite3.Connection) -> list[Any]:
         controller = is_controller_running(asked.state)
-        return asked.choice.of(loading.servers(db, asked.names, now=time.time(), controller=controller))
+        items = loading.servers(db, asked.names, now=time.time(), controller=controller)
+        if asked.output in ("json", "yaml") or asked.choice.needs_explanations:
+            from reconciler.cli.explanations import explain_all  # noqa: PLC0415 - tables are asked for more often
+
+            explain_all(db, items, controller=controller)
+        return asked.choice.of(items)
 
     return Listing(
         "LlamaServerList",

@@ -41,9 +41,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "events": ("events", "Show what happened."),
     "rollout": ("rollout", "Show what was changed, and when."),
     "rollback": ("rollback", "Put an earlier version of a manifest back."),
-    "explain": ("explain", "Explain the fields of manifests."),
+    "explain": ("explain", "Explain fields of manifests, and reasons."),
     "models": ("models", "List the models of the models folder."),
     "validate": ("validate", "Check manifests without touching anything."),
+    "doctor": ("doctor", "Check this machine for all that servers need."),
     "completion": ("completion", "Print the completion of a shell."),
     "version": ("version", "Print the version."),
 }
@@ -102,7 +103,7 @@ cli = Verbs(
 def main() -> NoReturn:
     """Run the command line, and end the process with the exit code."""
     if sys.platform == "win32":
-        say_error("reconciler supervises processes on Linux and macOS; on Windows, run it inside WSL 2")
+        say_error("reconciler supervises processes on Linux and macOS alone", "on Windows, run it inside WSL 2")
         sys.exit(FAILED)
     # A terminal that cannot show a character shows another, instead of a traceback.
     for stream in (sys.stdout, sys.stderr):

@@ -13,11 +13,12 @@ from typing import Any
 import click
 
 from reconciler import installation
+from reconciler.cli.asked import running_spec
 from reconciler.cli.failure import Failure
 from reconciler.cli.folding import fold_behind
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.output import format_option, list_of, plural, print_json, print_yaml, say, show
-from reconciler.cli.servers import NOTHING, running_spec
+from reconciler.cli.servers import NOTHING
 from reconciler.cli.standing import opened
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean, width
@@ -121,13 +122,16 @@ def used_by(specs: Iterable[tuple[str, Mapping[str, Any]]], folder: Path) -> Map
 
 
 def _paths(spec: Mapping[str, Any]) -> Iterator[str]:
-    """The models that a spec names."""
+    """The models that a spec names, its fallback steps included."""
     if isinstance(spec.get("model"), str):
         yield spec["model"]
     # Projectors, adapters and draft models are flags, the last two perhaps several, and `PATH:SCALE`.
     for value in spec.get("flags", {}).values():
         for text in value if isinstance(value, list) else [value]:
             yield from _FILE.findall(text) if isinstance(text, str) else ()
+    fallback = spec.get("fallback")
+    for step in fallback["steps"] if isinstance(fallback, Mapping) else ():
+        yield from _paths(step)
 
 
 # ---------------------------------------------------------------- as it is shown

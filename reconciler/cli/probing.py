@@ -13,7 +13,8 @@ from typing import Any
 
 import h11
 
-from reconciler.cli.servers import is_taken_over, running_spec
+from reconciler.cli.asked import running_spec
+from reconciler.cli.servers import is_taken_over
 from reconciler.controller.http_get import Conversation, conversation
 from reconciler.controller.progress import Serving
 from reconciler.core.durations import describe_duration

@@ -7,6 +7,7 @@ import click
 
 from reconciler.cli.chosen import all_option
 from reconciler.cli.controller import open_controller
+from reconciler.cli.explanations import tell_troubles
 from reconciler.cli.failure import FAILED, Failure, refuse_unknown, say_error
 from reconciler.cli.follow import Followed, follow, snapshot
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
@@ -15,6 +16,7 @@ from reconciler.cli.judging import (
     Item,
     Judge,
     adopted,
+    as_asked,
     awake,
     begun,
     name_of,
@@ -33,9 +35,14 @@ from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
 
-_PAST = {"restart": "restarted", "stop": "stopped", "start": "started", "adopt": "adopted"}
-
-
+_PAST = {
+    "restart": "restarted",
+    "primary": "running as asked for",
+    "stop": "stopped",
+    "start": "started",
+    "adopt": "adopted",
+}
+_Decorator = Callable[..., Any]
 EXIT_CODES = {
     0: "done; with --no-wait, asked for",
     1: "some did not get there within the time, or there is no such server",
@@ -43,17 +50,17 @@ EXIT_CODES = {
 }
 
 
-def _verb(short_help: str, *examples: tuple[str, str]) -> Callable[[Callable[..., Any]], click.Command]:
-    """The arguments and options that these take."""
+def _verb(
+    short_help: str,
+    *examples: tuple[str, str],
+    options: Sequence[_Decorator] = (),
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """The arguments and options that these take, and `options` of its own."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
-        for decorator in (
-            pass_invocation,
-            waits,
-            all_option,
-            selector_option,
-            click.argument("names", metavar="NAME…", nargs=-1, type=SERVER_NAME, callback=without_kind),
-        ):
+        names = click.argument("names", metavar="NAME…", nargs=-1, type=SERVER_NAME, callback=without_kind)
+        taken: Sequence[_Decorator] = (pass_invocation, waits, all_option, selector_option, *options, names)
+        for decorator in taken:
             function = decorator(function)
         return click.command(cls=Verb, short_help=short_help, examples=examples, exit_codes=EXIT_CODES)(function)
 
@@ -64,7 +71,9 @@ def _verb(short_help: str, *examples: tuple[str, str]) -> Callable[[Callable[...
     "Restart servers.",
     ("reconciler restart coder", "and wait until it is Ready again"),
     ("reconciler restart -l tier=prod", "those with this label, but for those that are stopped"),
+    ("reconciler restart coder --primary", "as its manifest says, in place of the fallback step that runs"),
     ("reconciler restart --all --no-wait", "only ask for it"),
+    options=[click.option("--primary", is_flag=True, help="As the manifests say, whatever fallback step runs now.")],
 )
 def restart(
     invocation: Invocation,
@@ -72,12 +81,15 @@ def restart(
     labels: LabelSelector | None,
     everything: bool,
     timeout: float | None,
+    primary: bool,
 ) -> int:
     """Stop the named servers and start them again, and wait until they are Ready.
 
-    A server that has Failed gets its restarts back.
+    A server that has Failed gets its restarts back. One that runs on a fallback step does so again, unless with
+    --primary: then it is tried as its manifest says, and where that does not run, the steps follow anew.
     """
-    return _ask("restart", invocation, _Asked(names, labels, everything=everything), timeout)
+    kind = "primary" if primary else "restart"
+    return _ask(kind, invocation, _Asked(names, labels, everything=everything), timeout)
 
 
 @_verb(
@@ -165,7 +177,8 @@ def _ask(kind: str, invocation: Invocation, asked: _Asked, timeout: float | None
     state = invocation.state_folder()
     before = snapshot(state, None, controller=is_controller_running(state))
     names = asked.among(before)
-    with open_controller(state, lambda: invocation.settings_of(state), kind, timeout) as controller:
+    verb = "restart" if kind == "primary" else kind
+    with open_controller(state, lambda: invocation.settings_of(state), verb, timeout) as controller:
         known = snapshot(state, names, controller=True)
         if asked.is_rule:
             names = _without_resting(kind, names, known)
@@ -189,7 +202,8 @@ def _ask(kind: str, invocation: Invocation, asked: _Asked, timeout: float | None
 
 def _without_resting(kind: str, names: Sequence[str], known: Mapping[str, Item]) -> list[str]:
     """Those that can do as they are asked; of the others it is said why they do not."""
-    reasons = {"start": LEFT_OUT, "restart": LEFT_OUT | {"StopRequested"}}.get(kind, frozenset())
+    resting_too = LEFT_OUT | {"StopRequested"}
+    reasons = {"start": LEFT_OUT, "restart": resting_too, "primary": resting_too}.get(kind, frozenset())
     why = {name: resting(known[name], reasons) for name in names if name in known}
     for name in names:
         if text := why.get(name):
@@ -199,7 +213,7 @@ def _without_resting(kind: str, names: Sequence[str], known: Mapping[str, Item])
 
 def _tell_resting(kind: str, items: Sequence[Item]) -> int:
     """Without waiting: an error for those that are not going to run all the same."""
-    found = [item for item in items if kind in ("start", "restart") and resting(item, LEFT_OUT)]
+    found = [item for item in items if kind in ("start", "restart", "primary") and resting(item, LEFT_OUT)]
     for item in found:
         say_error(f"{name_of(item)} is not {_PAST[kind]}: {resting(item)}", way_out(item))
     return FAILED if found else 0
@@ -207,7 +221,13 @@ def _tell_resting(kind: str, items: Sequence[Item]) -> int:
 
 def _judge(kind: str, before: Mapping[str, Item]) -> Judge:
     uids = {name: uid_of(item) for name, item in before.items()}
-    judges: dict[str, Judge] = {"stop": stopped, "start": up, "restart": restarted(uids), "adopt": adopted}
+    judges: dict[str, Judge] = {
+        "stop": stopped,
+        "start": up,
+        "restart": restarted(uids),
+        "primary": as_asked(restarted(uids)),
+        "adopt": adopted,
+    }
     return judges[kind] if kind == "stop" else awake(judges[kind])
 
 
@@ -216,6 +236,8 @@ def _finish(kind: str, names: Sequence[str], followed: Followed) -> int:
     if len(names) > 1:
         done = f"{len(names) - len(failed)} {_PAST[kind]} in {describe_duration(followed.seconds)}"
         say(f"{done}, {len(failed)} failed" if failed else done)
+    if kind != "stop":
+        tell_troubles(followed)
     if not failed:
         return 0
     worst = followed.items.get(failed[0])

@@ -135,6 +135,11 @@ class Choice:
         """The fields that are spoken of."""
         return [each.field for each in self.fields] + ([self.order] if self.order else [])
 
+    @property
+    def needs_explanations(self) -> bool:
+        """Whether what is told of servers that are not well counts."""
+        return any("explanation" in field.path for field in self.named)
+
     def refuse_unknown(self, items: Sequence[Item], kinds: Sequence[str]) -> None:
         """Raise Failure for a field that none of all the items of these kinds can have."""
         refuse_unknown_fields(self.named, items, kinds)

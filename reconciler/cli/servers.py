@@ -5,13 +5,25 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from reconciler.cli.asked import (
+    DEGRADED,
+    context_cell,
+    context_size,
+    device,
+    gpu_layers,
+    gpu_layers_cell,
+    running_spec,
+    shown_phase,
+    slots_cell,
+    with_asked,
+)
 from reconciler.cli.loading import message_of
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import cells, clean, paint, width
 from reconciler.core.durations import describe_duration
 
 HEADERS = ("NAME", "PHASE", "MODEL", "CTX", "NGL", "PORT", "PID", "RESTARTS", "UPTIME", "MESSAGE")
-WIDE = (*HEADERS[:-1], "SLOTS", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE")
+WIDE = (*HEADERS[:-1], "SLOTS", "DEVICE", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE")
 NOTHING = "-"
 SEE_WARNING = "held, see the warning"
 _DROPPED = ("NGL", "CTX", "MODEL")
@@ -65,6 +77,8 @@ def _reason(item: Mapping[str, Any]) -> str:
     ready, reconciled = condition(item, "Ready"), condition(item, "Reconciled")
     phase = item["status"]["phase"]
     told = reconciled if phase == "Ready" and reconciled["status"] == "False" else ready
+    if shown_phase(item) != phase:
+        told = condition(item, "Degraded")
     return "" if told["reason"] == phase else str(told["reason"])
 
 
@@ -73,18 +87,20 @@ def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False, told:
     status, spec = item["status"], running_spec(item)
     instance = status["instance"] or {}
     source = item["metadata"].get("source")
+    effective = status["effective"]
     more = [
-        str((status["effective"] or {}).get("slots") or spec.get("parallel") or "auto"),
+        slots_cell(item),
+        device(effective) or NOTHING,
         str(status["generation"]),
         instance.get("uid") or NOTHING,
         f"{source['file']}:{source['line']}" if source else NOTHING,
     ]
     return [
         item["metadata"]["name"],
-        status["phase"],
-        model_name(spec.get("model"), short=not wide),
-        context_size(spec, status["effective"]),
-        str((status["effective"] or {}).get("gpuLayers") or _asked(spec, "gpuLayers")),
+        shown_phase(item),
+        _model_cell(item) if wide else model_name(spec.get("model"), short=True),
+        context_cell(item) if wide else context_size(spec, effective),
+        gpu_layers_cell(item) if wide else gpu_layers(spec, effective),
         str(status["port"] or "auto"),
         str(instance.get("pid") or NOTHING),
         restart_count(status, now),
@@ -94,10 +110,9 @@ def server_row(item: Mapping[str, Any], now: float, *, wide: bool = False, told:
     ]
 
 
-def running_spec(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What its process was started with; where none runs, or that is not known, what is declared."""
-    spec: Mapping[str, Any] = (item["status"]["instance"] or {}).get("spec") or item["spec"]
-    return spec
+def _model_cell(item: Mapping[str, Any]) -> str:
+    running, asked = (model_name(spec.get("model"), short=False) for spec in (running_spec(item), item["spec"]))
+    return with_asked(running, asked, is_less=asked not in (running, NOTHING))
 
 
 def without(told: str, message: str) -> str:
@@ -117,9 +132,10 @@ def summary(items: Sequence[Mapping[str, Any]]) -> str:
     bad = Counter(
         item["status"]["phase"] for item in items if item["status"]["phase"] in ("Failed", "Blocked", "Invalid")
     )
+    bad["Degraded"] = sum(shown_phase(item) == DEGRADED for item in items)
     return ", ".join(
         [f"{len(items)} total", f"{ready} ready", f"{running} running"]
-        + [f"{count} {phase.lower()}" for phase, count in sorted(bad.items())]
+        + [f"{count} {phase.lower()}" for phase, count in sorted(bad.items()) if count]
     )
 
 
@@ -141,18 +157,6 @@ def model_name(model: Any, *, short: bool) -> str:
     if not model:
         return NOTHING
     return str(model).rstrip("/").rpartition("/")[2] if short else str(model)
-
-
-def context_size(spec: Mapping[str, Any], effective: Mapping[str, Any] | None) -> str:
-    """Tokens of context over all slots, as the server reports them, else as asked.
-
-    llama-server reports them for one slot: its share where `parallel` is written, else the whole, which slots share.
-    """
-    asked, slots = spec.get("ctx"), spec.get("parallel") or 1
-    per_slot = (effective or {}).get("ctxPerSlot")
-    if per_slot is None:
-        return str(asked or "auto")
-    return str(per_slot if asked and per_slot >= asked else per_slot * slots)
 
 
 def restart_count(status: Mapping[str, Any], now: float) -> str:
@@ -179,8 +183,3 @@ def is_taken_over(status: Mapping[str, Any]) -> bool:
 def unix(text: str) -> float:
     """Unix time of an RFC 3339 text."""
     return datetime.fromisoformat(text).timestamp()
-
-
-def _asked(spec: Mapping[str, Any], field: str) -> str:
-    value = spec.get(field)
-    return "auto" if value is None else str(value)

@@ -39,7 +39,7 @@ def _verb(
     "NAME FIELD=VALUE…",
     (
         ("reconciler set coder ctx=8192", "another context size; the server is restarted"),
-        ("reconciler set server/coder spec.parallel=2 spec.flags.mlock=true", "two at once, for one restart"),
+        ("reconciler set server/coder spec.parallel=2 spec.flags.load-mode=mlock", "two at once, for one restart"),
         ("reconciler set coder metadata.labels.team=search", "a label"),
         ("reconciler set coder 'env.HF_TOKEN={fromEnv: HF_TOKEN}' --dry-run", "only tell what that would do"),
     ),
@@ -63,7 +63,7 @@ def set(  # noqa: A001 - the verb's own name
     "NAME FIELD…",
     (
         ("reconciler unset coder ctx", "back to what the model was trained with"),
-        ("reconciler unset server/coder spec.flags.mlock", "one flag of several"),
+        ("reconciler unset server/coder spec.flags.load-mode", "one flag of several"),
     ),
 )
 def unset(invocation: Invocation, arguments: tuple[str, ...], dry_run: bool, timeout: float | None) -> int:

@@ -3,9 +3,10 @@
 import json
 import socket
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,10 +41,16 @@ def opened(state: Path, *, warns: bool = False) -> Iterator[sqlite3.Connection]:
 def state_trouble(state: Path) -> str:
     """Why the controller of a state folder cannot write its state; empty when it can, or does not answer."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        for one in json.loads(_asked(state, "/healthz"))["conditions"]:
+        for one in health(state)["conditions"]:
             if one["type"] == "StateWritable" and one["status"] == "False":
                 return str(one["message"])
     return ""
+
+
+def health(state: Path) -> Mapping[str, Any]:
+    """What the controller of a state folder says of itself. Raises OSError, ValueError."""
+    found: Mapping[str, Any] = json.loads(_asked(state, "/healthz"))
+    return found
 
 
 def _on_disk(state: Path) -> sqlite3.Connection:

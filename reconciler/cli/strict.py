@@ -1,10 +1,11 @@
 """What `validate` holds against manifests that are to come from Git: the policy there, and another revision."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reconciler.cli.checking_flags import Checked, check_flags
 from reconciler.cli.documents import Source, check_together
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.core.clean import escaped
@@ -68,22 +69,26 @@ class Findings:
     """Documents of other kinds than servers."""
     selection: Selection = field(default_factory=Selection)
     """Which servers the active profile wants."""
+    flags: Checked = field(default_factory=Checked)
+    """What the llama-servers of this machine would not take."""
 
     @property
     def errors(self) -> int:
         """How many there are."""
-        return len(self.problems) + len(self.refusals or ())
+        return len(self.problems) + len(self.refusals or ()) + len(self.flags.problems)
 
     def changes(self) -> list[dict[str, Any]] | None:
         """What would happen to each server; None where that was not asked for, or nothing would be applied."""
         if self.base is None or self.problems:
             return None
         after = Declared({document.name: document for document in self.documents}, self.selection)
-        return changes(self.base, after, self.refusals or ())
+        return changes(self.base, after, self.refusals or (), self.flags.blocked)
 
 
-def examine(sources: Sequence[Source], settings: "Settings | None", base: Base | None) -> Findings:
-    """Check manifests; with `settings`, as those for Git."""
+def examine(
+    sources: Sequence[Source], settings: "Settings | None", base: Base | None, *, for_git: bool = False
+) -> Findings:
+    """Check manifests, `for_git` as those of a repository. Without `settings` those by default are meant."""
     checked = check_together((), sources)
     found = Findings(
         len(sources),
@@ -93,8 +98,9 @@ def examine(sources: Sequence[Source], settings: "Settings | None", base: Base |
         warnings=checked.warnings,
         others=len(checked.others),
         selection=checked.selection,
+        flags=check_flags(checked.documents, checked.others, sources, settings),
     )
-    if settings is None:
+    if settings is None or not for_git:
         return found
     problems = (*unreadable(sources), *checked.problems)
     told = refusals(checked.documents, sources, settings, base)
@@ -146,11 +152,12 @@ def base_of(folder: Path, rev: str) -> Base:
     return Base(revision, checked.declared, (*tree.problems, *checked.problems), where)
 
 
-def changes(base: Base, after: Declared, refused: Sequence[Refusal]) -> list[dict[str, Any]]:
-    """What would happen to each server, with what would keep it from starting in `blocked`."""
+def changes(base: Base, after: Declared, refused: Sequence[Refusal], flags: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What would happen to each server, with what would keep it from starting in `blocked`; `flags` do by name."""
     blocked: dict[str, str] = {}
     for refusal in refused:
         blocked.setdefault(refusal.document.name, refusal.message)
+    blocked = {**flags, **blocked}
     found = compare(base.declared, after, lambda spec: engine_of(spec).fingerprint(spec))
     return [
         {**asdict(change), "blocked": blocked.get(change.server, "") if _starts(change) else ""} for change in found

@@ -34,6 +34,8 @@ COLOURS: Mapping[str, int] = {
     "Stopped": 90,
 }
 """SGR codes of the phases."""
+_COLOURS = {**COLOURS, "Ready,Degraded": 33}
+"""The same with what is shown in a phase's place."""
 
 
 def is_terminal() -> bool:
@@ -53,9 +55,9 @@ def width() -> int | None:
 
 def paint(text: str, phase: str) -> str:
     """The text in the phase's colour, where colours are used."""
-    if not uses_colour() or phase not in COLOURS:
+    if not uses_colour() or phase not in _COLOURS:
         return text
-    return f"\x1b[{COLOURS[phase]}m{text}\x1b[0m"
+    return f"\x1b[{_COLOURS[phase]}m{text}\x1b[0m"
 
 
 def cells(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.cli.asked import shown_phase
 from reconciler.cli.chosen import Chosen
 from reconciler.cli.failure import Failure
 from reconciler.cli.folding import fold_behind
@@ -157,10 +158,9 @@ def _lines(usages: Sequence["Usage"], *, gpus: bool, most: int | None = None) ->
 
 
 def _row(usage: "Usage", *, gpus: bool) -> list[str]:
-    status = usage.item["status"]
     return [
         usage.item["metadata"]["name"],
-        status["phase"],
+        shown_phase(usage.item),
         _told(usage.cpu, _percent),
         _told(usage.memory, size_words),
         *([_told(usage.gpu, size_words)] if gpus else []),

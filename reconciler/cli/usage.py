@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import h11
 from pydantic import ValidationError
 
-from reconciler.cli.servers import condition, running_spec
+from reconciler.cli.asked import running_spec
+from reconciler.cli.servers import condition
 from reconciler.controller.http_get import Answer, Conversation, conversation
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from reconciler.cli.output import plural, print_json, print_problems, say, show
 from reconciler.cli.strict import Base, Findings, base_of, examine
 from reconciler.cli.terminal import clean
 
+if TYPE_CHECKING:
+    from reconciler.settings import Settings
+
 MOST_WARNINGS = 5
 
 
@@ -24,9 +27,19 @@ def validate(invocation: Invocation, paths: Sequence[str], output: str, *, stric
     if against == "":
         raise Failure("--against names no revision", "name a branch, tag or commit", exit_code=BAD_INPUT)
     base = None if against is None else base_of(_only_folder(invocation, paths), against)
-    found = examine(sources, invocation.existing_or_new() if strict else None, base)
+    found = examine(sources, _settings(invocation, needed=strict), base, for_git=strict)
     {"text": _print_text, "github": _print_github, "json": _print_json}[output](found)
     return BAD_INPUT if found.errors else 0
+
+
+def _settings(invocation: Invocation, *, needed: bool) -> "Settings | None":
+    """Manifests that are named can be checked without any, or with some that have an error."""
+    try:
+        return invocation.existing_or_new()
+    except Failure:
+        if needed:
+            raise
+        return None
 
 
 def _folder(invocation: Invocation) -> list[Source]:
@@ -47,7 +60,10 @@ def _only_folder(invocation: Invocation, paths: Sequence[str]) -> Path:
 def _print_text(found: Findings) -> None:
     print_problems([str(problem) for problem in found.problems])
     print_problems([str(refusal) for refusal in found.refusals or ()])
+    print_problems([str(problem) for problem in found.flags.problems])
     print_problems([f"warning: {problem}" for problem in found.warnings])
+    if found.flags.note:
+        say(clean(f"note: {found.flags.note}"), err=True)
     changes = found.changes()
     if found.base is not None and changes is not None:
         print_problems([f"warning: {problem}" for problem in _told(found.base)])
@@ -63,7 +79,9 @@ def _print_github(found: Findings) -> None:
     documents = {document.name: document for document in found.documents}
     lines = [problem_line(problem) for problem in found.problems]
     lines += [refusal_line(refusal) for refusal in found.refusals or ()]
+    lines += [problem_line(problem) for problem in found.flags.problems]
     lines += [problem_line(problem, "warning") for problem in found.warnings]
+    lines += [command("notice", found.flags.note, "flags")] if found.flags.note else []
     changes = found.changes()
     if found.base is not None and changes is not None:
         lines += [command("warning", text, "the other revision has errors") for text in _told(found.base)]
@@ -76,9 +94,11 @@ def _print_json(found: Findings) -> None:
         "manifests": found.manifests,
         "servers": len(found.documents),
         "others": found.others,
-        "problems": [problem.data for problem in found.problems],
+        "problems": [problem.data for problem in (*found.problems, *found.flags.problems)],
         "warnings": [problem.data for problem in found.warnings],
     }
+    if found.flags.note:
+        data["note"] = found.flags.note
     if found.refusals is not None:
         data["refusals"] = [refusal.data() for refusal in found.refusals]
     if found.base is not None:

@@ -23,15 +23,17 @@ def version(output: str | None) -> None:
         return
     from reconciler.cli.output import print_json, print_yaml  # noqa: PLC0415 - seldom asked for
 
-    (print_json if output == "json" else print_yaml)({"reconciler": _number(), "python": platform.python_version()})
+    told = {"reconciler": version_number(), "python": platform.python_version()}
+    (print_json if output == "json" else print_yaml)(told)
 
 
 def version_line() -> str:
     """What is installed, on one line."""
-    return f"reconciler {_number()}, Python {platform.python_version()}"
+    return f"reconciler {version_number()}, Python {platform.python_version()}"
 
 
-def _number() -> str:
+def version_number() -> str:
+    """As it is installed."""
     try:
         return installed("reconciler")
     except PackageNotFoundError:

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import loading
+from reconciler.cli.explanations import tell
 from reconciler.cli.failure import Failure, database_trouble, refuse_unknown
 from reconciler.cli.follow import Progress
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
@@ -126,6 +127,7 @@ def wait(  # noqa: PLR0913 - what click hands over, each by its name
             chosen = _chosen(db, names, labels, goal)
         unmet = _wait(_Wait(state, chosen, goal, timeout, is_silent=output is not None))
         if unmet:
+            tell(state, [item for item in unmet.values() if item is not None])
             raise _too_late(state, goal, timeout, unmet)
         if output is not None and chosen:
             _print(state, chosen, output)

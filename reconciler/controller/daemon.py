@@ -15,6 +15,7 @@ from typing import Any
 
 from reconciler.controller import asking
 from reconciler.controller.accepting import folder_problem
+from reconciler.controller.flag_gate import helps_in
 from reconciler.controller.keeping import Checker
 from reconciler.controller.launching import Launcher
 from reconciler.controller.lock import Lock
@@ -67,7 +68,8 @@ class Daemon:
         runtime = LocalRuntime(host, self._store.installation, logs, self.poke_after_end, bounds, self._store.folder)
         root = Path(settings.manifests)
         self._manifests = Manifests(root, Folder(root, check_spec, shown(settings.manifests)), self._accepted)
-        self._launcher = Launcher(settings, environ)
+        self._launcher = Launcher(settings, environ, helps_in(state, self._poke_from_a_thread()))
+        self._launcher.begin()
         self.loop = Loop(self._store, runtime, self._manifests, self._launcher, settings)
         self._syncing = Syncing(settings, self._store, self._manifests, self.loop)
         if lock is not None:
@@ -83,6 +85,15 @@ class Daemon:
     def poke(self) -> None:
         """Look again."""
         self.loop.poke()
+
+    def _poke_from_a_thread(self) -> Callable[[], None]:
+        running = asyncio.get_running_loop()
+
+        def poke() -> None:
+            with suppress(RuntimeError):  # it has ended meanwhile
+                running.call_soon_threadsafe(self.poke)
+
+        return poke
 
     def poke_after_end(self) -> None:
         """Look at the processes."""
@@ -122,6 +133,7 @@ class Daemon:
             watching.cancel()
             looping.cancel()
             self._syncing.close()
+            self._launcher.flags.close()
             self.loop.close()
             # A check that is still reading would keep SQLite from tidying up.
             await asyncio.wait({serving, *self._checker.running}, timeout=0.5)
@@ -258,7 +270,11 @@ class Daemon:
         store, where = self._store, git.where if git else ""
         beside = Beside(store.others, self.loop.acceptance.selection, store.asked_profile(), check_spec)
         state = Before(store.documents, store.history(), store.requests(), where, beside)
-        return preview_texts(state, look, texts, self._launcher, self.loop.now())
+        before = self._launcher.flags.asked
+        answer = preview_texts(state, look, texts, self._launcher, self.loop.now())
+        if not await self._launcher.flags.has_answers(before):
+            answer = preview_texts(state, look, texts, self._launcher, self.loop.now())
+        return answer
 
     async def sync(self) -> dict[str, Any]:
         """Look at the remote of the Git source, and act on it."""

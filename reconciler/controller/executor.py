@@ -3,12 +3,15 @@
 A controller that dies between any two of them leaves rows and marks from which the next one plans.
 """
 
+import errno
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from reconciler.controller.launching import Launcher, LaunchError
 from reconciler.core.actions import Action, Event, Kill, Plan, SaveInstance, Start, Terminate
+from reconciler.core.causes import CAUSES
 from reconciler.core.clean import clean
 from reconciler.core.history import Instance, Stamp
 from reconciler.core.model import Desired, Identity, Now, Wanted
@@ -18,8 +21,30 @@ from reconciler.runtimes.local import Launch, LocalRuntime
 from reconciler.store.writer import Store
 
 Report = Callable[[Event], None]
-_Outcome = Identity | ResourceError | str
-"""What came of a spawn; a text is why it failed."""
+SPAWN_FAILED = "SpawnFailed"
+_NAMED = {
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG), "BinaryMissing"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "PermissionDenied"),
+    errno.ENOEXEC: "WrongArchitecture",
+}
+"""What the error of a spawn means."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Why nothing was spawned."""
+
+    cause: str
+    told: str
+
+    @property
+    def diagnosis(self) -> str:
+        """The cause where it has a name, else that it could not be spawned."""
+        return self.cause if self.cause in CAUSES else SPAWN_FAILED
+
+
+_Outcome = Identity | ResourceError | _Refusal
+"""What came of a spawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +54,7 @@ class _Intent:
     instance: Instance
     launch: Launch | None
     public: dict[str, object] | None
-    error: str = ""
+    refusal: _Refusal | None = None
 
 
 class Executor:
@@ -86,12 +111,17 @@ class Executor:
             attempt=start.attempt,
             delay=start.delay,
             spec=dump_spec(wanted.spec),
+            step=start.step.number,
+            step_told=start.step.told,
+            changes=start.step.changes,
+            hides_gpus=self._launcher.hides_gpus(start.step),
         )
         try:
-            launch = self._launcher.launch(wanted.document, start.port)
+            launch = self._launcher.launch(wanted.document, start.port, start.step)
         except LaunchError as error:
-            return _Intent(instance, None, None, str(error))
-        return _Intent(instance, launch, self._launcher.public(wanted.spec, launch))
+            return _Intent(instance, None, None, _Refusal(error.reason, str(error)))
+        effective = self._launcher.effective(wanted.spec, start.step)
+        return _Intent(instance, launch, self._launcher.public(effective, launch))
 
     def _commit_intents(self, plan: Plan, starts: list[_Intent], now: Now) -> None:
         with self._store.transaction(anyway=not starts and not any(_is_intent(action) for action in plan.actions)):
@@ -118,8 +148,8 @@ class Executor:
                     # No event: the planner says it once, however often it is tried.
                     instance = replace(instance, diagnosis=outcome.reason, evidence=clean(str(outcome)))
                 else:
-                    instance = replace(instance, diagnosis="SpawnFailed", evidence=outcome)
-                    events.append(Event(instance.server, "SpawnFailed", outcome, warning=True))
+                    instance = replace(instance, diagnosis=outcome.diagnosis, evidence=outcome.told)
+                    events.append(Event(instance.server, SPAWN_FAILED, outcome.told, warning=True))
                 self._store.save_instance(instance)
             for event in events:
                 self._store.add_event(event, now)
@@ -128,13 +158,13 @@ class Executor:
 
     def _try_spawn(self, intent: _Intent) -> _Outcome:
         if intent.launch is None:
-            return intent.error
+            return intent.refusal or _Refusal(SPAWN_FAILED, "")
         try:
             return self._runtime.start(intent.instance, intent.launch)
         except ResourceError as error:
             return error
         except (OSError, ValueError) as error:
-            return clean(f"{intent.launch.argv[0]} could not be executed: {error}")
+            return _refused(intent.launch.argv[0], error)
 
 
 def _is_intent(action: Action) -> bool:
@@ -147,6 +177,17 @@ def _is_intent(action: Action) -> bool:
     return False
 
 
+def _refused(program: str, error: OSError | ValueError) -> _Refusal:
+    cause = _NAMED.get(error.errno or 0, SPAWN_FAILED) if isinstance(error, OSError) else SPAWN_FAILED
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if cause == "BinaryMissing" and Path(program).exists():
+        why = "the interpreter or loader that it names is missing"
+    elif cause == "WrongArchitecture":
+        why += ": it is a program for another kind of machine, or a script whose first line names no interpreter"
+    return _Refusal(cause, clean(f"{program} could not be executed: {why}"))
+
+
 def _started(instance: Instance) -> str:
     pid = instance.identity.pid if instance.identity else 0
-    return f"pid {pid} on port {instance.port}, instance {instance.uid} ({instance.trigger})"
+    why = f"{instance.trigger}: {instance.step_told}" if instance.step_told else str(instance.trigger)
+    return f"pid {pid} on port {instance.port}, instance {instance.uid} ({why})"

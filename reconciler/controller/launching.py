@@ -4,13 +4,16 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from reconciler.controller.files import FileLooker
+from reconciler.controller.flag_gate import FlagGate, asking
 from reconciler.controller.policy import crowded, denial
-from reconciler.core.gate import FileFacts, judge, part_paths
+from reconciler.core.gate import FileFacts, judge
+from reconciler.core.ladder import PRIMARY, Step, spec_on
 from reconciler.core.model import Document, GateFacts, Now
 from reconciler.core.policy import Denial
 from reconciler.core.rules import ANY
@@ -19,6 +22,8 @@ from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
 from reconciler.core.turns import POLICY_DENIED, Turn
 from reconciler.discovery import find_llama_server
 from reconciler.engines import ENGINES, engine_of
+from reconciler.engines.help import Help
+from reconciler.runtimes.binary_help import BinaryHelps
 from reconciler.runtimes.local import Launch
 from reconciler.settings import Settings
 
@@ -45,7 +50,9 @@ class LaunchError(Exception):
 class Launcher:
     """Renders launches for one installation, and looks whether they could be rendered."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: Settings, environ: Mapping[str, str], helps: BinaryHelps[Help] | None = None) -> None:
+        """`helps`: what binaries take; without it no flags are checked."""
+        self.flags = FlagGate(helps)
         self._settings = settings
         self._environ = dict(environ)
         self._files = FileLooker()
@@ -70,7 +77,13 @@ class Launcher:
         except LaunchError as error:
             trouble = (error.reason, str(error))
             binary = spec.binary or ""
-        return judge(self._files.look(binary, now), self._look_at_parts(spec, now), trouble, now.monotonic)
+        facts = judge(self._files.look(binary, now), self._look_at_parts(spec, now), trouble, now.monotonic)
+        return self.flags.look(document, binary, asking(spec, self._inherited(spec.engine)), now, facts)
+
+    def begin(self) -> None:
+        """Ask the llama-server that most servers run for its flags, before the first of them is due."""
+        if found := self._discovered():
+            self.flags.begin(found, self._inherited("llama-server"))
 
     def _denial(self, document: Document, now: Now) -> Denial | None:
         """The policy's verdict, kept until the gate is looked at again: a launch asks anew."""
@@ -84,13 +97,10 @@ class Launcher:
         return found
 
     def _look_at_parts(self, spec: ServerSpec, now: Now) -> list[FileFacts]:
-        """The model's files, but of many hardly more than the first that is missing: a name can promise 99,999."""
-        model, found = self._model(spec), []
-        for path in part_paths(model) if model else ():
-            found.append(self._files.look(path, now))
-            if len(found) > 1 and not all(facts.exists for facts in found[-2:]):
-                break
-        return found
+        """All files that a spec names."""
+        folder, home = self._settings.models, self._environ.get("HOME", "")
+        named = engine_of(spec).named_files(spec, folder, home) if spec.flags else ()
+        return self._files.look_at_all(self._model(spec), named, now)
 
     def may_be_crowded(self, documents: Sequence[Document]) -> bool:
         """Whether more servers are declared than may run. Mostly not, and that is told much sooner than which."""
@@ -104,13 +114,15 @@ class Launcher:
         self._are_many = len(found) > MOST_CROWDED
         return found
 
-    def launch(self, document: Document, port: int) -> Launch:
+    def launch(self, document: Document, port: int, step: Step = PRIMARY) -> Launch:
         """What to execute. Raises LaunchError when something changed since the gate was looked at."""
+        asked = replace(document, spec=spec_on(document.spec, step))
         # A link may point elsewhere by now.
-        if denied := denial(document, self._settings, self._discovered()):
+        if denied := denial(asked, self._settings, self._discovered()):
             raise LaunchError(POLICY_DENIED, denied.message)
-        spec = document.spec
-        binary, model = self._binary(document), self._model(spec)
+        binary, effective = self._binary(document), self.effective(document.spec, step)
+        spec = self.flags.fitted(effective, binary, asking(effective, self._inherited(effective.engine)))
+        model = self._model(spec)
         argv = engine_of(spec).render(
             spec,
             binary=binary,
@@ -121,6 +133,15 @@ class Launcher:
             home=self._environ.get("HOME", ""),
         )
         return Launch(argv, self._environment(spec))
+
+    def hides_gpus(self, step: Step) -> bool:
+        """Whether the GPUs are hidden from what is started on a step."""
+        return step.hides_gpus or self._settings.cpu_only
+
+    def effective(self, spec: ServerSpec, step: Step = PRIMARY) -> ServerSpec:
+        """What a server is started with on a step."""
+        on_step = spec_on(spec, step)
+        return engine_of(spec).without_gpus(on_step) if self.hides_gpus(step) else on_step
 
     def public(self, spec: ServerSpec, launch: Launch) -> dict[str, Any]:
         """What may be written down of a launch: argv, and variables with their references unresolved."""

@@ -24,6 +24,7 @@ from reconciler.controller.bystanders import Bystanders
 from reconciler.controller.executor import Executor
 from reconciler.controller.keeping import Keeper
 from reconciler.controller.launching import Launcher
+from reconciler.controller.live_logs import LiveLogs
 from reconciler.controller.lock import HeldError
 from reconciler.controller.manifests import Manifests
 from reconciler.controller.observing import Observer
@@ -80,6 +81,7 @@ class Loop:
         self._told_manifests = ""
         self._told_blindness = ""
         self._bystanders = Bystanders(store, report)
+        self._live_logs = LiveLogs(store, report)
 
     @property
     def acceptance(self) -> Acceptance:
@@ -161,6 +163,7 @@ class Loop:
         self._bystanders.tell(self.runtime.bystanders, now)
         decided = self._plan_and_execute(observed, requests, now)
         self._observer.probe(self._desired, self.store.history(), observed)
+        self._live_logs.tell(self.prober.heard(), self.store.history(), now)
         self.runtime.forget_ended({instance.uid for instance in self.store.history().instances.values()})
         if decided.actions or hasty:
             # What was done, or left out, may call for a next step, and only a look tells.

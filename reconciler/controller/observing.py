@@ -3,20 +3,23 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from reconciler.controller.diagnosing import Diagnoser
 from reconciler.controller.launching import Launcher
 from reconciler.controller.prober import Prober
+from reconciler.controller.shapes import Shapes
 from reconciler.controller.squatters import Squatters
 from reconciler.controller.strangers import Strangers
 from reconciler.controller.target import Target
 from reconciler.core.clean import clean
 from reconciler.core.ends import STARVED
+from reconciler.core.fallback import is_as_declared
 from reconciler.core.history import History, Instance, Requests
+from reconciler.core.ladder import Step, spec_on
 from reconciler.core.model import Desired, GateFacts, Health, Now, Process, Wanted
 from reconciler.core.observed import Observed
 from reconciler.core.policy import Denial
 from reconciler.core.spec import ServerSpec
 from reconciler.core.turns import Turn, turns
-from reconciler.engines import engine_of
 from reconciler.runtimes.host import ResourceError
 from reconciler.runtimes.local import LocalRuntime
 
@@ -35,6 +38,8 @@ class Observer:
         self._launcher = launcher
         self._strangers = Strangers(runtime, launcher, on_change)
         self._squatters = Squatters(runtime)
+        self._diagnoser = Diagnoser(launcher)
+        self._shapes = Shapes(launcher)
         self._joined: dict[int, tuple[Process, Health, Process]] = {}
         self._targets: dict[str, tuple[tuple[object, ...], Target]] = {}
 
@@ -45,11 +50,12 @@ class Observer:
         """
         self._runtime.keep_watch(history.instances.values())
         processes = {
-            server: tuple(self._join(process, desired, history) for process in found)
+            server: tuple(self._join(process, desired, history, now) for process in found)
             for server, found in self._runtime.observe(fresh=fresh).items()
         }
+        self._diagnoser.look((process for found in processes.values() for process in found), fresh=fresh)
         due = [
-            wanted for name, wanted in desired.servers.items() if _may_start(wanted, name, processes, history, requests)
+            wanted for wanted in desired.servers.values() if _may_start(wanted, desired, processes, history, requests)
         ]
         try:
             return self._look_at_starts(due, processes, desired, history, requests, now)
@@ -68,6 +74,7 @@ class Observer:
         now: Now,
     ) -> Observed:
         gates = self._gates(due, desired, history, requests, now) if due else {}
+        gates = self._shapes.add(gates, due, processes, desired, history)
         ports = {wanted.spec.port for wanted in due} | {
             history.ports.get(wanted.document.name, "auto") for wanted in due
         }
@@ -87,25 +94,26 @@ class Observer:
     def close(self) -> None:
         """Ask no strangers any more."""
         self._strangers.close()
+        self._diagnoser.close()
 
-    def _join(self, process: Process, desired: Desired, history: History) -> Process:
+    def _join(self, process: Process, desired: Desired, history: History, now: Now) -> Process:
         """The process with its health, or with the cause of its end; the same object while both are the same."""
         health = (self._prober.health(process.uid) or UNPROBED) if process.alive else UNPROBED
         pid = process.identity.pid
         before = self._joined.get(pid)
         if before is not None and before[0] is process and before[1] is health:
             return before[2]
-        joined = replace(process, health=health) if process.alive else self._diagnosed(process, desired, history)
+        joined = replace(process, health=health) if process.alive else self._diagnosed(process, desired, history, now)
         self._joined[pid] = (process, health, joined)
         return joined
 
-    def _diagnosed(self, process: Process, desired: Desired, history: History) -> Process:
+    def _diagnosed(self, process: Process, desired: Desired, history: History, now: Now) -> Process:
         wanted, instance = desired.servers.get(process.server), history.instances.get(process.server)
-        if wanted is None or process.exit is None:
+        if wanted is None or not process.leader:
             return process
-        was_ready = instance is not None and instance.uid == process.uid and instance.first_ready is not None
-        diagnosis, evidence = engine_of(wanted.spec).diagnose(process.exit, process.log_tail, was_ready=was_ready)
-        return replace(process, diagnosis=diagnosis, evidence=evidence)
+        if instance is not None and instance.uid == process.uid:
+            return self._diagnoser.diagnosed(process, instance, _spec_of(instance, wanted), now)
+        return self._diagnoser.diagnosed(process, None, wanted.spec, now)
 
     def _gates(
         self, due: Sequence[Wanted], desired: Desired, history: History, requests: Requests, now: Now
@@ -153,7 +161,7 @@ class Observer:
         before = self._targets.get(process.uid)
         if before is not None and before[0] == key:
             return before[1]
-        spec = _spec_of(instance, wanted)
+        spec, restart = _spec_of(instance, wanted), wanted.spec.restart if wanted else None
         target = Target(
             uid=process.uid,
             server=process.server,
@@ -166,6 +174,7 @@ class Observer:
             was_ready=instance.first_ready is not None,
             draining=draining,
             adopted=instance.adopted,
+            wants_slots=instance.step > 0 and restart is not None and restart.retry_primary_after > 0,
         )
         self._targets[process.uid] = (key, target)
         return target
@@ -173,12 +182,13 @@ class Observer:
 
 def _may_start(
     wanted: Wanted,
-    name: str,
+    desired: Desired,
     processes: Mapping[str, tuple[Process, ...]],
     history: History,
     requests: Requests,
 ) -> bool:
     """Whether the plan may want to start this server, now or in place of what runs."""
+    name = wanted.document.name
     if wanted.spec.suspend or wanted.parked or name in requests.stop:
         return False
     instance = history.instances.get(name)
@@ -189,7 +199,10 @@ def _may_start(
             break
     else:
         return True
-    return instance.fingerprint != wanted.fingerprint or name in requests.restart
+    if name in requests.restart or name in requests.primary:
+        return True
+    goes_back = instance.step > 0 and wanted.spec.restart.retry_primary_after > 0
+    return goes_back or not is_as_declared(instance, wanted, desired.limits)
 
 
 def _spec_of(instance: Instance, wanted: Wanted | None) -> ServerSpec:
@@ -197,7 +210,8 @@ def _spec_of(instance: Instance, wanted: Wanted | None) -> ServerSpec:
     if instance.adopted:
         adopted = ServerSpec.model_validate(dict(instance.spec))
         return adopted.model_copy(update={"probes": wanted.spec.probes}) if wanted else adopted
+    step = Step(instance.step, changes=instance.changes)
     if wanted is not None and (wanted.fingerprint == instance.fingerprint or not instance.spec):
-        return wanted.spec
-    started_with = ServerSpec.model_validate(dict(instance.spec) or {"model": "unknown"})
+        return spec_on(wanted.spec, step)
+    started_with = spec_on(ServerSpec.model_validate(dict(instance.spec) or {"model": "unknown"}), step)
     return started_with.model_copy(update={"probes": wanted.spec.probes}) if wanted else started_with

@@ -7,11 +7,13 @@ from itertools import chain, islice
 
 from reconciler.core.gate import part_paths
 from reconciler.core.model import Document
-from reconciler.core.policy import Denial, Places, judge, together
+from reconciler.core.policy import Denial, Places, judge, path_of, together
 from reconciler.core.reach import FOLDERS, PATHS, Reach, reaches
 from reconciler.core.rules import ANY, Rules
 from reconciler.core.source import GIT, LOCAL
+from reconciler.core.spec import ServerSpec
 from reconciler.core.turns import Turn, over_limit
+from reconciler.core.written_steps import says, written_steps
 from reconciler.discovery import find_llama_server
 from reconciler.engines import engine_of
 from reconciler.settings import Settings
@@ -57,10 +59,21 @@ def denial(document: Document, settings: Settings, llama_server: str) -> Denial 
 def _denied(document: Document, settings: Settings, llama_server: str) -> Iterator[Denial]:
     rules, origin = settings.policy.of(document.origin), document.origin
     places = _places(rules, settings.models, origin, llama_server)
-    spec = document.spec
-    found = chain(engine_of(spec).reach(spec), reaches(spec, engine_of(spec).inherits))
+    found = chain(_reaches(document.spec), _reaches_of_steps(document.spec))
     resolved = (one for reach in found for one in _resolved(reach, places, settings.models))
     return judge(resolved, rules, places, origin)
+
+
+def _reaches(spec: ServerSpec) -> Iterator[Reach]:
+    return chain(engine_of(spec).reach(spec), reaches(spec, engine_of(spec).inherits))
+
+
+def _reaches_of_steps(spec: ServerSpec) -> Iterator[Reach]:
+    """What the fallback steps would use besides: nothing is tried of itself that may not be asked for."""
+    for at, step, on_step in written_steps(spec):
+        for reach in _reaches(on_step):
+            if says(step, path_of(reach.subject)[1:]):
+                yield reach.within(at)
 
 
 def _places(rules: Rules, models: str, origin: str, llama_server: str) -> Places:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.controller.accepting import folder_problem, selection_of
 from reconciler.controller.asking import LAPSE
+from reconciler.controller.flag_gate import helps_in
 from reconciler.controller.launching import Launcher
 from reconciler.controller.manifests import Manifests
 from reconciler.core.accept import Acceptance, Beside, Seen, overlay
@@ -98,7 +99,7 @@ def _without(seen: Seen, keys: frozenset[str]) -> Seen:
 
 def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
     """The preview without a controller: nothing is locked, written or started."""
-    host, launcher = choose_host(settings.host), Launcher(settings, os.environ)
+    host, launcher = choose_host(settings.host), Launcher(settings, os.environ, helps_in(settings.state, keeps=False))
     before = Before({}, History(), Requests())
     connection = open_snapshot(Path(settings.state))
     if connection is not None:
@@ -119,6 +120,10 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
         manifests.follow(_Accepted(before.documents_of_git), lambda: None)
     while (look := manifests.look(time.monotonic())).wake_at is not None and time.monotonic() < until:
         time.sleep(0.05)
+    answer = preview_texts(before, look, texts, launcher, Now(time.monotonic(), time.time(), host.boot))
+    if not launcher.flags.asked:
+        return answer
+    launcher.flags.settle()
     return preview_texts(before, look, texts, launcher, Now(time.monotonic(), time.time(), host.boot))
 
 

@@ -5,6 +5,7 @@ It only reports: that a server is Ready, unwell or late is judged by the planner
 
 from collections.abc import Callable, Mapping
 
+from reconciler.controller.live_logs import Heard
 from reconciler.controller.target import Target
 from reconciler.controller.watch import Watch
 from reconciler.core.model import Health
@@ -35,6 +36,10 @@ class Prober:
         """What is known of an instance's health; the same object as long as nothing changed."""
         watch = self._watches.get(uid)
         return watch.known() if watch else None
+
+    def heard(self) -> list[Heard]:
+        """What live logs tell that is to be told now, each once."""
+        return [heard for watch in self._watches.values() if (heard := watch.heard()) is not None]
 
     def close(self) -> None:
         """Stop asking."""

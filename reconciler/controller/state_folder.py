@@ -8,7 +8,17 @@ from pathlib import Path
 
 from reconciler.installation import DATABASE
 
-ENTRIES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "installation", "lock", "holder.json", "logs", "git")
+ENTRIES = (
+    DATABASE,
+    f"{DATABASE}-wal",
+    f"{DATABASE}-shm",
+    "installation",
+    "lock",
+    "holder.json",
+    "logs",
+    "helps",
+    "git",
+)
 """What a controller keeps there for longer than it lives."""
 OTHERS = 0o077
 """Mode bits of everybody but the owner."""

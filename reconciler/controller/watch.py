@@ -1,6 +1,7 @@
 """One instance's probes: asks for its health again and again, and counts what fails."""
 
 import asyncio
+import errno
 import math
 import time
 from collections.abc import Callable
@@ -11,12 +12,15 @@ from http import HTTPStatus
 
 import h11
 
-from reconciler.controller.http_get import Conversation, NotAskedError, conversation
+from reconciler.controller.http_get import Answer, Conversation, NotAskedError, conversation
+from reconciler.controller.live_logs import Heard, LiveLog
 from reconciler.controller.progress import STALL, Lasting, Loading, LoopStoodStillError, Serving, within
+from reconciler.controller.served import Served
+from reconciler.controller.slowness import Slowness, Stopwatch, limit_of
 from reconciler.controller.target import Target
-from reconciler.controller.working import RAISE, Working
+from reconciler.controller.working import RAISE, Working, busy_slots, busy_slots_meanwhile
 from reconciler.core.durations import format_duration
-from reconciler.core.model import Effective, Health, HealthState
+from reconciler.core.model import Health, HealthState
 from reconciler.engines import engine_of
 from reconciler.runtimes.local import LocalRuntime
 
@@ -28,6 +32,10 @@ BASELINE = 0.25
 """Share of the timeout after which the work of one that has not answered yet begins to be measured."""
 MOST_GAP = 2.0
 """So many times the pause and the timeout count of the time between two looks; more was not watched."""
+_AWAY = frozenset({HealthState.FAILING, HealthState.LOADING, HealthState.STRANGER})
+"""After these it may be another who answers."""
+_NOBODY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
+"""Errors of a connection that nobody took."""
 
 
 class Watch:
@@ -49,6 +57,9 @@ class Watch:
         self._next_step = time.monotonic()
         """When the probe goes on at the latest, unless our own loop stands still."""
         self._working: Working | None = None
+        self._served = Served(runtime)
+        self._slowness = Slowness()
+        self._log = LiveLog(target, runtime)
         self._task = self._begin()
 
     def _begin(self) -> asyncio.Task[None]:
@@ -62,6 +73,11 @@ class Watch:
             self._answered = replace(self._answered, last_progress=now)
             self.health = replace(self.health, last_progress=now)
         return self.health
+
+    def heard(self) -> Heard | None:
+        """What its log tells that is to be told now, once."""
+        found = self._log.take()
+        return Heard(self.target, found, self.health.effective) if found else None
 
     def _expect(self, next_step: float) -> None:
         self.known()
@@ -110,10 +126,15 @@ class Watch:
         health = await self._look(timeout, counts=late <= timeout)
         if not health.verified and self._loading.worked(now := asyncio.get_running_loop().time()):
             health = replace(health, last_progress=now)
+        if health.state is HealthState.OK and self._answered.state in _AWAY:
+            self._served.is_doubtful()
         self._answered = health
-        self._show(self._with_work(health))
-        if health.state is HealthState.OK and health.verified and not self.target.draining and late <= timeout:
-            await self._look_at_work()
+        self._show(self._with_more(health))
+        if health.verified and not self.target.draining:
+            if health.state is HealthState.OK and late <= timeout:
+                await self._look_at_more()
+            if self._log.look(self.target):
+                self._on_change()
 
     async def _look(self, seconds: float, *, counts: bool) -> Health:
         # Only of those that are slow to answer: to read it of each at every look would cost as much as the look.
@@ -137,11 +158,25 @@ class Watch:
         """Whether its work was watched for too short a time to say that there was none."""
         return asyncio.get_running_loop().time() - self._measured < (1 - BASELINE) / 2 * timeout
 
-    async def _look_at_work(self) -> None:
+    async def _look_at_more(self) -> None:
         if self._working is None:
             self._working = Working(self._progress)
         await self._working.look(self.target)
-        self._show(self._with_work(self._answered))
+        await self._served.look_again(self.target)
+        if self.target.wants_slots:
+            self._answered = replace(self._answered, busy_slots=await busy_slots_meanwhile(self.target))
+        self._show(self._with_more(self._answered))
+
+    def _with_more(self, health: Health) -> Health:
+        """What `/health` says, with what else is known of it."""
+        health = replace(health, slow=self._slowness.seconds)
+        if not health.verified:
+            return health
+        served = self._served
+        health = replace(health, effective=served.effective or health.effective, models=served.models or health.models)
+        if served.misfit and health.state is HealthState.OK:
+            return replace(health, state=HealthState.STRANGER, failures=served.failures, message=served.misfit)
+        return self._with_work(health)
 
     def _with_work(self, health: Health) -> Health:
         """What `/health` says, and what the work says where that is worse."""
@@ -168,21 +203,30 @@ class Watch:
     async def _ask(self, seconds: float) -> Health:
         target, tls = self.target, engine_of(self.target.spec).scheme(self.target.spec) == "https"
         more = target.draining or not self.health.verified
-        async with (
-            conversation(target.spec.host, target.port, tls=tls, keep=more) as talk,
-            within(seconds, talk),
-        ):
-            return await self._ask_over(talk)
+        limit = limit_of(target.spec.probes.liveness.timeout)
+        async with conversation(target.spec.host, target.port, tls=tls, keep=more) as talk:
+            try:
+                async with within(seconds, talk):
+                    with Stopwatch(talk, limit) as watch:
+                        answer = await talk.get(engine_of(target.spec).health_path(target.spec))
+                        taken = watch.taken()
+                    if taken is not None and not more:
+                        self._slowness.note(taken, limit)
+                    return await self._judge(answer, talk)
+            except TimeoutError:
+                if not more:
+                    self._slowness.note(seconds, limit)
+                raise
 
-    async def _ask_over(self, talk: Conversation) -> Health:
+    async def _judge(self, answer: Answer, talk: Conversation) -> Health:
         target, engine = self.target, engine_of(self.target.spec)
-        answer = await talk.get(engine.health_path(target.spec))
         if answer.status == HTTPStatus.UNAUTHORIZED and target.api_key and self._is_ours():
             # Behind an `api-prefix`, llama-server wants the key here too.
             answer = await talk.get(engine.health_path(target.spec), target.api_key)
         self._unheard.over(asyncio.get_running_loop().time())
         state, message = engine.read_health(answer.status, answer.headers, answer.body)
-        health = replace(self._answered, state=state, message=message, busy_slots=None)
+        busy = self._answered.busy_slots if target.wants_slots else None
+        health = replace(self._answered, state=state, message=message, busy_slots=busy, is_unreachable=False)
         if state in (HealthState.OK, HealthState.LOADING):
             health = replace(health, failures=0)
         elif health.verified:
@@ -190,7 +234,7 @@ class Watch:
         if state is HealthState.OK and not health.verified:
             health = await self._verify(health, talk)
         if target.draining:
-            health = replace(health, busy_slots=await self._busy_slots(talk))
+            health = replace(health, busy_slots=await busy_slots(target, talk))
         return health
 
     def _is_ours(self) -> bool:
@@ -199,38 +243,14 @@ class Watch:
 
     async def _verify(self, health: Health, talk: Conversation) -> Health:
         """Ready needs more than a 200: the socket is the process's own, and the settings are those asked for."""
-        target, engine = self.target, engine_of(self.target.spec)
+        target = self.target
         if not self._is_ours():
             message = f"port {target.port} is answered by another process than pid {target.pid}"
             return replace(health, state=HealthState.STRANGER, message=message)
-        answer = await talk.get(engine.props_path(target.spec), target.api_key)
-        if answer.status != HTTPStatus.OK:
-            effective: Effective | None = Effective(
-                unverified=f"{engine.props_path(target.spec)} answers {answer.status}"
-            )
-        else:
-            effective, misfit = engine.read_props(answer.body, model_path=target.model_path)
-            if misfit:
-                return replace(health, state=HealthState.STRANGER, message=misfit)
-        models = await talk.get(engine.models_path(target.spec), target.api_key)
-        layers = engine.gpu_layers_in_log(self._runtime.log_head(target.server, target.uid))
-        return replace(
-            health,
-            verified=True,
-            effective=replace(effective or Effective(), gpu_layers=layers),
-            models=engine.read_models(models.body) if models.status == HTTPStatus.OK else (),
-        )
-
-    async def _busy_slots(self, talk: Conversation) -> int | None:
-        engine = engine_of(self.target.spec)
-        try:
-            answer = await talk.get(engine.slots_path(self.target.spec), self.target.api_key)
-            work = engine.read_work(answer.body) if answer.status == HTTPStatus.OK else None
-        except NotAskedError:
-            raise
-        except (OSError, h11.RemoteProtocolError, ValueError):
-            return None
-        return None if work is None else work.busy
+        await self._served.look(target, talk)
+        if self._served.misfit:
+            return replace(health, state=HealthState.STRANGER, message=self._served.misfit)
+        return replace(health, verified=True, effective=self._served.effective, models=self._served.models)
 
     def _unanswered(self, error: Exception, timeout: float) -> Health:
         if not self._answered.verified:
@@ -239,13 +259,14 @@ class Watch:
             state = HealthState.REFUSED if refused else HealthState.FAILING
             return replace(self._answered, state=state, message=message)
         why = f"/health: {_why(error, timeout)}"
+        known = replace(self._answered, busy_slots=None, is_unreachable=getattr(error, "errno", None) in _NOBODY)
         if isinstance(error, TimeoutError) and self._serving.worked(now := asyncio.get_running_loop().time()):
             liveness = self.target.spec.probes.liveness
             lasting = self._unheard.still(now, MOST_GAP * (liveness.period + timeout))
             if lasting < liveness.busy_limit:
-                return replace(self._answered, state=HealthState.BUSY, failures=0, message=f"{why}, but it computes")
+                return replace(known, state=HealthState.BUSY, failures=0, message=f"{why}, but it computes")
             why += f", for {format_duration(liveness.busy_limit)} or longer, though it computes; {RAISE}"
-        return replace(self._answered, state=HealthState.FAILING, failures=self._answered.failures + 1, message=why)
+        return replace(known, state=HealthState.FAILING, failures=known.failures + 1, message=why)
 
 
 def _why(error: Exception, timeout: float) -> str:

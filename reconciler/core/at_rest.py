@@ -1,5 +1,6 @@
 """Which servers need no planning: the shortcut for the many that are Ready and as declared."""
 
+from reconciler.core.fallback import is_as_declared, is_on_trial
 from reconciler.core.history import History, Instance, Requests
 from reconciler.core.model import Desired, HealthState, Now, Phase, Wanted
 from reconciler.core.observed import Observed
@@ -22,10 +23,12 @@ def is_at_rest(name: str, desired: Desired, observed: Observed, history: History
         and instance.is_process(process)
         and instance.ready is not None
         and instance.stopping is None
-        and instance.fingerprint == wanted.fingerprint
+        and is_as_declared(instance, wanted, desired.limits)
+        and not instance.step
         and health.verified
         and health.state is HealthState.OK
         and health.failures == 0
+        and not health.slow
         and (health.effective is None or (health.effective, health.models) == (instance.effective, instance.models))
         and not (wanted.problems or wanted.held or wanted.parked or document.spec.suspend)
         and record.generation == document.generation
@@ -34,11 +37,16 @@ def is_at_rest(name: str, desired: Desired, observed: Observed, history: History
         and status.phase is Phase.READY
         and ("Ready", Phase.READY.value, health.message) in {(c.type, c.reason, c.message) for c in status.conditions}
         and all(condition.status for condition in status.conditions if condition.type in ("Ready", "Reconciled"))
+        and not any(condition.type == "Slow" for condition in status.conditions)
         and name not in requests.stop
         and name not in requests.restart
         and name not in requests.adopt
+        and name not in requests.primary
         and name not in observed.sharers
-        and (record.n == 0 or (instance.ready.boot == now.boot and stable_at(wanted, instance) > now.monotonic))
+        and (
+            not is_on_trial(record, instance)
+            or (instance.ready.boot == now.boot and stable_at(wanted, instance) > now.monotonic)
+        )
     )
 
 

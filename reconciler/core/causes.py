@@ -82,6 +82,10 @@ class Ending:
     """What it was started with, a fallback step's settings included; None where that is not known."""
     model_missing: bool = False
     """The model's file was seen to be missing."""
+    model_changed: bool | None = None
+    """Whether a file that it uses was written since its start; None: not looked at."""
+    may_not_listen: bool = False
+    """Its user may not listen on its port, whoever else does."""
     killed_for_memory: str | None = None
     """The kernel's evidence that memory ran out and it was killed for it; empty: there is none; None: not readable."""
 

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from reconciler.core.actions import Withdraw
-from reconciler.core.backoff import LEAST_FROM_GIT, backoff_delay, is_exhausted
-from reconciler.core.history import Instance, Stamp, StopReason, Trigger
+from reconciler.core.aftermath import follow
+from reconciler.core.causes import CAUSES
+from reconciler.core.fallback import ladder_of, off_the_ladder
+from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
 from reconciler.core.model import Exit, Process
 from reconciler.core.server import UNASKED, Server
 
@@ -14,13 +16,6 @@ STARVED = "ResourcesExhausted"
 """Diagnosis of an intent for whose process the machine had no room."""
 UNBEGUN = frozenset({STARVED, "LogUnwritable"})
 """Diagnoses of intents of which nothing came, for a reason that lies neither in the manifest nor in the server."""
-
-
-def gave_up(max_restarts: int, policy: str, error: str) -> str:
-    """What people are told of a server that is Failed."""
-    if policy == "Never":
-        return f"not restarted (policy Never): {error}"
-    return f"gave up after {max_restarts} restarts: {error}"
 
 
 def end_what_died(server: Server) -> None:
@@ -35,12 +30,13 @@ def end_what_died(server: Server) -> None:
     server.record = replace(server.record, ended_uid=instance.uid)
     if instance.intent.boot != server.now.boot:
         server.save_instance(replace(ended, diagnosis="Rebooted"))
-        server.record = replace(server.record, n=0, ended=None, delay=0.0, next_trigger=Trigger.REBOOTED)
+        record = replace(server.record, n=0, ended=None, delay=0.0, next_trigger=Trigger.REBOOTED)
+        server.record = off_the_ladder(record)
         return
-    if instance.diagnosis == "SpawnFailed":
+    if instance.diagnosis and instance.identity is None and process is None:
         server.save_instance(ended)
         if server.wanted is not None:
-            _count_failure(server, ended, Exit(), f"SpawnFailed: {instance.evidence}", Trigger.CRASHED)
+            follow(server, ended, f"{instance.diagnosis}: {instance.evidence}", Trigger.CRASHED)
         return
     if instance.identity is None and process is None:
         server.save_instance(replace(ended, diagnosis="NotStarted"))
@@ -72,55 +68,37 @@ def _record_exit(server: Server, ended: Instance, process: Process | None) -> No
     stopped_by_us = ended.stopping is not None
     diagnosis, evidence = (process.diagnosis, process.evidence) if process else ("Unknown", "")
     if stopped_by_us:
-        diagnosis, evidence = str(ended.stop_reason), ended.evidence
+        diagnosis, evidence = ended.verdict or str(ended.stop_reason), ended.evidence
     tail = "\n".join(process.log_tail.splitlines()[-KEPT_LINES:]) if process else ""
     ended = replace(ended, exit=exit_, diagnosis=diagnosis, evidence=evidence, log_tail=tail)
     server.save_instance(ended)
     error = ": ".join(part for part in (str(exit_), diagnosis, evidence) if part)
-    if stopped_by_us and not (ended.stop_reason and ended.stop_reason.is_failure):
+    if ended.stop_reason is not None and not ended.stop_reason.is_failure:
         server.event("Stopped", f"instance {ended.uid} ended ({exit_}): {ended.stop_reason}")
-        renewed = ended.stop_reason is StopReason.SPEC_CHANGED
-        n = 0 if renewed else server.record.n
-        server.record = replace(server.record, n=n, next_trigger=_trigger_after(ended.stop_reason))
+        server.record = _after_wish(server.record, ended.stop_reason)
     elif server.wanted is not None and ended.fingerprint != server.wanted.fingerprint:
         server.event("Crashed", f"{error}; it starts again as declared now", warning=True)
-        server.record = replace(server.record, n=0, next_trigger=Trigger.SPEC_CHANGED, last_error=error)
+        record = replace(server.record, n=0, next_trigger=Trigger.SPEC_CHANGED, last_error=error)
+        server.record = off_the_ladder(record)
     elif server.wanted is not None:
-        trigger = Trigger.UNRESPONSIVE if stopped_by_us else Trigger.CRASHED
-        _count_failure(server, ended, exit_, error, trigger)
+        follow(server, ended, error, Trigger.UNRESPONSIVE if stopped_by_us else Trigger.CRASHED)
 
 
-def _trigger_after(reason: StopReason | None) -> Trigger:
+def _after_wish(record: ServerRecord, reason: StopReason) -> ServerRecord:
+    record = replace(record, next_trigger=_trigger_after(reason))
+    if reason is StopReason.SPEC_CHANGED:
+        return off_the_ladder(replace(record, n=0))
+    return replace(record, step=0, tried=()) if reason is StopReason.PRIMARY_RETRIED else record
+
+
+def _trigger_after(reason: StopReason) -> Trigger:
+    if reason is StopReason.PRIMARY_RETRIED:
+        return Trigger.PRIMARY_RETRIED
     if reason is StopReason.RESTART_REQUESTED:
         return Trigger.REQUESTED
     if reason in (StopReason.SUSPENDED, StopReason.PARKED, StopReason.STOP_REQUESTED):
         return Trigger.RESUMED
     return Trigger.SPEC_CHANGED
-
-
-def _count_failure(server: Server, ended: Instance, exit_: Exit, error: str, trigger: Trigger) -> None:
-    assert server.wanted is not None
-    policy = server.wanted.spec.restart
-    was_stable = ended.ready is not None and ended.ready.age(server.now) >= policy.stability_window
-    n = 1 if was_stable else server.record.n + 1
-    record = replace(
-        server.record,
-        n=n,
-        ended=Stamp.of(server.now),
-        delay=max(backoff_delay(policy, n), LEAST_FROM_GIT if server.is_from_git else 0.0),
-        next_trigger=trigger,
-        was_ready=ended.first_ready is not None,
-        last_error=error,
-    )
-    if exit_.code == 0 and policy.policy != "Always" and trigger is Trigger.CRASHED:
-        server.record = replace(record, n=0, completed=True, last_error="")
-        server.event("Completed", "it exited with 0, and its restart policy asks for no more")
-    elif policy.policy == "Never" or is_exhausted(policy, n):
-        server.record = replace(record, failed=Stamp.of(server.now), failed_files=server.gate.identity)
-        server.event("Failed", gave_up(policy.max_restarts, policy.policy, error), warning=True)
-    else:
-        server.record = record
-        server.event("Crashed", f"{error}; restart {n} of {policy.max_restarts}", warning=True)
 
 
 def adopt(server: Server) -> None:
@@ -134,31 +112,39 @@ def adopt(server: Server) -> None:
         # Of one uid the oldest is the instance, and the others are its children.
         oldest = {p.uid: p for p in sorted(leaders, key=lambda p: -p.identity.start_ticks)}
         chosen = max(oldest.values(), key=lambda p: (_fits(server, p), p.identity.start_ticks))
-        server.save_instance(
-            Instance(
-                uid=chosen.uid,
-                server=server.name,
-                fingerprint=chosen.fingerprint,
-                generation=server.wanted.document.generation if server.wanted and _fits(server, chosen) else 0,
-                port=chosen.port,
-                intent=Stamp.of(server.now),
-                trigger=Trigger.ADOPTED,
-                identity=chosen.identity,
-            )
-        )
-        server.record = replace(server.record, failed=None, completed=False)
+        server.save_instance(_found_running(server, chosen))
+        server.record = replace(server.record, failed=None, completed=False, step=chosen.step)
         server.event("Adopted", f"found running as pid {chosen.identity.pid}, instance {chosen.uid}")
     instance, process = server.instance, server.process
     if instance is None or process is None:
         return
     if instance.identity is None:
         server.save_instance(replace(instance, identity=process.identity))
-    if server.record.starved is not None:
+    if server.record.starved is not None and server.record.starved_reason not in CAUSES:
         server.record = replace(server.record, starved=None, starved_times=0, starved_why="")
     swept = server.sweep([process for process in server.processes if process.alive and process.uid != instance.uid])
     for process in swept:
         if process in leaders:
             server.event("Superfluous", f"pid {process.identity.pid} is a second instance: killed", warning=True)
+
+
+def _found_running(server: Server, process: Process) -> Instance:
+    """The row of one that the rows do not know; what its fallback step is follows from the ladder of today."""
+    step = next((step for step in ladder_of(server) if step.number == process.step), None)
+    return Instance(
+        uid=process.uid,
+        server=server.name,
+        fingerprint=process.fingerprint,
+        generation=server.wanted.document.generation if server.wanted and _fits(server, process) else 0,
+        port=process.port,
+        intent=Stamp.of(server.now),
+        trigger=Trigger.ADOPTED,
+        identity=process.identity,
+        step=process.step,
+        step_told=step.told if step else "",
+        changes=step.changes if step else {},
+        hides_gpus=process.hides_gpus,
+    )
 
 
 def _fits(server: Server, process: Process) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from reconciler.core.history import ServerRecord, Trigger
 from reconciler.core.model import Desired, Phase
-from reconciler.core.server import Server
+from reconciler.core.server import Server, phase_of
 
 FIRST = frozenset({None, Trigger.CREATED, Trigger.RESUMED, Trigger.REBOOTED})
 """Triggers of starts that follow no start, or a rest: all others put back what ran a moment ago."""
@@ -28,7 +28,7 @@ def standing(server: Server) -> tuple[Phase, str]:
         return server.phase, server.reason
     status = server.record.status
     if server.gate.reason or status is None or status.phase is not Phase.BLOCKED:
-        return (Phase.BLOCKED, server.gate.reason) if server.gate.reason else (Phase.PENDING, Phase.PENDING.value)
+        return phase_of(server.gate), server.gate.reason or Phase.PENDING.value
     return Phase.BLOCKED, next((one.reason for one in status.conditions if one.type == "Ready"), Phase.BLOCKED.value)
 
 

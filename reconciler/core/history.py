@@ -188,7 +188,7 @@ class ServerRecord:
     failed: Stamp | None = None
     """When the restart budget was used up."""
     failed_files: str = ""
-    """`GateFacts.identity` at that time."""
+    """`GateFacts.identity` at that time, or when its start was last ended by something outside the manifest."""
     completed: bool = False
     """It ended by itself, and its policy does not restart it."""
     was_ready: bool = False
@@ -201,9 +201,9 @@ class ServerRecord:
     ended_uid: str = ""
     """The instance that ended last: what still bears its mark is left over of it, whatever session it leads."""
     starved: Stamp | None = None
-    """When the machine last had no room for its start, or for its log; None once it runs."""
+    """When there was last no room for its start, or something outside the manifest ended it; None once it runs."""
     starved_times: int = 0
-    """Starts in a row for which there was no room."""
+    """Starts in a row that came to that."""
     starved_why: str = ""
     starved_reason: str = "ResourcesExhausted"
     """The diagnosis of those starts."""

@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
-from reconciler.core.actions import FinishRequest, Forget
-from reconciler.core.ends import gave_up
+from reconciler.core.actions import Forget
+from reconciler.core.aftermath import gave_up
+from reconciler.core.causes import CAUSES, Mends, cause_of
+from reconciler.core.fallback import off_the_ladder
 from reconciler.core.first_starts import is_first_start
 from reconciler.core.history import Stamp, StopReason, Trigger
 from reconciler.core.model import Phase, Process
@@ -18,6 +20,8 @@ MOST_SHOWN = 8
 """Leftover processes that are named."""
 LEAST_PAUSE, MOST_PAUSE = 0.5, 10.0
 """Seconds before a start is tried again for which the machine had no room: the first and the longest pause."""
+MOST_PAUSE_OF_WORLD = 30.0
+"""The longest pause where something outside the manifest must change, and only a try tells whether it has."""
 MOST_DOUBLINGS = 8
 
 
@@ -64,13 +68,12 @@ def _plan_unwanted(server: Server) -> None:
     server.actions.append(Forget(server.name))
     if server.saved is not None and server.saved.generation:
         server.event("Removed", "its document is gone, and nothing of it runs")
-    if server.restart_request is not None:
-        server.actions.append(FinishRequest(server.restart_request))
+    server.finish_restart()
 
 
 def _rest(server: Server, reason: str, message: str) -> None:
     server.record = replace(
-        server.record,
+        off_the_ladder(server.record),
         n=0,
         ended=None,
         delay=0.0,
@@ -83,18 +86,21 @@ def _rest(server: Server, reason: str, message: str) -> None:
         starved_why="",
     )
     ignore_adopt_request(server, f"it is {reason}: {message}")
-    if server.restart_request is not None:
-        server.actions.append(FinishRequest(server.restart_request))
+    if server.is_to_restart:
+        server.finish_restart()
         server.event("RestartIgnored", f"a restart was asked for, but it is {reason}: {message}", warning=True)
     server.show(Phase.STOPPED, reason, message)
 
 
 def _plan_start(server: Server) -> None:
-    if server.restart_request is not None:
-        server.actions.append(FinishRequest(server.restart_request))
+    if server.is_to_restart:
+        server.finish_restart()
+        anew = server.primary_request is not None or server.record.failed is not None
+        record = off_the_ladder(server.record) if anew else server.record
         server.record = replace(
-            server.record, n=0, ended=None, delay=0.0, failed=None, completed=False, next_trigger=Trigger.REQUESTED
+            record, n=0, ended=None, delay=0.0, failed=None, completed=False, starved=None, starved_times=0
         )
+        server.record = replace(server.record, next_trigger=Trigger.REQUESTED)
     if server.adopt_request is not None:
         # Whoever is there is asked for now, whatever became of earlier starts.
         server.record = replace(server.record, n=0, ended=None, delay=0.0, failed=None, completed=False)
@@ -105,7 +111,8 @@ def _plan_start(server: Server) -> None:
         return
     if server.record.failed is not None and not _may_retry(server, server.record.failed):
         return
-    if _is_backing_off(server) or _is_starved(server):
+    # Who holds the port is seen at the start: once that one is gone, nothing is waited for.
+    if _is_backing_off(server) or (server.record.starved_reason != "PortInUse" and is_starved(server)):
         return
     if server.in_scope:
         server.claim = "start"
@@ -114,33 +121,50 @@ def _plan_start(server: Server) -> None:
 
 
 def _may_retry(server: Server, failed: Stamp) -> bool:
-    """Another boot, other files, or enough time: a Failed server is tried again."""
+    """Another boot, other files, or enough time where that can help: a Failed server is tried again, as asked for."""
     assert server.wanted is not None
-    if not server.record.failed_files and server.gate.identity:
-        server.record = replace(server.record, failed_files=server.gate.identity)
-    policy, record, identity = server.wanted.spec.restart, server.record, server.gate.identity
-    other_files = bool(identity) and identity != record.failed_files
-    if failed.boot != server.now.boot or other_files:
-        server.record = replace(record, failed=None, ended=None, n=0, delay=0.0, next_trigger=Trigger.RETRIED)
+    policy, record = server.wanted.spec.restart, server.record
+    if failed.boot != server.now.boot or _has_other_files(server):
+        record = replace(server.record, failed=None, ended=None, n=0, delay=0.0, next_trigger=Trigger.RETRIED)
+        server.record = off_the_ladder(record)
         return True
-    due = failed.after(policy.retry_failed_after)
-    retries = policy.retry_failed_after > 0 and policy.policy != "Never"
+    due, needs_edit = failed.after(policy.retry_failed_after), cause_of(record.last_cause).mends is Mends.EDIT
+    retries = policy.retry_failed_after > 0 and policy.policy != "Never" and not needs_edit
     if retries and server.now.monotonic >= due:
         # One try only: the budget stays used up, so that a hopeless server does not load four times in a row.
         kept = min(record.n, policy.max_restarts)
-        server.record = replace(record, failed=None, ended=None, n=kept, delay=0.0, next_trigger=Trigger.RETRIED)
+        record = replace(record, failed=None, ended=None, n=kept, delay=0.0, next_trigger=Trigger.RETRIED)
+        server.record = off_the_ladder(record)
         return True
     if retries:
         server.wake(due)
-    why = gave_up(policy.max_restarts, policy.policy, record.last_error)
-    server.show(Phase.FAILED, "RestartsExhausted", f"{why}; try again with: reconciler restart {server.name}")
+    _show_failed(server, needs_edit=needs_edit)
     return False
+
+
+def _has_other_files(server: Server) -> bool:
+    """Whether its files are others than when it failed, or was kept from running."""
+    identity = server.gate.identity
+    if identity and not server.record.failed_files:
+        server.record = replace(server.record, failed_files=identity)
+    return bool(identity) and identity != server.record.failed_files
+
+
+def _show_failed(server: Server, *, needs_edit: bool) -> None:
+    assert server.wanted is not None
+    policy, record = server.wanted.spec.restart, server.record
+    why = gave_up(policy.max_restarts, policy.policy, record.last_error, record.last_cause)
+    reason = record.last_cause if needs_edit else "RestartsExhausted"
+    server.show(Phase.FAILED, reason, f"{why}; try again with: reconciler restart {server.name}")
 
 
 def _is_backing_off(server: Server) -> bool:
     assert server.wanted is not None
     record = server.record
-    if record.ended is None or record.ended.boot != server.now.boot:
+    if record.ended is None:
+        return False
+    if record.ended.boot != server.now.boot:
+        server.record = off_the_ladder(replace(record, ended=None))
         return False
     due = record.ended.after(record.delay)
     if server.now.monotonic >= due:
@@ -151,13 +175,17 @@ def _is_backing_off(server: Server) -> bool:
     return True
 
 
-def _is_starved(server: Server) -> bool:
-    """Whether the machine had no room a moment ago: neither the manifest nor the server can help that."""
+def is_starved(server: Server) -> bool:
+    """Whether a moment ago the machine had no room, or the world was not such that a start could go well."""
     record = server.record
     if record.starved is None or record.starved.boot != server.now.boot:
         return False
-    pause = min(LEAST_PAUSE * 2 ** min(record.starved_times - 1, MOST_DOUBLINGS), MOST_PAUSE)
-    due = record.starved.after(pause)
+    of_world = record.starved_reason in CAUSES
+    if of_world and _has_other_files(server):
+        server.record = replace(record, starved=None, starved_times=0)
+        return False
+    most = MOST_PAUSE_OF_WORLD if of_world else MOST_PAUSE
+    due = record.starved.after(min(LEAST_PAUSE * 2 ** min(record.starved_times - 1, MOST_DOUBLINGS), most))
     if server.now.monotonic >= due:
         return False
     server.wake(due)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from reconciler.core.actions import SaveServer
 from reconciler.core.ends import adopt, end_what_died
+from reconciler.core.fallback import off_the_ladder
 from reconciler.core.first_starts import is_first_start
 from reconciler.core.history import Trigger
 from reconciler.core.idle import plan_idle
@@ -33,6 +34,8 @@ def _note_generation(server: Server) -> None:
     if wanted is None or wanted.document.generation == record.generation:
         return
     keeps_trigger = record.generation == 0 or (server.instance is None and is_first_start(record))
+    # What runs on a step goes on, where only labels are others.
+    record = record if server.instance else replace(off_the_ladder(record), starved=None, starved_times=0)
     server.record = replace(
         record,
         generation=wanted.document.generation,

@@ -289,6 +289,10 @@ class Process:
     """Its program's name, where it was found running."""
     is_launched: bool = True
     """Its command line may be that of an instance. Where it is not, it is a helper, or a copied mark."""
+    step: int = 0
+    """The fallback step that it was started on, as its mark says; 0: as asked for."""
+    hides_gpus: bool = False
+    """The GPUs were hidden from it, as its mark says."""
 
 
 @dataclass(frozen=True, slots=True)

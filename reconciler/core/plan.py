@@ -4,15 +4,17 @@ from dataclasses import replace
 
 from reconciler.core.actions import Plan, Start
 from reconciler.core.at_rest import is_at_rest, stable_at
+from reconciler.core.fallback import is_on_trial, step_to_start
 from reconciler.core.first_starts import wait_for_dependencies
-from reconciler.core.history import History, Requests, ServerRecord, Trigger
+from reconciler.core.history import History, Requests, ServerRecord, StopReason, Trigger
+from reconciler.core.idle import is_starved
 from reconciler.core.lifecycle import finish, settle
 from reconciler.core.load_slots import LoadSlots
 from reconciler.core.model import Desired, Now, Phase, Wanted
 from reconciler.core.observed import Observed, Stranger
 from reconciler.core.port_claims import Ports
 from reconciler.core.ports import hosts_overlap
-from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, UNASKED, Server
+from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, UNASKED, Server, phase_of
 from reconciler.core.status import show_status
 from reconciler.core.stopping import begin_stop
 from reconciler.core.strangers import ignore_adopt_request, meet_strangers
@@ -33,7 +35,7 @@ def plan(desired: Desired, observed: Observed, history: History, requests: Reque
     for name in _names(desired, observed, history):
         if not is_at_rest(name, desired, observed, history, requests, now):
             servers.append(_server(name, desired, observed, history, requests, now))
-        elif history.servers[name].n:
+        elif is_on_trial(history.servers[name], history.instances[name]):
             wakes.append(stable_at(desired.servers[name], history.instances[name]))
     _settle(servers, desired)
     _share(servers, desired, observed, history, now)
@@ -78,6 +80,8 @@ def _server(name: str, desired: Desired, observed: Observed, history: History, r
         stop_request=requests.stop.get(name),
         restart_request=requests.restart.get(name),
         adopt_request=requests.adopt.get(name),
+        primary_request=requests.primary.get(name),
+        limits=desired.limits,
         invalid=desired.invalid.get(name, ()),
         keep_unknown=desired.unreadable and (saved is None or saved.generation == 0),
         in_scope=desired.scope is None or name in desired.scope,
@@ -123,11 +127,19 @@ def _replace(claims: list[Server], ports: Ports, leaving: set[str]) -> None:
             begin_stop(server, server.replace_reason)
             leaving.add(server.name)
         else:
-            obstacle = _obstacle(server, ports, leaving, movers)
-            gate = server.gate
-            why = gate.message if gate.reason else f"the new port is held by {obstacle}"
-            server.waiting = ("GateShut", f"{why}; until then the instance that runs stays")
-            server.wake(min(gate.retry_at or float("inf"), server.now.monotonic + GATE_LOOK))
+            _stay(server, _obstacle(server, ports, leaving, movers))
+
+
+def _stay(server: Server, obstacle: str) -> None:
+    gate = server.gate
+    if server.replace_reason is not StopReason.PRIMARY_RETRIED:  # nobody waits for that one
+        why = gate.message if gate.reason else f"the new port is held by {obstacle}"
+        is_passing = gate.reason == NOT_LOOKED.reason
+        server.waiting = (
+            NOT_LOOKED.reason if is_passing else "GateShut",
+            f"{why}; until then the instance that runs stays",
+        )
+    server.wake(min(gate.retry_at or float("inf"), server.now.monotonic + GATE_LOOK))
 
 
 def _obstacle(server: Server, ports: Ports, leaving: set[str], movers: dict[str, Server]) -> str:
@@ -177,7 +189,7 @@ def _gate(server: Server, ports: Ports, leaving: set[str]) -> int | None:
     assert server.wanted
     look_at = min(server.gate.retry_at or float("inf"), server.now.monotonic + GATE_LOOK)
     if server.gate.reason:
-        server.show(Phase.BLOCKED, server.gate.reason, server.gate.message)
+        server.show(phase_of(server.gate), server.gate.reason, server.gate.message)
         server.wake(look_at)
         return None
     port = ports.choose(server)
@@ -189,8 +201,10 @@ def _gate(server: Server, ports: Ports, leaving: set[str]) -> int | None:
         return None
     holder = next(ports.holders(server.name, server.wanted.spec.host, port), None)
     if holder is None:
-        return port
+        return None if is_starved(server) else port
     server.wake(look_at)
+    if server.record.starved_reason == "PortInUse":
+        server.record = replace(server.record, starved=None, starved_times=0)
     if holder.server in leaving and not holder.keeps:
         server.show(Phase.PENDING, "WaitingForPort", f"port {port} is still held by {holder.told}, which is stopping")
     else:
@@ -204,11 +218,17 @@ def _begin_start(server: Server, port: int) -> None:
     assert server.wanted
     alone = f"nobody listens on port {port}" if server.wanted.spec.port == port else "spec.port is auto; write the port"
     ignore_adopt_request(server, f"{alone}; it is started as declared")
-    record = server.record
+    record, step = server.record, step_to_start(server)
     trigger = record.next_trigger or Trigger.CREATED
     delay = record.delay if trigger in (Trigger.CRASHED, Trigger.UNRESPONSIVE) else 0.0
-    server.actions.append(Start(server.name, trigger, record.n, delay, port))
-    server.record = replace(record, next_trigger=None, restarts=record.restarts + (trigger in UNASKED))
+    server.actions.append(Start(server.name, trigger, record.n, delay, port, step))
+    server.record = replace(
+        record,
+        next_trigger=None,
+        restarts=record.restarts + (trigger in UNASKED),
+        step=step.number,
+        tried=record.tried if step.number else (),
+    )
     if record.starved is None:
         server.show(Phase.STARTING)
     else:

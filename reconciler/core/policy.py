@@ -35,7 +35,7 @@ class Denial:
     """The setting that refuses it, such as `policy.git.flags`."""
     message: str
     """The rule, what is refused, and which setting would allow it."""
-    path: tuple[str, ...] = ()
+    path: tuple[str | int, ...] = ()
     """The place in the manifest, such as `("spec", "port")`; empty where it is not a field that is refused."""
 
 
@@ -47,7 +47,7 @@ def judge(found: Iterable[Reach], rules: Rules, places: Places, origin: str) -> 
         if why:
             rule = f"policy.{origin}.{reach.setting}"
             after = _with(reach, after, origin)
-            yield Denial(rule, f"{rule}: {reach.subject} {why}{_remedy(reach, after, origin)}", _path(reach.subject))
+            yield Denial(rule, f"{rule}: {reach.subject} {why}{_remedy(reach, after, origin)}", path_of(reach.subject))
 
 
 def together(found: Iterable[Denial]) -> Denial | None:
@@ -194,8 +194,10 @@ def _remedy_in_manifest(reach: Reach, rules: Rules, origin: str) -> str:
     return ""
 
 
-def _path(subject: str) -> tuple[str, ...]:
+def path_of(subject: str) -> tuple[str | int, ...]:
     """Where in a manifest it stands."""
+    if step := re.fullmatch(r"(.*) of spec\.fallback\.steps\.(\d+)", subject, re.DOTALL):
+        return ("spec", "fallback", "steps", int(step[2]), *path_of(step[1])[1:])
     name = re.fullmatch("flag `(.*)`", subject, re.DOTALL)
     return ("spec", "flags", name[1]) if name else tuple(subject.split(".", 2))
 

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from reconciler.core.accept import Acceptance, Beside, Seen, accept
-from reconciler.core.history import History, Requests
+from reconciler.core.history import History, Instance, Requests
 from reconciler.core.model import Document
 from reconciler.core.pruning import LONG_DELAY, Memory
 from reconciler.core.selection import Selection
@@ -172,7 +172,15 @@ def _valid_change(
     if instance.fingerprint != fingerprint(after.spec):
         return _restart(name, instance.spec, before, after, fingerprint)
     fields = _document_changes(before, after)
-    return Change(name, "update", "nothing restarts", fields) if fields else Change(name, "unchanged", "")
+    return _change_of_policies(name, instance, after, fields) if fields else Change(name, "unchanged", "")
+
+
+def _change_of_policies(name: str, instance: Instance, after: Document, fields: tuple[FieldChange, ...]) -> Change:
+    """What comes of a change that is none of the command line."""
+    if instance.step and dict(instance.spec) != dump_spec(after.spec):
+        told = f"it runs on a fallback step ({instance.step_told}), and is tried as declared again"
+        return Change(name, "restart", told, fields)
+    return Change(name, "update", "nothing restarts", fields)
 
 
 def _idle_change(

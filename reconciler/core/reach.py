@@ -1,7 +1,7 @@
 """What a manifest would use of this machine, as far as the rules of the policy ask."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
 
@@ -27,6 +27,10 @@ class Reach:
     """Other names of a flag."""
     inherited: bool = False
     """Whether servers get this variable of the controller's own."""
+
+    def within(self, place: tuple[str | int, ...]) -> "Reach":
+        """The same, of a part of the spec such as a fallback step."""
+        return replace(self, subject=f"{self.subject} of spec.{'.'.join(map(str, place))}")
 
 
 def reaches(spec: ServerSpec, inherits: Callable[[str], bool] = lambda _: False) -> Iterator[Reach]:

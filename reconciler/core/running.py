@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reconciler.core.actions import FinishRequest
+from reconciler.core.fallback import is_as_declared, is_on_trial, noted, off_the_ladder, primary_due
 from reconciler.core.history import Instance, Stamp, StopReason, Trigger
 from reconciler.core.model import HealthState, Phase, Process
 from reconciler.core.server import NO_CONTROLLER, STATE_UNWRITABLE, Server
@@ -30,25 +30,43 @@ def plan_running(server: Server) -> None:
         return
     if server.stays is not None:
         _go_on(server, server.stays)
-    elif not server.in_scope:
-        if reason is not None or server.restart_request is not None or not _fits(server, instance):
-            server.waiting = ("NoController", NO_CONTROLLER)
-    elif server.restart_request is not None:
+    elif server.in_scope:
+        _claim_successor(server, server.instance, process)
+    elif reason is not None or server.is_to_restart or not _fits(server, instance):
+        server.waiting = ("NoController", NO_CONTROLLER)
+
+
+def _claim_successor(server: Server, instance: Instance, process: Process) -> None:
+    if server.is_to_restart:
         server.claim, server.replace_reason = "replace", StopReason.RESTART_REQUESTED
     elif not _fits(server, instance):
         server.claim, server.replace_reason = "replace", StopReason.SPEC_CHANGED
+    elif _makes_room(server, instance, process):
+        server.claim, server.replace_reason = "replace", StopReason.PRIMARY_RETRIED
 
 
 def _go_on(server: Server, why: tuple[str, str]) -> None:
     """It is about to leave: nothing of it is renewed any more."""
     server.waiting = why
-    if server.restart_request is not None:
-        server.actions.append(FinishRequest(server.restart_request))
+    if server.is_to_restart:
+        server.finish_restart()
         server.event("RestartIgnored", f"a restart was asked for, but {why[1]}", warning=True)
 
 
 def _fits(server: Server, instance: Instance) -> bool:
-    return server.wanted is not None and instance.fingerprint == server.wanted.fingerprint
+    return server.wanted is not None and is_as_declared(instance, server.wanted, server.limits)
+
+
+def _makes_room(server: Server, instance: Instance, process: Process) -> bool:
+    """Whether one that runs on a fallback step is idle, and what was asked for is due to be tried again."""
+    assert server.wanted is not None
+    due = primary_due(server.wanted.spec.restart, server.record, instance)
+    if due is None or server.phase is not Phase.READY:
+        return False
+    if server.now.monotonic < due:
+        server.wake(due)
+        return False
+    return process.health.busy_slots == 0 and not server.state_trouble
 
 
 def _judge_health(server: Server, instance: Instance, process: Process) -> None:
@@ -116,10 +134,11 @@ def _judge_ready(server: Server, instance: Instance, process: Process) -> None:
     is_busy = health.state is HealthState.BUSY
     server.show(Phase.READY, "Busy" if is_busy else "", health.message if is_busy or not health.failures else "")
     # Where completions fail it is Ready for as long as it takes to be sure: that is no stability.
-    if server.record.n and not health.failures:
+    if is_on_trial(server.record, instance) and not health.failures:
         window = server.wanted.spec.restart.stability_window
         if instance.ready.age(server.now) >= window:
-            server.record = replace(server.record, n=0, delay=0.0)
+            record = replace(server.record, n=0, delay=0.0)
+            server.record = record if instance.step else off_the_ladder(record)
         else:
             server.wake(instance.ready.after(window))
 
@@ -130,7 +149,16 @@ def _now_ready(server: Server, instance: Instance, process: Process) -> Instance
     ready = f"ready, {took} after it was taken over" if instance.trigger is Trigger.ADOPTED else f"ready after {took}"
     again = instance.first_ready is not None
     server.event("Ready", "it answers again" if again else f"pid {process.identity.pid} is {ready}")
-    server.record = replace(server.record, was_ready=True, last_error="" if not again else server.record.last_error)
     instance = replace(instance, ready=stamp, first_ready=instance.first_ready or stamp)
     server.save_instance(instance)
+    if not again:
+        _note_first_ready(server, instance)
     return instance
+
+
+def _note_first_ready(server: Server, instance: Instance) -> None:
+    assert server.wanted is not None
+    record = replace(server.record, was_ready=True, last_error="", starved=None, starved_times=0, starved_why="")
+    if instance.step:
+        record = replace(noted(record, server.wanted, instance), step=instance.step, ready_step=instance.step)
+    server.record = record

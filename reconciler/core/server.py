@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from reconciler.core.actions import Action, Event, Kill, SaveInstance
+from reconciler.core.actions import Action, Event, FinishRequest, Kill, SaveInstance
 from reconciler.core.clean import clean
 from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
-from reconciler.core.model import GateFacts, Now, Phase, Problem, Process, Wanted
+from reconciler.core.model import GateFacts, Limits, Now, Phase, Problem, Process, Wanted
 from reconciler.core.observed import Stranger
 from reconciler.core.source import GIT
 
@@ -19,6 +19,11 @@ KILL_AGAIN = 1.0
 UNASKED = frozenset({Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.RETRIED})
 """Starts that count as restarts of a server's life."""
 MOST_NAMED = 8
+
+
+def phase_of(gate: GateFacts) -> Phase:
+    """Of a server that waits for its gate: nothing is amiss while that is still looked at."""
+    return Phase.PENDING if gate.reason in ("", NOT_LOOKED.reason) else Phase.BLOCKED
 
 
 def named(processes: Sequence[Process]) -> str:
@@ -41,6 +46,8 @@ class Server:
     stop_request: int | None = None
     restart_request: int | None = None
     adopt_request: int | None = None
+    primary_request: int | None = None
+    limits: Limits = field(default_factory=Limits)
     invalid: tuple[Problem, ...] = ()
     keep_unknown: bool = False
     """Its document may be in text that cannot be read: do not stop it for having none."""
@@ -144,6 +151,16 @@ class Server:
     def event(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Tell people."""
         self.events.append(Event(self.name, reason, message, warning=warning))
+
+    @property
+    def is_to_restart(self) -> bool:
+        """Whether a person asked for a restart, on the step that runs or as asked for."""
+        return self.restart_request is not None or self.primary_request is not None
+
+    def finish_restart(self) -> None:
+        """What was asked for of restarts is done, or cannot be."""
+        asked = (self.restart_request, self.primary_request)
+        self.actions.extend(FinishRequest(request) for request in asked if request is not None)
 
     def wait_for_state(self) -> None:
         """What was to be done has to wait until its intent can be written."""

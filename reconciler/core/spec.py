@@ -249,7 +249,7 @@ class ServerSpec(Strict):
     port: Annotated[int, Field(ge=1, le=65535)] | Literal["auto"] = Field(default="auto", examples=[8001])
     """Port to listen on; `auto` takes a free one and keeps it over restarts."""
     flags: Mapping[Annotated[str, StringConstraints(max_length=100)], Scalar | tuple[Scalar, ...]] = Field(
-        default_factory=dict, examples=[{"mlock": True, "top-k": 40}]
+        default_factory=dict, examples=[{"load-mode": "mlock", "top-k": 40}]
     )
     """More llama-server flags by long name without dashes: scalar, list (repeated), true (bare), false (`--no-…`)."""
     env: Mapping[Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], EnvValue] = Field(

@@ -1,16 +1,19 @@
 """What people are shown: the phase, one line of text, and the conditions."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from reconciler.core.actions import Event
 from reconciler.core.history import Condition, Status
 from reconciler.core.model import Phase
-from reconciler.core.server import STATE_UNWRITABLE, Server
+from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, Server
+from reconciler.core.shortfalls import degradation, further
 from reconciler.core.switching import WAITING
 from reconciler.core.taking_over import squatting
 
 PROGRESSING = frozenset({Phase.PENDING, Phase.STARTING, Phase.STOPPING, Phase.BACKOFF})
 DEGRADED = frozenset({Phase.UNHEALTHY, Phase.BACKOFF, Phase.FAILED})
+SHORTFALLS = frozenset({"Degraded", "ContextCapped", "Slow"})
 RESTING = frozenset({Phase.STOPPED, Phase.BACKOFF, Phase.FAILED})
 AS_DECLARED = frozenset({Phase.READY, Phase.STARTING, Phase.STOPPED, Phase.UNHEALTHY})
 
@@ -25,7 +28,8 @@ def show_status(server: Server) -> None:
         server.message = f"{server.message}; {message}"
         if before is None or message not in before.message:
             server.event("PortInUse", message, warning=True)
-    status = Status(server.phase, _message(server), _conditions(server))
+    less, more = degradation(server), further(server)
+    status = Status(server.phase, _message(server, less[1], more), _conditions(server, less, more))
     if before is not None:
         status = replace(status, conditions=_with_times(status.conditions, before.conditions, server.now.wall))
         if status == before:
@@ -36,11 +40,11 @@ def show_status(server: Server) -> None:
     server.record = replace(server.record, status=status)
 
 
-def _message(server: Server) -> str:
+def _message(server: Server, less: str, more: tuple[Condition, ...]) -> str:
     note = _reconciled(server)[2]
     if server.phase in (Phase.READY, Phase.STOPPED, Phase.STARTING) and note:
         return note
-    return server.message or note or _adopted_note(server)
+    return server.message or note or less or "; ".join(one.message for one in more) or _adopted_note(server)
 
 
 def _adopted_note(server: Server) -> str:
@@ -49,14 +53,15 @@ def _adopted_note(server: Server) -> str:
     return f"adopted, with {'; '.join(server.instance.unlike)}" if server.instance.unlike else "adopted"
 
 
-def _conditions(server: Server) -> tuple[Condition, ...]:
+def _conditions(server: Server, less: tuple[str, str], more: tuple[Condition, ...]) -> tuple[Condition, ...]:
     ready = server.phase is Phase.READY and server.reason != "Loading"
-    degraded = server.phase in DEGRADED
+    why, lacks = (server.reason, server.message) if server.phase in DEGRADED else less
     reconciled, reason, message = _reconciled(server)
     return (
         Condition("Ready", ready, server.reason, server.message),
         Condition("Progressing", server.phase in PROGRESSING, server.reason),
-        Condition("Degraded", degraded, server.reason if degraded else "AsAsked", server.message if degraded else ""),
+        Condition("Degraded", bool(why), why or "AsAsked", lacks),
+        *more,
         *_adopted(server),
         Condition("Reconciled", reconciled, reason, message),
     )
@@ -107,11 +112,24 @@ def _news(server: Server, before: Status | None, status: Status) -> list[Event]:
     )
     if STATE_UNWRITABLE in (reconciled.reason, server.reason):
         return []  # it is told once, of the state, and not of each server that waits for it
-    is_trouble = not reconciled.status and reconciled.message and reconciled.reason != WAITING
+    is_trouble = not reconciled.status and reconciled.message and reconciled.reason not in (WAITING, NOT_LOOKED.reason)
     if is_trouble and not told_before:
         news.append(Event(server.name, reconciled.reason, reconciled.message, warning=True))
     if status.phase is Phase.BLOCKED and (
         before is None or (before.phase, before.message) != (status.phase, status.message)
     ):
         news.append(Event(server.name, server.reason, server.message, warning=True))
-    return news
+    return news + _news_of_shortfalls(server, old, status)
+
+
+def _news_of_shortfalls(server: Server, old: Mapping[str, Condition], status: Status) -> list[Event]:
+    """Of one that is Ready, and yet not as asked for."""
+    if status.phase is not Phase.READY:
+        return []
+    found = [one for one in status.conditions if one.type in SHORTFALLS and one.status and one.message]
+    new = [one for one in found if one.type not in old or not old[one.type].status or _is_other(old[one.type], one)]
+    return [Event(server.name, one.type, one.message, warning=True) for one in new]
+
+
+def _is_other(before: Condition, now: Condition) -> bool:
+    return now.type == "Degraded" and before.message != now.message

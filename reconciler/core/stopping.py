@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 
-from reconciler.core.actions import FinishRequest, Kill, Terminate
+from reconciler.core.actions import Kill, Terminate
 from reconciler.core.durations import parse_duration
+from reconciler.core.fallback import off_the_ladder
 from reconciler.core.history import Instance, Stamp, StopReason
 from reconciler.core.model import Phase, Process
 from reconciler.core.server import KILL_AGAIN, Server
 from reconciler.core.spec import LivenessProbe
 
+LAST_LOOK = 0.5
+"""Seconds within which the slots of one are asked once more that is stopped of our own accord."""
 DRAIN_LOOK = 0.25
 """Seconds between looks at the slots while draining."""
 
@@ -35,13 +38,28 @@ def begin_stop(server: Server, reason: StopReason) -> None:
     assert instance is not None
     assert process is not None
     server.event("Stopping", f"instance {instance.uid} (pid {process.identity.pid}): {reason}")
-    if reason is StopReason.RESTART_REQUESTED and server.restart_request is not None:
-        server.actions.append(FinishRequest(server.restart_request))
-        server.record = replace(server.record, n=0, failed=None, completed=False)
-    evidence = process.health.message if reason.is_failure else ""
-    stopping = replace(instance, stopping=Stamp.of(server.now), stop_reason=reason, evidence=evidence)
+    if reason is StopReason.RESTART_REQUESTED and server.is_to_restart:
+        server.finish_restart()
+        record = server.record if server.primary_request is None else off_the_ladder(server.record)
+        server.record = replace(record, n=0, failed=None, completed=False)
+    stopping = replace(
+        instance,
+        stopping=Stamp.of(server.now),
+        stop_reason=reason,
+        verdict=_verdict(reason, process),
+        evidence=process.health.message if reason.is_failure else "",
+    )
     server.save_instance(stopping)
     go_on_stopping(server, stopping, process)
+
+
+def _verdict(reason: StopReason, process: Process) -> str:
+    """The named cause of a stop that counts as a failure."""
+    if not reason.is_failure:
+        return ""
+    if reason is StopReason.STARTUP_TIMEOUT:
+        return "StartupTimeout"
+    return "Unreachable" if process.health.is_unreachable else "Hung"
 
 
 def go_on_stopping(server: Server, instance: Instance, process: Process) -> None:
@@ -50,6 +68,8 @@ def go_on_stopping(server: Server, instance: Instance, process: Process) -> None
     server.show(Phase.STOPPING, str(instance.stop_reason), _stopping_message(instance))
     monotonic, grace = server.now.monotonic, server.wanted.spec.stop.grace_period if server.wanted else _grace(instance)
     if instance.terminated is None:
+        if instance.stop_reason is StopReason.PRIMARY_RETRIED and _is_needed(server, instance, process):
+            return
         drained_at = instance.stopping.after(_drain(server, instance, process))
         if monotonic < drained_at and process.health.busy_slots != 0:
             server.wake(min(drained_at, monotonic + DRAIN_LOOK))
@@ -72,6 +92,25 @@ def go_on_stopping(server: Server, instance: Instance, process: Process) -> None
         server.save_instance(replace(instance, killed=killed))
         server.actions.append(Kill(instance.uid, process.identity))
     server.wake(killed.after(KILL_AGAIN))
+
+
+def _is_needed(server: Server, instance: Instance, process: Process) -> bool:
+    """Whether one that was to make room for what was asked for is left to those who came meanwhile.
+
+    Its slots are asked once more before it is stopped, for nobody wanted it to be.
+    """
+    assert instance.stopping is not None
+    looked_at = instance.stopping.after(LAST_LOOK)
+    if server.now.monotonic < looked_at:
+        server.wake(looked_at)
+        return True
+    if process.health.busy_slots == 0:
+        return False
+    # Once more after as long as it had been Ready before.
+    server.save_instance(replace(instance, stopping=None, stop_reason=None, ready=Stamp.of(server.now)))
+    server.show(Phase.READY)
+    server.wake(server.now.monotonic)
+    return True
 
 
 def _drain(server: Server, instance: Instance, process: Process) -> float:

@@ -24,7 +24,7 @@ def meet_strangers(claims: Sequence[Server], ports: Ports, observed: Observed) -
     for server in claims:
         assert server.wanted is not None
         port = server.wanted.spec.port
-        if server.gate.reason and server.gate != NOT_LOOKED:
+        if server.gate.reason not in ("", NOT_LOOKED.reason):
             # Kept, the request would take whoever is there once the gate is open.
             ignore_adopt_request(server, f"{server.gate.reason}: {server.gate.message}")
         strangers = [] if server.gate.reason else ports.strangers(server)

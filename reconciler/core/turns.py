@@ -11,7 +11,15 @@ from reconciler.core.rules import Rules
 POLICY_DENIED = "PolicyDenied"
 """The gate's reason for what the policy refuses."""
 _RESTARTS = frozenset(
-    {Trigger.CRASHED, Trigger.UNRESPONSIVE, Trigger.SPEC_CHANGED, Trigger.REQUESTED, Trigger.REBOOTED}
+    {
+        Trigger.CRASHED,
+        Trigger.UNRESPONSIVE,
+        Trigger.SPEC_CHANGED,
+        Trigger.REQUESTED,
+        Trigger.REBOOTED,
+        Trigger.FALLBACK,
+        Trigger.PRIMARY_RETRIED,
+    }
 )
 
 

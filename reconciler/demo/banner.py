@@ -98,7 +98,9 @@ def _address(item: Item) -> str:
 
 def _where(item: Item, command: str) -> str:
     if phase(item) == "Ready":
-        return f"{_name(item):<10} answers at {_address(item)}"
+        fallback = item["status"].get("fallback") or {}
+        less = f", with {fallback['told']}: {command} describe server {_name(item)}" if fallback.get("step") else ""
+        return f"{_name(item):<10} answers at {_address(item)}{less}"
     hint = f"start {_name(item)}" if phase(item) == "Stopped" else f"describe server {_name(item)}"
     return f"{_name(item):<10} {phase(item)}: {command} {hint}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-CHAT, EMBED = "tiny-chat.gguf", "tiny-embed.gguf"
+CHAT, EMBED, LONG = "tiny-chat.gguf", "tiny-embed.gguf", "tiny-long.gguf"
 CHAT_TEMPLATE = "{% for message in messages %}<s>{{ message.role }}: {{ message.content }}\n{% endfor %}assistant:"
 _PRINTABLE = [chr(code) for code in range(0x20, 0x7F)]
 _AGE = 60.0
@@ -81,6 +81,8 @@ def write_demo_models(folder: Path) -> list[Path]:
         written.append(write_model(folder / CHAT, context=2048, seed=1))
     if not (folder / EMBED).exists():
         written.append(write_model(folder / EMBED, context=512, embedding=True, seed=2))
+    if not (folder / LONG).exists():
+        written.append(write_model(folder / LONG, context=2**20, seed=3))
     return written
 
 

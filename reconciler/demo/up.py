@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from reconciler.demo.banner import in_background, show_when_settled
 from reconciler.demo.binary import NoLlamaServerError, ensure_llama_server, say
+from reconciler.demo.limits import SETTINGS, allow, write_limited_program
 from reconciler.demo.models import DemoNotInstalledError, write_demo_models
 
 
@@ -31,6 +32,10 @@ def _prepare() -> str:
     models = Path(os.environ.get("RECONCILER_MODELS") or "models")
     for path in write_demo_models(models):
         say(f"model: wrote {path} ({path.stat().st_size / 1e6:.1f} MB, random weights: it talks gibberish)")
+    program = write_limited_program(models, binary)
+    settings = Path(SETTINGS)
+    if allow(program, settings):
+        say(f"settings: wrote {settings}, which allows the program {program}")
     return binary
 
 

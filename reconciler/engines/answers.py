@@ -13,6 +13,9 @@ from reconciler.core.spec import ServerSpec
 MOST_NAME = 500
 """Characters that are kept of a model's name."""
 _OFFLOADED = re.compile(r"offloaded (\d+/\d+) layers to GPU")
+_BUFFER = re.compile(r"(?<!\S)(\S{1,40}) model buffer size = +(\d{1,9}(?:\.\d{1,9})?)")
+_NO_GPU = re.compile(r"^warning: no usable GPU found, --gpu-layers option will be ignored", re.MULTILINE)
+_CAPPED = re.compile(r"exceeds the training context of the model \(\d+\) - capping")
 
 
 def scheme(spec: ServerSpec) -> str:
@@ -76,7 +79,13 @@ def read_props(body: bytes, *, model_path: str | None) -> tuple[Effective | None
     if per_slot is None and slots is None:
         reason = _error(answer) or "no settings in it"
         return Effective(unverified=f"/props does not tell: {reason}"), ""
-    return Effective(ctx_per_slot=per_slot, slots=slots), ""
+    return Effective(ctx_per_slot=per_slot, slots=slots, model=_served(answer)), ""
+
+
+def _served(answer: Mapping[str, Any]) -> str:
+    """The model's path, or the name it was given where no path is told."""
+    named = next((value for key in ("model_path", "model_alias") if isinstance(value := answer.get(key), str)), "")
+    return clean(named[:MOST_NAME])
 
 
 def read_models(body: bytes) -> tuple[Mapping[str, Any], ...]:
@@ -94,10 +103,25 @@ def _model(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"id": clean(str(item.get("id", ""))[:MOST_NAME]), **counts}
 
 
-def gpu_layers_in_log(log_tail: str) -> str | None:
-    """`N/M`: layers on the GPU of all layers, when the log tells."""
-    found = _OFFLOADED.findall(log_tail)
-    return str(found[-1]) if found else None
+def read_log_head(log: str) -> Effective:
+    """The settings that only the log tells, as it does of most of them at a higher verbosity alone.
+
+    Layers on the GPU of all layers, where the model is kept, and whether the context was cut to what it was trained
+    with.
+    """
+    offloaded = _OFFLOADED.findall(log)
+    return Effective(
+        gpu_layers=str(offloaded[-1]) if offloaded else None,
+        device="CPU" if _NO_GPU.search(log) else _device(log),
+        is_capped=_CAPPED.search(log) is not None,
+    )
+
+
+def _device(log: str) -> str:
+    """The devices that have a part of the model, such as `CUDA0,CUDA1`; `CPU` when none has."""
+    names = dict.fromkeys(name for name, size in _BUFFER.findall(log) if float(size) > 0)
+    gpus = [name.removesuffix("_Mapped") for name in names if not name.startswith("CPU") and not name.endswith("_Host")]
+    return ",".join(dict.fromkeys(gpus)) or ("CPU" if names else "")
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

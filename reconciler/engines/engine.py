@@ -3,9 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from reconciler.core.model import Effective, Exit, HealthState
+from reconciler.core.causes import Diagnosis, Ending
+from reconciler.core.gate import NamedFile
+from reconciler.core.model import Effective, HealthState
 from reconciler.core.reach import Reach
 from reconciler.core.spec import ServerSpec
+from reconciler.engines.flags import Refusal
+from reconciler.engines.help import Help
+from reconciler.engines.live import TooLarge
 from reconciler.engines.throughput import Metrics, Slots
 from reconciler.engines.work import Trial, Work
 
@@ -39,6 +44,18 @@ class Engine(Protocol):
         home: str = "",
     ) -> tuple[str, ...]:
         """The command line of one instance."""
+
+    def without_gpus(self, spec: ServerSpec) -> ServerSpec:
+        """The spec of the same server on the CPU alone, with the GPUs hidden from it."""
+
+    def judge_flags(self, spec: ServerSpec, known: Help) -> list[Refusal]:
+        """What a binary with this help would not take of a spec: each with its place and what to write instead."""
+
+    def fitted(self, spec: ServerSpec, known: Help) -> ServerSpec:
+        """The spec with its flags written as a binary with this help wants them."""
+
+    def named_files(self, spec: ServerSpec, folder: str, home: str) -> Iterator[NamedFile]:
+        """The files beside the model that must be there for a start; `folder` is that of models."""
 
     def inherits(self, name: str) -> bool:
         """Whether a server gets this variable of the controller's environment."""
@@ -93,13 +110,20 @@ class Engine(Protocol):
     def read_trial(self, status: int, body: bytes) -> tuple[bool | None, str]:
         """Whether that went well, and why not; None when it was not even tried."""
 
-    def gpu_layers_in_log(self, log_tail: str) -> str | None:
-        """`N/M` layers on the GPU, when the log tells."""
+    def read_log_head(self, log: str) -> Effective:
+        """The settings that the log's beginning tells."""
+
+    # ------------------------------------------------------------ what a live log tells
+
+    def read_live(self, text: str) -> TooLarge | None:
+        """The largest request that whole lines of the log tell to have been refused for its size."""
+
+    def tell_live(
+        self, found: TooLarge, spec: ServerSpec, effective: Effective | None, server: str, *, eased: str = ""
+    ) -> str:
+        """What happened to it and what can be done, in one sentence; `eased`: the fallback step that runs."""
 
     # ------------------------------------------------------------ ends
 
-    def diagnose(self, exit_: Exit, log_tail: str, *, was_ready: bool, model_missing: bool = False) -> tuple[str, str]:
-        """Name of the cause of an end nobody asked for, and the evidence for it."""
-
-    def remedy(self, cause: str, server: str) -> str:
-        """One sentence of what to do about a cause."""
+    def diagnose(self, ending: Ending) -> Diagnosis:
+        """The named cause of an end nobody asked for, and the evidence for it."""

@@ -4,21 +4,26 @@ from collections.abc import Sequence
 
 from reconciler.core import fingerprint as fingerprints
 from reconciler.core.spec import DEFAULT_HOST, HfModel, ServerSpec
+from reconciler.core.written_steps import says, written_steps
 from reconciler.engines.answers import (
-    gpu_layers_in_log,
     health_path,
     models_path,
     props_path,
     read_health,
+    read_log_head,
     read_models,
     read_props,
     scheme,
     slots_path,
 )
 from reconciler.engines.bounds import check_bounds
-from reconciler.engines.diagnosis import diagnose, remedy
+from reconciler.engines.diagnosis import diagnose
 from reconciler.engines.environment import INHERITED, check_environment, inherits
+from reconciler.engines.files import named_files
 from reconciler.engines.flags import Refusal, as_written, check_flags, flag_arguments, inside
+from reconciler.engines.gpus import without_gpus
+from reconciler.engines.judging_flags import fitted, judge_flags
+from reconciler.engines.live import read_live, tell_live
 from reconciler.engines.reach import reach
 from reconciler.engines.throughput import metrics_path, read_metrics, read_slots, shows_metrics
 from reconciler.engines.work import check_work, may_sleep, read_trial, read_work, trial
@@ -29,28 +34,33 @@ __all__ = [
     "check",
     "diagnose",
     "fingerprint",
-    "gpu_layers_in_log",
+    "fitted",
     "health_path",
     "inherits",
+    "judge_flags",
     "may_sleep",
     "metrics_path",
     "models_path",
+    "named_files",
     "props_path",
     "reach",
     "read_health",
+    "read_live",
+    "read_log_head",
     "read_metrics",
     "read_models",
     "read_props",
     "read_slots",
     "read_trial",
     "read_work",
-    "remedy",
     "render",
     "scheme",
     "shows_metrics",
     "slots_path",
     "symbolic_argv",
+    "tell_live",
     "trial",
+    "without_gpus",
 ]
 
 Argv = tuple[str, ...]
@@ -58,6 +68,15 @@ Argv = tuple[str, ...]
 
 def check(spec: ServerSpec) -> list[Refusal]:
     """What cannot be accepted of a spec, with its place and what to write instead."""
+    return _check(spec) + [
+        ((*at, *place), message)
+        for at, step, on_step in written_steps(spec)
+        for place, message in _check(on_step)
+        if says(step, place)
+    ]
+
+
+def _check(spec: ServerSpec) -> list[Refusal]:
     where_and_how = _check_host(spec) + check_flags(spec.flags) + check_environment(spec.env)
     return where_and_how + check_bounds(spec) + check_work(spec)
 

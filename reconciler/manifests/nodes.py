@@ -189,7 +189,7 @@ def _number(node: ScalarNode, kind: str) -> int | float:
     except (ValueError, OverflowError):
         raise NodeError(node, "this reads as a number, and is none: put it in quotes") from None
     if not math.isfinite(value) or abs(value) >= _LARGEST:
-        raise NodeError(node, "the number is too large")
+        raise NodeError(node, "the number is too large: write a smaller one, or text in quotes")
     return value
 
 

@@ -1,6 +1,7 @@
 """The memory that processes take of NVIDIA's GPUs, where nvidia-ml-py and a driver are there (NVML)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -75,3 +76,17 @@ def _quietly(nvml: ModuleType, ask: Callable[..., Any], *arguments: Any) -> Any:
         return ask(*arguments)
     except nvml.NVMLError:
         return None
+
+
+def programs_on(gpus: Gpus) -> Mapping[int, tuple[str, int]]:
+    """The programs' names and their bytes of GPUs' memory, by pid; without those that are gone meanwhile."""
+    taken = gpus.memory()
+    if not taken:
+        return {}
+    import psutil  # noqa: PLC0415 - slow to import, and only needed where there is a GPU
+
+    found: dict[int, tuple[str, int]] = {}
+    for pid, memory in taken.items():
+        with suppress(psutil.Error):
+            found[pid] = psutil.Process(pid).name(), memory
+    return found

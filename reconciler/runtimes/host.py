@@ -18,6 +18,9 @@ STEP = "RECONCILER_STEP"
 FOLDER = "RECONCILER_FOLDER"
 MARKS = (INSTALLATION, FOLDER, SERVER, UID, FINGERPRINT, PORT, STEP)
 """The environment variables by which a process is known without the database."""
+_HIDDEN = " cpu"
+"""Stands behind the number of a step from which the GPUs are hidden."""
+_DIGITS = 4
 
 
 class ResourceError(OSError):
@@ -48,6 +51,22 @@ class Marked:
     port: int
     folder: str = ""
     """The real path of its installation's state folder, as it knows it; empty for those of earlier versions."""
+    step: int = 0
+    """The fallback step that it was started on."""
+    hides_gpus: bool = False
+    """The GPUs were hidden from it."""
+
+
+def step_mark(step: int, *, hides_gpus: bool) -> str:
+    """What the mark STEP says of an instance."""
+    return f"{step}{_HIDDEN if hides_gpus else ''}"
+
+
+def read_step_mark(mark: str) -> tuple[int, bool]:
+    """The step, and whether the GPUs are hidden. As asked for where the mark is none of ours."""
+    number = mark.removesuffix(_HIDDEN)
+    is_step = number.isascii() and number.isdigit() and len(number) <= _DIGITS
+    return (int(number), number != mark) if is_step else (0, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +133,10 @@ class Host(Protocol):
 
     def progress(self, pid: int) -> Progress | None:
         """Signs of work; None when it cannot be told, mostly as the process is gone."""
+        ...
+
+    def uses_devices(self, pid: int) -> bool | None:
+        """Whether it has a device open that may be a GPU, or its like; None when it cannot be told."""
         ...
 
 

@@ -18,14 +18,20 @@ from reconciler.runtimes.host import (
     INSTALLATION,
     PORT,
     SERVER,
+    STEP,
     UID,
     Marked,
     Progress,
     ResourceError,
+    read_step_mark,
 )
 from reconciler.runtimes.sockets import can_answer, listening_sockets
 
 TICKS = os.sysconf("SC_CLK_TCK")
+_PLAIN = tuple(
+    f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "pts/", "ptmx", "shm/", "nvidiactl")
+)
+"""Devices that compute nothing. With NVIDIA's last one GPUs are only counted; each has one of its own."""
 
 
 class PidfdWatch:
@@ -122,7 +128,7 @@ class LinuxHost:
             leader = os.getsid(pid) == pid
             port = int(marks.get(PORT) or 0)
             names = (marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""))
-            yield Marked(identity, leader, *names, port, marks.get(FOLDER, ""))
+            yield Marked(identity, leader, *names, port, marks.get(FOLDER, ""), *read_step_mark(marks.get(STEP, "")))
 
     def watch(self, identity: Identity, on_end: Callable[[], None]) -> PidfdWatch | None:
         """Open the pidfd first, then look whether the number still means the same process."""
@@ -174,6 +180,13 @@ class LinuxHost:
             read = int(counts["rchar"]) + int(counts["read_bytes"])
         return Progress((int(fields[11]) + int(fields[12])) / TICKS, read)
 
+    def uses_devices(self, pid: int) -> bool | None:
+        """By the files of /dev among its descriptors: a GPU is used through one, whatever its driver calls it."""
+        found = _open_files(str(pid))
+        if not found:
+            return None
+        return any(name.startswith("/dev/") and not name.startswith(_PLAIN) for name in found)
+
 
 def _pids() -> Iterator[str]:
     try:
@@ -217,20 +230,24 @@ def _stat(pid: int) -> list[str] | None:
 
 def _sockets_of(pid: str) -> set[int] | None:
     """None where its descriptors may not be seen: another user's, or a program with capabilities."""
-    inodes: set[int] = set()
+    found = _open_files(pid)
+    return None if found is None else {int(name[8:-1]) for name in found if name.startswith("socket:[")}
+
+
+def _open_files(pid: str) -> list[str] | None:
+    """What its descriptors are open on; None where they may not be seen."""
     try:
         entries = os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208 - as above
     except PermissionError:
         return None
     except OSError as error:
         raise_if_exhausted(error)
-        return inodes
+        return []
+    found = []
     for entry in entries:
         with suppress(OSError):
-            target = os.readlink(f"/proc/{pid}/fd/{entry}")  # noqa: PTH115 - as above
-            if target.startswith("socket:["):
-                inodes.add(int(target[8:-1]))
-    return inodes
+            found.append(os.readlink(f"/proc/{pid}/fd/{entry}"))  # noqa: PTH115 - as above
+    return found
 
 
 def _owners(inodes: set[int]) -> dict[int, tuple[int, str, str]]:

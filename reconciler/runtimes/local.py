@@ -21,6 +21,7 @@ from reconciler.runtimes.host import (
     Host,
     Progress,
     ResourceError,
+    step_mark,
 )
 from reconciler.runtimes.logs import Logs
 from reconciler.runtimes.processes import Processes
@@ -131,7 +132,7 @@ class LocalRuntime:
             UID: instance.uid,
             FINGERPRINT: instance.fingerprint,
             PORT: str(instance.port),
-            STEP: "0",
+            STEP: step_mark(instance.step, hides_gpus=instance.hides_gpus),
         }
         popen = self._spawn(instance, launch, marks)
         identity = self._identify(popen)
@@ -143,6 +144,8 @@ class LocalRuntime:
             alive=True,
             fingerprint=instance.fingerprint,
             port=instance.port,
+            step=instance.step,
+            hides_gpus=instance.hides_gpus,
         )
         self._processes.add(process, popen)
         return identity
@@ -207,6 +210,14 @@ class LocalRuntime:
     def log_head(self, server: str, uid: str) -> str:
         """The beginning of an instance's log, where loading is told."""
         return self._logs.head(server, uid)
+
+    def log_appended(self, server: str, uid: str, offset: int | None) -> tuple[str, int]:
+        """What was written into an instance's log since, and where to go on; None: from what is there by now."""
+        return self._logs.appended(server, uid, offset)
+
+    def uses_devices(self, pid: int) -> bool | None:
+        """Whether a process has a device of the machine open that may compute; None when it cannot be told."""
+        return self._host.uses_devices(pid)
 
     def trim_logs(self, known: frozenset[str] = frozenset()) -> None:
         """Keep the log files within their bounds; servers that are not `known` are gone."""

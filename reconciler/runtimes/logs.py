@@ -11,6 +11,8 @@ from reconciler.runtimes.exhaustion import exhausted
 TAIL_BYTES = 16 * 1024
 TAIL_LINES = 100
 HEAD_BYTES = 256 * 1024
+MOST_APPENDED = 256 * 1024
+"""Bytes that are read at once of what was appended; of more, the newest."""
 KEPT_OF_GONE = 10
 """So many times the logs kept for a server are kept of all names together that are gone."""
 
@@ -51,6 +53,26 @@ class Logs:
         with suppress(OSError), self.path(server, uid).open("rb") as file:
             return file.read(HEAD_BYTES).decode(errors="replace")
         return ""
+
+    def appended(self, server: str, uid: str, offset: int | None) -> tuple[str, int]:
+        """The whole lines written since `offset`, and where to go on; None stands for the end of what is there.
+
+        Of one that was cut meanwhile, all that it has now.
+        """
+        path = self.path(server, uid)
+        try:
+            size = path.stat().st_size
+            if offset is None or offset == size:
+                return "", size
+            start = offset if offset < size else 0
+            skips = size - start > MOST_APPENDED
+            start = size - MOST_APPENDED if skips else start
+            with path.open("rb") as file:
+                file.seek(start)
+                data = file.read(size - start)
+        except OSError:
+            return "", offset or 0
+        return _whole_lines(data, start, skips=skips)
 
     def trim(self, live: frozenset[str], known: frozenset[str] = frozenset()) -> None:
         """Drop logs of old instances and cut those that grew too large.
@@ -114,6 +136,15 @@ def _drop(path: Path) -> None:
 
 def _older_half(path: Path) -> Path:
     return path.with_suffix(".log.1")
+
+
+def _whole_lines(data: bytes, start: int, *, skips: bool) -> tuple[str, int]:
+    """A last line that is not at its end is left for later, unless there is nothing else."""
+    first = data.find(b"\n") + 1 if skips else 0
+    end = data.rfind(b"\n") + 1
+    if end <= first:
+        return "", start + len(data) if len(data) >= MOST_APPENDED else start + end
+    return data[first:end].decode(errors="replace"), start + end
 
 
 def _last_bytes(path: Path) -> bytes:

@@ -11,7 +11,18 @@ import psutil
 from reconciler.core.model import Exit, Identity
 from reconciler.core.observed import Listener
 from reconciler.runtimes.exhaustion import raise_if_exhausted
-from reconciler.runtimes.host import FINGERPRINT, FOLDER, INSTALLATION, PORT, SERVER, UID, Marked, Progress
+from reconciler.runtimes.host import (
+    FINGERPRINT,
+    FOLDER,
+    INSTALLATION,
+    PORT,
+    SERVER,
+    STEP,
+    UID,
+    Marked,
+    Progress,
+    read_step_mark,
+)
 from reconciler.runtimes.sockets import can_answer
 
 HUNDREDTHS = 100
@@ -84,7 +95,8 @@ class PortableHost:
                 with suppress(OSError, ValueError):
                     leader = os.getsid(pid) == pid
                     names = (marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""))
-                    yield Marked(identity, leader, *names, int(marks.get(PORT) or 0), marks.get(FOLDER, ""))
+                    port, step = int(marks.get(PORT) or 0), read_step_mark(marks.get(STEP, ""))
+                    yield Marked(identity, leader, *names, port, marks.get(FOLDER, ""), *step)
 
     def watch(self, identity: Identity, on_end: Callable[[], None]) -> PolledWatch | None:
         """`on_end` is never called: the controller polls."""
@@ -122,6 +134,11 @@ class PortableHost:
         except (psutil.Error, OSError):
             return None
         return Progress(times.user + times.system, counters.read_bytes if counters else 0)
+
+    def uses_devices(self, pid: int) -> bool | None:
+        """Not told here."""
+        del pid
+        return None
 
 
 def _environ(pid: int) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from reconciler.core.model import Identity, Process
 from reconciler.runtimes.bearers import Bearer, leads_to, lineage, look_at_bearer, marks_of
 from reconciler.runtimes.host import FOLDER, INSTALLATION, Host, Marked, ResourceError
 from reconciler.runtimes.spawning import Child
-from reconciler.runtimes.tracked import Tracked, has_group, session_members
+from reconciler.runtimes.tracked import Tracked, ended_unseen, has_group, process_of, session_members
 
 _NAME = re.compile(r"[a-z0-9][-a-z0-9]{0,62}", re.ASCII)
 _UID = re.compile(r"[A-Za-z0-9][-\w]{0,63}", re.ASCII)
@@ -49,6 +49,8 @@ class Processes:
         """Why not every process could be looked at last time, if so."""
         self._has_looked = False
         self._timer: asyncio.TimerHandle | None = None
+        self._gone: list[Instance] = []
+        """Those of the rows that were not found when they were looked for."""
 
     def __iter__(self) -> Iterator[Process]:
         return (tracked.process for tracked in self._tracked.values())
@@ -70,6 +72,7 @@ class Processes:
         ended = [tracked for tracked in list(self._tracked.values()) if self._has_ended(tracked, thorough=fresh)]
         if any(tracked.process.leader for tracked in ended):
             self._look(fresh=False, ended=ended)
+        self._note_gone()
         self._ask_again()
         found: dict[str, list[Process]] = {}
         for tracked in self._tracked.values():
@@ -95,7 +98,7 @@ class Processes:
                 bearer = look_at_bearer(marked.identity.pid)
                 if bearer is not None and not self._is_ours(marked, bearer):
                     continue
-                process = _process_of(marked, bearer)
+                process = process_of(marked, bearer)
                 if bearer is not None and bearer.has_terminal:
                     bystanders[marked.identity] = process
                 else:
@@ -133,12 +136,14 @@ class Processes:
 
         Raises ResourceError when there is no room to look: then it is not known whether one runs.
         """
+        self._gone = []
         for instance in instances:
             identity = instance.identity
             if identity is None or identity in self._tracked:
                 continue
             watch = self._host.watch(identity, partial(self._mark_ending, identity))
             if watch is None:
+                self._gone.append(instance)
                 continue
             if not instance.adopted and self._is_anothers(identity.pid):
                 watch.close()
@@ -151,8 +156,19 @@ class Processes:
                 alive=True,
                 fingerprint="" if instance.adopted else instance.fingerprint,
                 port=instance.port,
+                step=instance.step,
+                hides_gpus=instance.hides_gpus,
             )
             self._tracked[identity] = Tracked(process, watch, alone=instance.adopted)
+
+    def _note_gone(self) -> None:
+        """Those that ended while nobody watched: their logs tell why, though not how."""
+        known = {tracked.process.uid for tracked in self._tracked.values()} if self._gone else set()
+        for instance in self._gone:
+            if self._unlooked is None and instance.uid not in known and not instance.adopted:
+                ended = ended_unseen(instance, self._tail(instance.server, instance.uid))
+                self._tracked[ended.identity] = Tracked(ended)
+        self._gone = []
 
     def _is_anothers(self, pid: int) -> bool:
         """Whether its mark says that the row is a copy, of another installation or from another view of the files."""
@@ -231,17 +247,3 @@ class Processes:
 def _could_be_ours(marked: Marked) -> bool:
     """Whether we could have written its marks. Whoever may read a server's environment may copy its mark."""
     return bool(_NAME.fullmatch(marked.server) and _UID.fullmatch(marked.uid))
-
-
-def _process_of(marked: Marked, bearer: Bearer | None) -> Process:
-    return Process(
-        uid=marked.uid,
-        server=marked.server,
-        identity=marked.identity,
-        leader=marked.leader,
-        alive=True,
-        fingerprint=marked.fingerprint,
-        port=marked.port,
-        program=bearer.program if bearer is not None else "",
-        is_launched=bearer is None or str(marked.port) in bearer.argv,
-    )

@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from reconciler.core.history import Instance
 from reconciler.core.model import Exit, Identity, Process
-from reconciler.runtimes.host import Host, Watch
+from reconciler.runtimes.bearers import Bearer
+from reconciler.runtimes.host import Host, Marked, Watch
 from reconciler.runtimes.spawning import Child
 
 PATIENCE = 0.1
@@ -89,6 +91,41 @@ def _exit_of(child: Child) -> Exit | None:
         child.returncode = os.waitstatus_to_exitcode(status)
     code = child.returncode
     return Exit(signal=-code) if code < 0 else Exit(code=code)
+
+
+def process_of(marked: Marked, bearer: Bearer | None) -> Process:
+    """The process that bears a mark; `bearer`: what is known of it besides, where that could be seen."""
+    return Process(
+        uid=marked.uid,
+        server=marked.server,
+        identity=marked.identity,
+        leader=marked.leader,
+        alive=True,
+        fingerprint=marked.fingerprint,
+        port=marked.port,
+        step=marked.step,
+        hides_gpus=marked.hides_gpus,
+        program=bearer.program if bearer is not None else "",
+        is_launched=bearer is None or str(marked.port) in bearer.argv,
+    )
+
+
+def ended_unseen(instance: Instance, log_tail: str) -> Process:
+    """The process of an instance that ended while nobody watched: who could have known how is gone."""
+    assert instance.identity is not None
+    return Process(
+        uid=instance.uid,
+        server=instance.server,
+        identity=instance.identity,
+        leader=True,
+        alive=False,
+        fingerprint=instance.fingerprint,
+        port=instance.port,
+        exit=Exit(),
+        log_tail=log_tail,
+        step=instance.step,
+        hides_gpus=instance.hides_gpus,
+    )
 
 
 def session_members(

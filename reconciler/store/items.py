@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from reconciler.core.durations import format_duration
+from reconciler.store.steps import asked_item, fallback_item
 
 MAX_RESTARTS = 3
 """`spec.restart.maxRestarts` where nobody wrote it."""
@@ -73,7 +74,9 @@ def _status(rows: Rows, spec: Item, generation: int, now: float) -> Item:
         "uptimeSeconds": round(max(0.0, now - instance["intent"]["wall"]), 3) if instance else None,
         "fingerprint": instance["fingerprint"] if instance else None,
         "generation": generation,
+        "asked": asked_item(spec),
         "effective": _effective(instance),
+        "fallback": fallback_item(record, instance),
         "models": list(instance["models"]) if instance else [],
         "message": shown["message"],
     }
@@ -115,7 +118,15 @@ def _effective(instance: Item | None) -> Item | None:
     found = instance.get("effective") if instance else None
     if not found:
         return None
-    shown = {"ctxPerSlot": found["ctx_per_slot"], "slots": found["slots"], "gpuLayers": found["gpu_layers"]}
+    shown = {
+        "ctxPerSlot": found["ctx_per_slot"],
+        "slots": found["slots"],
+        "gpuLayers": found["gpu_layers"],
+        "device": found.get("device") or None,
+        "model": found.get("model") or None,
+        "trainedContext": found.get("trained"),
+        "capped": found.get("is_capped", False),
+    }
     return {**shown, "unverified": found["unverified"]} if found.get("unverified") else shown
 
 
@@ -160,6 +171,8 @@ def restart_item(row: Item) -> Item:
         "generation": row["generation"],
         "attempt": row["attempt"],
         "trigger": row["trigger"],
+        "step": row.get("step", 0),
+        "told": row.get("step_told", ""),
         "adopted": row.get("adopted", False),
         "delay": row["delay"],
         "startedAt": timestamp(row["intent"]["wall"]),

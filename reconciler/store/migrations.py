@@ -105,6 +105,11 @@ def kinds(db: Database) -> None:
     _keep_generations(db)
 
 
+@migrations()
+def fallback(db: Database) -> None:
+    """The tables stay; rows and specs speak of fallback steps, which versions before this could not read."""
+
+
 def _keep_generations(db: Database) -> None:
     """What was accepted of each document, generation after generation; of earlier versions, what is in force."""
     db.table("generations").create(

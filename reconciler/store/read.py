@@ -24,7 +24,7 @@ from reconciler.store.liveness import is_alive
 from reconciler.store.trouble import trouble_of
 
 DATABASE = "state.db"
-MIGRATIONS = frozenset({"first_tables", "git_source", "adoption", "kinds"})
+MIGRATIONS = frozenset({"first_tables", "git_source", "adoption", "kinds", "fallback"})
 """Names of the migrations that this version can read (see store.migrations)."""
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for a lock; in WAL mode readers seldom meet one."""

@@ -64,6 +64,14 @@ def deleted(path: Path) -> Trouble:
     return Trouble(Cause.DELETED, _explained(Cause.DELETED, path))
 
 
+def foreseen(path: Path) -> Trouble | None:
+    """What would keep the database at `path` from being written, as far as its folder tells; None: nothing."""
+    cause = _seen(path)
+    if cause is Cause.DELETED and os.path.lexists(path.parent):
+        return None  # it is only to be made
+    return None if cause is None else Trouble(cause, _explained(cause, path))
+
+
 def _cause(error: BaseException, path: Path) -> Cause:
     if isinstance(error, OSError):
         return _BY_NUMBER.get(error.errno or 0, Cause.OTHER)

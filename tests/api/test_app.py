@@ -74,7 +74,7 @@ async def test_reconcile_answers_what_the_pass_found(client: httpx.AsyncClient) 
     assert (answer.status_code, answer.json()) == (200, {"pass": 7, "problems": []})
 
 
-@pytest.mark.parametrize("kind", ["stop", "start", "restart", "prune", "profile"])
+@pytest.mark.parametrize("kind", ["stop", "start", "restart", "primary", "prune", "profile"])
 async def test_requests_are_passed_on(client: httpx.AsyncClient, controller: Fake, kind: str) -> None:
     answer = await client.post("/requests", json={"kind": kind, "servers": ["chat", "embed"]})
     assert (answer.status_code, answer.json()) == (200, {"requests": [1, 1]})
@@ -107,7 +107,8 @@ async def test_a_request_that_makes_no_sense_is_told_what_would(
 ) -> None:
     answer = await client.post("/requests", json=body)
     assert answer.status_code == 400
-    message = "expected kind (one of adopt, profile, prune, restart, start, stop) and servers (a list of names)"
+    kinds = "adopt, primary, profile, prune, restart, start, stop"
+    message = f"expected kind (one of {kinds}) and servers (a list of names)"
     assert answer.json() == {"error": message}
     assert controller.asked == []
 

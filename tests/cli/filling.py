@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from reconciler.core.actions import Event
-from reconciler.core.history import Condition, Instance, ServerRecord, Stamp, Status, StopReason, Trigger
+from reconciler.core.history import Condition, Instance, ServerRecord, Stamp, Status, StopReason, Tried, Trigger
 from reconciler.core.model import Document, Effective, Exit, Identity, Now, Phase
 from reconciler.core.source import Revision, SourceRecord
 from reconciler.core.spec import ServerSpec
@@ -54,6 +54,7 @@ class Filling:
         self.state.mkdir(parents=True, exist_ok=True)
         self.store = Store(self.state)
         self._uids = 0
+        self._records: dict[str, ServerRecord] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -101,8 +102,24 @@ class Filling:
 
     def record(self, name: str, shown: Status, **remembered: Any) -> None:
         """Remember a server."""
+        self._save(ServerRecord(name, generation=1, status=shown, **remembered))
+
+    def remember(self, name: str, **more: Any) -> None:
+        """The same with more, or other things, beside what is remembered."""
+        self._save(replace(self._records[name], **more))
+
+    def condition(self, name: str, kind: str, reason: str, message: str, *, holds: bool) -> None:
+        """Put a condition into what is shown of a remembered server, in place of the one that it has."""
+        shown = self._records[name].status
+        assert shown is not None
+        others = [one for one in shown.conditions if one.type != kind]
+        new = Condition(kind, holds, reason, message, START)
+        self.remember(name, status=replace(shown, conditions=(*others, new)))
+
+    def _save(self, record: ServerRecord) -> None:
+        self._records[record.name] = record
         with self.store.transaction():
-            self.store.save_server(ServerRecord(name, generation=1, status=shown, **remembered))
+            self.store.save_server(record)
 
     def instance(self, name: str, *, identity: Identity | None = None, at: float = 0.0, **more: Any) -> Instance:
         """Start an instance; by default it is this very process."""
@@ -116,6 +133,11 @@ class Filling:
         with self.store.transaction():
             self.store.save_instance(instance, launch)
         return instance
+
+    def save(self, instance: Instance, **more: Any) -> None:
+        """An instance with other things than it had."""
+        with self.store.transaction():
+            self.store.save_instance(replace(instance, **more))
 
     def end(self, instance: Instance, after: float = 5.0, **more: Any) -> None:
         """End it."""
@@ -136,18 +158,47 @@ class Filling:
         self.record(name, status(Phase.READY))
         return instance
 
-    def failed(self, name: str) -> None:
+    def failed(self, name: str, diagnosis: str = "Killed") -> None:
         """A server that was killed four times, and given up."""
         self.document(name)
         for attempt, delay in enumerate((0.0, 0.5, 1.0, 2.0)):
             trigger = Trigger.CRASHED if attempt else Trigger.CREATED
             begun = self.instance(name, at=attempt * 10.0, attempt=attempt, delay=delay, trigger=trigger)
             self.end(
-                begun, exit=Exit(signal=9), diagnosis="Killed", evidence="SIGKILL, not sent from here", log_tail="bye"
+                begun, exit=Exit(signal=9), diagnosis=diagnosis, evidence="SIGKILL, not sent from here", log_tail="bye"
             )
-        message = "gave up after 3 restarts: signal 9: Killed"
+        message = f"gave up after 3 restarts: signal 9: {diagnosis}"
         shown = status(Phase.FAILED, message, "RestartsExhausted", reconciled="RestartsExhausted")
-        self.record(name, shown, n=4, restarts=3, failed=stamp(35), last_error="signal 9: Killed")
+        self.record(name, shown, n=4, restarts=3, failed=stamp(35), last_error=f"signal 9: {diagnosis}")
+
+    def degraded(self, name: str, cause: str = "GpuOutOfMemory", **spec: Any) -> Instance:
+        """A server that is Ready on its third setting."""
+        self.document(name, **{"ctx": 32768, "parallel": 4, "gpuLayers": 99, **spec})
+        evidence = "cudaMalloc failed: out of memory, allocating 5.2 GiB for the KV cache (ctx 32768 × 4 slots)"  # noqa: RUF001 - as it is told
+        for step, told in enumerate(("gpuLayers 99, ctx 32768", "ctx 16384")):
+            begun = self.instance(name, at=step * 10.0, step=step, step_told=told if step else "")
+            self.end(begun, exit=Exit(code=1), diagnosis=cause, evidence=evidence)
+        running = self.instance(
+            name,
+            at=20.0,
+            ready=stamp(61),
+            first_ready=stamp(61),
+            trigger=Trigger.FALLBACK,
+            step=2,
+            step_told="CPU only",
+            changes={"ctx": 16384, "gpuLayers": 0},
+            hides_gpus=True,
+        )
+        tried = (
+            Tried(0, "gpuLayers 99, ctx 32768", cause, evidence),
+            Tried(1, "ctx 16384", cause, evidence),
+            Tried(2, "CPU only", "", ready_after=41.0),
+        )
+        message = f"asked for gpuLayers 99, ctx 32768; runs on CPU only: {cause}"
+        shown = status(Phase.READY, message)
+        shown = replace(shown, conditions=(*shown.conditions, Condition("Degraded", True, cause, message, START)))
+        self.record(name, shown, step=2, tried=tried, ready_step=2, last_cause=cause)
+        return running
 
     def stopped(self, name: str) -> None:
         """A server that was stopped by request."""

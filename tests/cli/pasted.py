@@ -7,7 +7,7 @@ import click
 
 from reconciler.cli.main import cli
 
-_WORD = r"(?:'[^']*'|[^\s,;`)'.:]|[.:](?=\S))+"
+_WORD = r"(?:'[^']*'|[^\s,;`)'\".:]|[.:](?=\S))+"
 _COMMAND = re.compile(
     rf"(?:^  |(?<!Usage): |`|, (?:or )?|\bor )reconciler(?P<arguments>(?: {_WORD})+)(?P<end>`?)", re.MULTILINE
 )

@@ -109,7 +109,8 @@ def test_all_servers_count_when_none_is_named(
     assert code == 1
     assert out.splitlines()[-1] == "0 started, 1 changed, 2 unchanged, 1 stopped, 1 failed"
     assert "broken   Failed: gave up after 3 restarts" in out
-    assert err == "hint: reconciler describe server broken\n"
+    assert err.startswith("✗ broken  Failed: Killed\n  What happened   it ended after 5s (SIGKILL)")
+    assert err.endswith("     then: reconciler restart broken\nhint: reconciler describe server broken\n")
 
 
 def test_only_the_named_ones_count(filling: Filling, controller: FakeController, manifests: Path, call: Call) -> None:
@@ -311,6 +312,33 @@ def test_a_restart_waits_for_another_instance(filling: Filling, controller: Fake
     assert controller.asked == [("/requests", {"kind": "restart", "servers": ["coder"]})]
 
 
+@pytest.mark.parametrize("goes_well", [True, False])
+def test_as_asked_for_again_means_no_fallback_step(
+    filling: Filling, controller: FakeController, call: Call, *, goes_well: bool
+) -> None:
+    begun = filling.degraded("coder")
+
+    after = ready(filling, "coder") if goes_well else lambda: filling.degraded("coder")
+    controller.on(
+        "/requests",
+        then(
+            lambda: filling.record("coder", status(Phase.STOPPING)),
+            lambda: filling.end(begun),
+            lambda: filling.record("coder", status(Phase.STARTING)),
+            after,
+        ),
+    )
+    code, out, err = call("restart", "coder", "--primary")
+    assert controller.asked == [("/requests", {"kind": "primary", "servers": ["coder"]})]
+    if goes_well:
+        assert (code, err) == (0, "")
+        assert out.splitlines()[-1].startswith("coder  Ready in ")
+    else:
+        assert code == 1
+        assert "coder  Ready, but on a fallback step: CPU only (GpuOutOfMemory); see why with: " in out
+        assert "error: 1 server not running as asked for\n" in err
+
+
 def test_a_restart_that_the_gate_forbids_has_failed(
     filling: Filling, controller: FakeController, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +349,7 @@ def test_a_restart_that_the_gate_forbids_has_failed(
     code, out, err = call("restart", "coder")
     assert code == 1
     assert out == "coder  Ready, not restarted: the running instance stays: no file at /m\n"
-    assert err.startswith("error: 1 server not restarted\nhint: ")
+    assert "\nerror: 1 server not restarted\nhint: " in err
 
 
 def test_stopping_all_tells_how_long(filling: Filling, controller: FakeController, call: Call) -> None:

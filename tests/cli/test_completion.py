@@ -181,6 +181,7 @@ def filled(filling: Filling, root: Path) -> Filling:
         ("reconciler create server x --model b", ["big-00001-of-00002.gguf"]),
         ("reconciler create server x --set restart.pol", ["restart.policy="]),
         ("reconciler explain restart.pol", ["restart.policy"]),
+        ("reconciler explain GpuO", ["GpuOutOfMemory"]),
         ("reconciler explain profile.spec.sw", ["profile.spec.switch"]),
         ("reconciler -q --state state logs co", ["coder"]),
         ("reconciler --state=nowhere logs co", []),

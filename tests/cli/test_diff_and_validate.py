@@ -110,7 +110,8 @@ def test_errors_are_code_2(controller: FakeController, call: Call, output: tuple
     code, out, err = call("diff", *output)
     assert code == 2
     if not output:
-        assert (out, err) == ("", "manifests/a.yaml:1:1: junk�\nerror: 1 error in the manifests\n")
+        hint = "hint: correct what is named above, and check it with: reconciler validate\n"
+        assert (out, err) == ("", f"manifests/a.yaml:1:1: junk�\nerror: 1 error in the manifests\n{hint}")
 
 
 def test_given_documents_are_sent(controller: FakeController, call: Call, root: Path) -> None:

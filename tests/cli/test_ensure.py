@@ -93,7 +93,7 @@ def answering(paths: dict[str, tuple[int, Any]], key: str = "", server: str = "l
 @pytest.mark.parametrize(
     ("paths", "answer"),
     [
-        ({"/health": OK, "/props": PROPS}, Answer(Health.WELL, effective=Effective(1024, 2))),
+        ({"/health": OK, "/props": PROPS}, Answer(Health.WELL, effective=Effective(1024, 2, model="/m/a.gguf"))),
         ({"/health": OK}, Answer(Health.WELL, effective=Effective(unverified="/props answers 404"))),
         ({"/health": (503, {"error": {"message": "Loading model"}})}, Answer(Health.LOADING, "Loading model")),
         ({"/health": (500, {})}, Answer(Health.UNWELL, "/health answers 500: without a reason")),
@@ -121,7 +121,7 @@ def test_it_is_asked_with_its_key(tmp_path: Path, prefix: str) -> None:
     spec = spec_of(apiKeyFile="keys", flags={"api-prefix": prefix} if prefix else {})
     argv = ["x", "--api-key-file", str(tmp_path / "keys")]
     with answering({f"{prefix}/health": OK, f"{prefix}/props": PROPS}, key="secret") as port:
-        assert probe(Subject(spec, os.getpid(), port, argv), 5.0).effective == Effective(1024, 2)
+        assert probe(Subject(spec, os.getpid(), port, argv), 5.0).effective == Effective(1024, 2, model="/m/a.gguf")
         unknown = probe(Subject(spec, os.getpid(), port), 5.0)
     assert unknown.health is (Health.UNWELL if prefix else Health.WELL)
     assert unknown.effective.ctx_per_slot is None

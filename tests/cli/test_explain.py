@@ -103,9 +103,45 @@ def test_what_is_unknown_is_answered_with_what_is_near(call: Call, asked: str, e
     assert called.err.splitlines()[1].partition(",")[0].endswith(f"reconciler explain {hint}")
 
 
-@pytest.mark.parametrize("arguments", [("server.spec",), ("server", "-r"), ("env",), ("defaults.template.probes",)])
+def test_a_reason(call: Call) -> None:
+    assert call("explain", "ModelGrowing").out.splitlines() == [
+        "Reason:          ModelGrowing",
+        "",
+        "Shown as:        why it does not start",
+        "Meaning:         The model changed less than 2 s ago and may still be being copied.",
+        "Retry:           it passes by itself",
+    ]
+    told = call("explain", "PortInUse").out
+    assert told.index("Shown as:        why it ended") < told.index("Shown as:        why it does not start")
+    assert "\n                 Let a free port be taken: `reconciler set server/NAME spec.port=auto`.\n" in told
+
+
+def test_a_reason_in_any_case_where_no_field_is_meant(call: Call) -> None:
+    assert call("explain", "gpuoutofmemory").out == call("explain", "GpuOutOfMemory").out
+    assert call("explain", "suspend").out.startswith("Field: ")
+
+
+def test_a_misspelt_reason(call: Call) -> None:
+    called = call("explain", "PortInUs")
+    assert (called.code, called.out) == (2, "")
+    assert called.err == (
+        "error: no kind, field or reason 'PortInUs'\nhint: explain it with: reconciler explain PortInUse\n"
+    )
+
+
+def test_a_reason_as_data(call: Call) -> None:
+    found = json.loads(call("explain", "InvalidFlag", "-o", "json").out)
+    assert found["reason"] == "InvalidFlag"
+    assert [one["mends"] for one in found["meanings"]] == ["Edit", "Edit"]
+    assert all(one["canDo"] and one["meaning"] and one["retry"] for one in found["meanings"])
+    assert call("explain", "InvalidFlag", "-o", "yaml").out.startswith("reason: InvalidFlag\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("server.spec",), ("PortInUse",), ("server", "-r"), ("env",), ("defaults.template.probes",)]
+)
 def test_it_fits_the_terminal(call: Call, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
-    for name in ("explain", "sections"):
+    for name in ("explain", "explain_reason", "sections"):
         monkeypatch.setattr(f"reconciler.cli.{name}.width", lambda: 60)
     lines = call("explain", *arguments).out.splitlines()
     assert max(map(len, lines)) <= 60

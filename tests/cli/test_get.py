@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from reconciler.cli import servers
+from reconciler.cli import asked
 from reconciler.core.model import Phase
 from tests.cli.conftest import Call
 from tests.cli.fake_controller import FakeController
@@ -41,9 +41,9 @@ def test_one_server(filling: Filling, controller: FakeController, call: Call, wo
 def test_wide_shows_more_and_cuts_nothing(filling: Filling, controller: FakeController, call: Call) -> None:
     filling.ready("coder", model="/a/long/path/model.gguf")
     header, row, _ = rows(call("get", "servers", "-o", "wide").out)
-    assert header[9:] == ["SLOTS", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE"]
+    assert header[9:] == ["SLOTS", "DEVICE", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE"]
     assert row[2] == "/a/long/path/model.gguf"
-    assert row[-4:] == ["4", "1", "uid1", "manifests/coder.yaml:1"]
+    assert row[-5:] == ["4", "-", "1", "uid1", "manifests/coder.yaml:1"]
 
 
 def test_json_is_the_same_list_as_yaml(filling: Filling, controller: FakeController, call: Call) -> None:
@@ -78,7 +78,7 @@ def test_names_can_be_given_back(filling: Filling, controller: FakeController, c
     ],
 )
 def test_the_context_is_that_of_all_slots(spec: dict[str, Any], effective: dict[str, Any] | None, shown: str) -> None:
-    assert servers.context_size(spec, effective) == shown
+    assert asked.context_size(spec, effective) == shown
 
 
 def test_a_back_off_is_counted_down(filling: Filling, controller: FakeController, call: Call) -> None:
@@ -130,7 +130,8 @@ def test_the_row_shows_what_runs_and_not_what_is_declared(
     filling.record("coder", status(Phase.READY, "the running instance stays", reconciled="GateShut"))
     assert rows(call("get", "servers").out)[1][2:5] == ["old.gguf", "512", "7"]
     wide = rows(call("get", "servers", "-o", "wide").out)[1]
-    assert (wide[2], wide[9]) == ("/m/old.gguf", "3")
+    assert " ".join(wide[2:10]) == "/m/old.gguf (asked /m/new.gguf) 512 (asked 8192) 7 (asked"
+    assert " ".join(wide[15:19]) == "3 (asked 2) -"
 
 
 @pytest.mark.parametrize(

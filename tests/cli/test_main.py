@@ -172,9 +172,11 @@ def test_the_version(call: Call, arguments: tuple[str, ...]) -> None:
     assert out.endswith(f"Python {sys.version.split()[0]}\n")
 
 
-def test_windows_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_windows_is_refused_with_a_way_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert ended.value.code == 1
-    assert capsys.readouterr().err.count("\n") == 1
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == "error: reconciler supervises processes on Linux and macOS alone"
+    assert hint == "hint: on Windows, run it inside WSL 2"

@@ -160,6 +160,8 @@ def test_users_are_known_by_all_that_they_name(tmp_path: Path, monkeypatch: pyte
         ("two", {"model": "link.gguf", "flags": {"lora": "l.gguf,m.gguf", "ctx": 1, "mlock": True}}),
         ("three", {"model": {"hf": "x/y"}, "flags": {"lora-scaled": ["l.gguf:0.5,m.gguf:1"]}}),
         ("three", {"flags": {"spec-draft-model": "d.gguf"}}),
+        ("four", {"fallback": "auto"}),
+        ("five", {"fallback": {"steps": [{"ctx": 1}, {"model": "s.gguf", "flags": {"mmproj": "p.gguf"}}]}}),
     ]
     users = used_by(specs, tmp_path)
     assert {Path(path).name: names for path, names in users.items()} == {
@@ -167,6 +169,8 @@ def test_users_are_known_by_all_that_they_name(tmp_path: Path, monkeypatch: pyte
         "l.gguf": ["three", "two"],
         "m.gguf": ["three", "two"],
         "d.gguf": ["three"],
+        "s.gguf": ["five"],
+        "p.gguf": ["five"],
     }
 
 

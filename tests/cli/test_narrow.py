@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from reconciler.cli import describe_server, history, listing, sections
+from reconciler.cli import describe_server, explanations, history, listing, sections
 from reconciler.cli.folding import fold, fold_behind
 from reconciler.cli.terminal import cells
 from reconciler.core.history import Trigger
@@ -24,7 +24,7 @@ PORT_IN_USE = (
 @pytest.fixture
 def columns(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def narrow(number: int) -> None:
-        for module in (listing, describe_server, sections, history):
+        for module in (listing, describe_server, explanations, sections, history):
             monkeypatch.setattr(module, "width", lambda: number)
 
     return narrow
@@ -98,7 +98,7 @@ def test_described_in_80_columns(
     lines = call("describe", "server", "differs").out.splitlines()
     assert all(cells(line) <= 80 or re.match("Log: ", line) or len(line.split()) == 1 for line in lines), lines
     told = [line for line in lines if "reconciler adopt differs" in line]
-    assert len(told) == 4  # message, condition, event, what happened
+    assert len(told) == 5  # message, condition, event, what happened, what can be done
     folded = [line for line in lines if line.startswith(("take", "root)"))]
     assert folded == []
 

@@ -34,7 +34,7 @@ def test_paths_of_secrets_start_from_the_files_folder(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("source = 3", "source: input should be a valid dictionary"),
-        ("[source.git]\nbranch = 'main'", "source.git.url: field required"),
+        ("[source.git]\nbranch = 'main'", "source.git.url: is required: write url under [source.git]"),
         ("[source.git]\nurl = 'https://u:secret@h/x'", "source.git.url: leave user and password out"),
         ("[source.git]\nurl = 'file:///x'\nbrunch = 'a'", "source.git.brunch: unknown setting; did you mean 'branch'"),
         ("[source.git]\nurl = 'file:///x'\n[source.git.auth]\ntokenfile = 'a'", "did you mean 'token_file'"),

@@ -111,7 +111,10 @@ def test_a_server_that_may_not_be_so_fails_the_waiting(
     denied = Condition("Ready", status=False, reason="PolicyDenied", message="policy.git.flags", since=START)
     filling.record("chat", Status(Phase.BLOCKED, "policy.git.flags", (denied,)))
     code, out, err = synced(filling, controller, call, record, "--wait")
-    assert (code, err) == (1, "hint: reconciler describe server chat\n")
+    assert (code, err.splitlines()[-1]) == (1, "hint: reconciler describe server chat")
+    assert err.startswith("✗ chat  Blocked: PolicyDenied\n  What happened   policy.git.flags\n")
+    assert "change the setting that the message names" in err
+    assert err.splitlines()[-2].endswith("or edit manifests/chat.yaml:1, commit and push")
     assert "chat  Blocked: policy.git.flags" in out
 
 
@@ -283,6 +286,7 @@ def test_a_revision_that_would_be_refused_changes_nothing(
     assert (code, out) == (2, "")
     assert err == (
         f"{PROBLEMS[0]}\n{PROBLEMS[1]}\nerror: v1\ufffd[2J would be refused, and nothing of it applied: 2 errors\n"
+        "hint: correct what is named above, commit and push\n"
     )
     assert json.loads(call("diff", "--against", "v1", "-o", "json").out) == answer
 

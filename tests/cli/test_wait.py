@@ -93,8 +93,9 @@ def test_the_time_is_over(filling: Filling, controller: FakeController, call: Ca
     began = time.monotonic()
     called = call("wait", "--all", "--timeout", "300ms")
     assert (called.code, called.out.split()[:2]) == (1, ["chat", "Ready"])
-    assert called.err == (
-        "error: not Ready within 300ms: coder is Failed: gave up after 3 restarts: signal 9: Killed; "
+    assert called.err.startswith("✗ coder  Failed: Killed\n")
+    assert called.err.endswith(
+        "\nerror: not Ready within 300ms: coder is Failed: gave up after 3 restarts: signal 9: Killed; "
         "more0 is Pending; more1 is Pending; 1 more\n"
         "hint: see why with: reconciler describe server coder\n"
     )

@@ -16,19 +16,19 @@ LOADING: Reply = (503, {"error": {"message": "Loading model"}})
 
 
 @asynccontextmanager
-async def serving(handle: Handle, host: str = "127.0.0.1") -> AsyncIterator[int]:
-    """A server on a free port of the kernel's."""
+async def serving(handle: Handle, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[int]:
+    """A server on this port, or on a free one of the kernel's."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        with suppress(ConnectionError, asyncio.CancelledError):
+        with suppress(ConnectionError, EOFError, asyncio.CancelledError):
             await handle(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(connected, host, 0)
+    server = await asyncio.start_server(connected, host, port)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

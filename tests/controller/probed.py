@@ -29,6 +29,7 @@ class Machine:
     owns: bool | None = True
     work: Iterator[Progress] | None = None
     log: str = ""
+    devices: bool | None = None
 
     def listens(self, _pid: int, _host: str, _port: int) -> bool | None:
         return self.owns
@@ -38,6 +39,12 @@ class Machine:
 
     def log_head(self, _server: str, _uid: str) -> str:
         return self.log
+
+    def log_appended(self, _server: str, _uid: str, offset: int | None) -> tuple[str, int]:
+        return self.log[len(self.log) if offset is None else offset :], len(self.log)
+
+    def uses_devices(self, _pid: int) -> bool | None:
+        return self.devices
 
 
 @dataclass

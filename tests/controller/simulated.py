@@ -21,6 +21,7 @@ import pytest
 
 from chaos.boundaries import Boundaries
 from reconciler.controller.launching import Launcher
+from reconciler.controller.live_logs import Heard
 from reconciler.controller.loop import Loop
 from reconciler.controller.target import Target
 from reconciler.core.history import Instance
@@ -262,6 +263,9 @@ class SimulatedHost:
     def progress(self, pid: int) -> None:
         return None
 
+    def uses_devices(self, pid: int) -> None:
+        return None
+
 
 @dataclass
 class SimulatedProber:
@@ -282,6 +286,9 @@ class SimulatedProber:
         is_ready = now >= process.ready_at
         process.health = health_of() if is_ready else Health(HealthState.LOADING, last_progress=now)
         return process.health
+
+    def heard(self) -> list[Heard]:
+        return []
 
     def close(self) -> None:
         self.targets = {}

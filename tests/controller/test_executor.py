@@ -26,6 +26,7 @@ from reconciler.core.actions import (
 )
 from reconciler.core.ends import STARVED
 from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
+from reconciler.core.ladder import Step
 from reconciler.core.model import Desired, Document, Identity, Now, Wanted
 from reconciler.core.spec import ServerSpec
 from reconciler.runtimes.host import ResourceError
@@ -153,6 +154,21 @@ def test_a_start_is_on_disk_before_the_spawn_and_its_identity_after(house: House
     assert house.events("Started") == [("chat", f"pid 1001 on port 8001, instance {uid} (Crashed)")]
 
 
+def test_a_start_on_a_step_is_written_down_with_it(house: House) -> None:
+    step = Step(3, "CPU only, ctx 2048", {"ctx": 2048, "gpuLayers": 0}, hides_gpus=True, on=frozenset({"OomKilled"}))
+    house.execute(replace(START, trigger=Trigger.FALLBACK, step=step), ctx=8192, gpuLayers=99)
+    ((_, (uid, launch), then),) = house.runtime.deeds
+    row = then["chat"]
+    assert (row.step, row.step_told, row.changes, row.hides_gpus) == (3, step.told, step.changes, True)
+    assert (row.spec, row.fingerprint) == ({"model": "a.gguf", "ctx": 8192, "gpuLayers": 99}, "1:abc")
+    told = " ".join(launch.argv)
+    assert "--ctx-size 2048 --n-gpu-layers 0 --device none" in told
+    assert launch.environment["CUDA_VISIBLE_DEVICES"] == ""
+    assert house.events("Started")[0][1].endswith("(Fallback: CPU only, ctx 2048)")
+    (written,) = house.store._db.conn.execute("select launch from instances where uid = ?", [uid]).fetchone()
+    assert json.loads(written)["env"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
 def test_every_instance_gets_a_uid_of_its_own(house: House) -> None:
     house.execute(START, replace(START, server="embed", port=8002))
     uids = {uid for _, (uid, _), _ in house.runtime.deeds}
@@ -239,15 +255,25 @@ def test_a_start_that_the_machine_has_no_room_for_is_no_failure(house: House) ->
 
 
 @pytest.mark.parametrize(
-    ("error", "why"),
-    [(OSError(8, "Exec format error"), "Exec format error"), (ValueError("embedded null byte"), "embedded null byte")],
+    ("error", "why", "named"),
+    [
+        (
+            OSError(2, "No such file or directory"),
+            "the interpreter or loader that it names is missing",
+            "BinaryMissing",
+        ),
+        (OSError(8, "Exec format error"), "Exec format error: it is a program for another", "WrongArchitecture"),
+        (OSError(13, "Permission denied"), "Permission denied", "PermissionDenied"),
+        (OSError(26, "Text file busy"), "Text file busy", "SpawnFailed"),
+        (ValueError("embedded null byte"), "embedded null byte", "SpawnFailed"),
+    ],
 )
-def test_a_spawn_that_fails_is_recorded_as_such(house: House, error: Exception, why: str) -> None:
+def test_a_spawn_that_fails_is_recorded_with_its_cause(house: House, error: Exception, why: str, named: str) -> None:
     house.runtime.refuses = error
     house.execute(START, replace(START, server="embed"))
     assert len(house.runtime.deeds) == 2
     failed = on_disk(house.folder)["chat"]
-    assert (failed.identity, failed.diagnosis) == (None, "SpawnFailed")
+    assert (failed.identity, failed.diagnosis) == (None, named)
     assert failed.evidence.startswith(f"{sys.executable} could not be executed: ")
     assert why in failed.evidence
     assert house.events("SpawnFailed") == [("chat", failed.evidence), ("embed", failed.evidence)]

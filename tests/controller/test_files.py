@@ -1,11 +1,13 @@
 import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.controller.files import FileLooker
-from reconciler.core.gate import FileFacts
+from reconciler.core.gate import FileFacts, NamedFile
 from reconciler.core.model import Now
 
 NOW = Now(monotonic=1000.0, wall=1_700_000_000.0, boot="b")
@@ -108,3 +110,59 @@ def test_what_cannot_be_read_does_not_count_as_changing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["", "/no/such/folder/file", "/etc/hostname/below", "/" + "x" * 300])
 def test_what_is_not_there_is_told_not_raised(path: str) -> None:
     assert FileLooker().look(path, NOW) == FileFacts(path)
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    facts = FileLooker().look(str(tmp_path), NOW)
+    assert (facts.exists, facts.is_file, facts.readable, facts.executable) == (True, False, False, False)
+
+
+def barriers_for_nobody(paths: list[str]) -> list[str]:
+    """What bars the way to these for a user without rights."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(65534, 65534, 65534)
+            os.setresuid(65534, 65534, 65534)
+            told = "\n".join(FileLooker().look(path, NOW).barred_by for path in paths)
+            os.write(writing, told.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as file:
+        return file.read().split("\n")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that everybody may enter."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look as somebody else")
+def test_the_folder_that_bars_the_way_is_named(open_folder: Path) -> None:
+    shut = open_folder / "shut"
+    (shut / "inner").mkdir(parents=True)
+    (shut / "inner" / "a.gguf").write_bytes(b"GGUF")
+    paths = [str(shut / "inner" / "a.gguf"), str(shut / "none.gguf"), str(open_folder / "none.gguf")]
+    assert barriers_for_nobody(paths) == ["", "", ""]
+    shut.chmod(0o600)
+    assert barriers_for_nobody(paths) == [str(shut), str(shut), ""]
+    shut.chmod(0o755)
+    (shut / "inner").chmod(0)
+    assert barriers_for_nobody(paths) == [str(shut / "inner"), "", ""]
+
+
+def test_all_files_of_a_spec_are_looked_at_with_their_fields(model: Path) -> None:
+    named = [
+        NamedFile("spec.flags.lora", str(model), is_model=True),
+        NamedFile("spec.flags.x", "/no/x", is_model=False),
+    ]
+    found = FileLooker().look_at_all(str(model), named, NOW)
+    told = [(facts.field, facts.exists, facts.is_model) for facts in found]
+    assert told == [("spec.model", True, True), ("spec.flags.lora", True, True), ("spec.flags.x", False, False)]

@@ -111,7 +111,7 @@ def test_a_name_too_long_for_any_file_is_a_missing_file_and_no_crash(launcher: L
 def test_all_parts_of_a_split_model_are_looked_at(launcher: Launcher, models: Path) -> None:
     (models / "b-00001-of-00002.gguf").write_bytes(b"GGUF")
     gate = launcher.look(declared(spec(model="b-00001-of-00002.gguf")), NOW)
-    assert gate.reason == "ModelPartMissing"
+    assert gate.reason == "ModelMissing"
     assert "b-00002-of-00002.gguf" in gate.message
 
 
@@ -133,7 +133,7 @@ def test_a_program_that_is_missing_or_may_not_be_run(models: Path) -> None:
     missing = Launcher(Settings(models=str(models), llama_server="/no/llama-server"), {})
     assert missing.look(declared(spec()), NOW).reason == "BinaryMissing"
     plain = Launcher(Settings(models=str(models), llama_server=str(models / "a.gguf")), {})
-    assert plain.look(declared(spec()), NOW).reason == "BinaryNotExecutable"
+    assert plain.look(declared(spec()), NOW).reason == "PermissionDenied"
 
 
 def test_no_program_at_all(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,7 @@ def test_a_name_that_promises_many_parts_costs_one_look(launcher: Launcher, monk
 
     monkeypatch.setattr("os.path.realpath", counted)
     gate = launcher.look(document(model="x-00001-of-99999.gguf"), NOW)
-    assert gate.reason == "ModelPartMissing"
+    assert gate.reason == "ModelMissing"
     assert len(looked) < 5
 
 

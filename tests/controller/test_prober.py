@@ -41,7 +41,7 @@ async def test_loading_then_ready() -> None:
     assert replace(probed.seen[1], last_progress=None) == Health(
         HealthState.OK,
         verified=True,
-        effective=Effective(ctx_per_slot=256, slots=2, gpu_layers="3/5"),
+        effective=Effective(ctx_per_slot=256, slots=2, gpu_layers="3/5", model="/m/a.gguf", trained=512),
         models=({"id": "a", "size": 10, "parameters": 20, "trainedContext": 512},),
     )
     assert asked.asked[:5] == ["/health", "/health", "/health", "/props", "/v1/models"]

@@ -10,8 +10,20 @@ from hypothesis import strategies as st
 
 from reconciler.core.actions import Plan
 from reconciler.core.at_rest import is_at_rest
-from reconciler.core.history import History, Instance, Requests, ServerRecord, Stamp, StopReason
-from reconciler.core.model import Desired, Effective, Exit, Health, HealthState, Now, Phase, Problem, Process, Wanted
+from reconciler.core.history import History, Instance, Requests, ServerRecord, Stamp, StopReason, Tried
+from reconciler.core.model import (
+    Desired,
+    Effective,
+    Exit,
+    Health,
+    HealthState,
+    Limits,
+    Now,
+    Phase,
+    Problem,
+    Process,
+    Wanted,
+)
 from reconciler.core.observed import Observed, Stranger
 from reconciler.core.plan import plan
 from tests.core.worlds import World, document_of, fingerprint_of
@@ -53,7 +65,9 @@ HEALTHS = altered(
     effective=[EFFECTIVE],
     models=[({"id": "m"},)],
     message=["no answer"],
-    busy_slots=[1],
+    busy_slots=[0, 1],
+    slow=[2.0],
+    is_unreachable=[True],
     last_progress=[999.0],
 )
 PROCESSES = altered(
@@ -75,6 +89,11 @@ INSTANCES = altered(
     models=[({"id": "m"},)],
     generation=[0, 2],
     port=[9],
+    step=[1],
+    step_told=["ctx 256"],
+    changes=[{"ctx": 256}, {"gpuLayers": 0}],
+    hides_gpus=[True],
+    spec=[{"model": "other.gguf"}],
 )
 RECORDS = altered(
     RECORD,
@@ -89,6 +108,11 @@ RECORDS = altered(
     swept=STAMPS,
     starved=STAMPS,
     last_error=["x"],
+    last_cause=["Crashed"],
+    step=[1],
+    tried=[(Tried(0, "as asked", "OomKilled"),)],
+    ready_step=[1],
+    primary_tries=[2],
     status=[None, *(replace(WORLD.status("a"), phase=phase) for phase in (Phase.STARTING, Phase.UNHEALTHY))],
 )
 SPECS: list[dict[str, Any]] = [
@@ -97,6 +121,8 @@ SPECS: list[dict[str, Any]] = [
     {"ctx": 512},
     {"restart": {"stabilityWindow": "1s"}},
     {"port": "auto"},
+    {"restart": {"retryPrimaryAfter": "30s"}},
+    {"fallback": "off"},
 ]
 DOCUMENTS = [
     replace(document_of("a", **{"port": 8001, **fields}), generation=generation)
@@ -120,12 +146,19 @@ def inputs(draw: st.DrawFn) -> Inputs:
     instance: Instance = draw(INSTANCES)
     record: ServerRecord = draw(RECORDS)
     more = draw(st.sampled_from([(), (), (replace(process, uid="more"),), (replace(process, alive=False),)]))
-    kinds: list[dict[str, dict[str, int]]] = [{}, {}, {"stop": {"a": 1}}, {"restart": {"a": 1}}, {"adopt": {"a": 1}}]
+    kinds: list[dict[str, dict[str, int]]] = [
+        {},
+        {},
+        {"stop": {"a": 1}},
+        {"restart": {"a": 1}},
+        {"adopt": {"a": 1}},
+        {"primary": {"a": 1}},
+    ]
     asked = Requests(**draw(st.sampled_from(kinds)))
     sharers = draw(st.sampled_from([{}, {}, {"a": Stranger(PROCESS.identity, "127.0.0.1", 8001, "x")}]))
     servers = draw(st.sampled_from([{"a": draw(WANTEDS)}, {"a": WANTED}, {}]))
     return (
-        replace(DESIRED, servers=servers),
+        replace(DESIRED, servers=servers, limits=Limits(cpu_only=draw(st.sampled_from([False, False, True])))),
         replace(OBSERVED, processes={"a": (process, *more)}, sharers=sharers),
         replace(HISTORY, servers={"a": record}, instances={"a": instance}),
         asked,

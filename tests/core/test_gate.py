@@ -24,11 +24,20 @@ def test_a_model_that_llama_server_downloads_needs_no_file() -> None:
     ("binary", "model", "reason", "message"),
     [
         ({"exists": False}, {}, "BinaryMissing", "no program at /bin/llama-server; install it, or name another with"),
-        ({"executable": False}, {}, "BinaryNotExecutable", "allow it with: chmod +x /bin/llama-server"),
+        ({"executable": False}, {}, "PermissionDenied", "allow it with: chmod +x /bin/llama-server"),
         ({}, {"exists": False}, "ModelMissing", "no file at /m/a.gguf; copy the model there, or correct spec.model"),
-        ({}, {"readable": False}, "ModelUnreadable", "allow it with: chmod +r /m/a.gguf"),
-        ({}, {"is_gguf": False}, "ModelNotGguf", "/m/a.gguf is not a GGUF file; copy the right file there"),
+        ({}, {"readable": False}, "PermissionDenied", "allow it with: chmod +r /m/a.gguf"),
+        ({}, {"is_gguf": False}, "ModelBroken", "/m/a.gguf is not a GGUF file; copy the right file there"),
         ({"exists": False}, {"exists": False}, "BinaryMissing", "no program"),
+        ({"is_file": False}, {}, "BinaryMissing", "a folder, and no program, at /bin/llama-server; install it"),
+        (
+            {"exists": False, "barred_by": "/bin"},
+            {},
+            "PermissionDenied",
+            "allow /bin to be entered with: chmod +x /bin",
+        ),
+        ({}, {"is_file": False}, "ModelBroken", "/m/a.gguf is no ordinary file; copy the right file there, or correct"),
+        ({}, {"exists": False, "barred_by": "/m"}, "PermissionDenied", "/m/a.gguf cannot be reached; allow /m to be"),
     ],
 )
 def test_what_is_wrong_has_a_name_and_a_remedy(
@@ -42,8 +51,34 @@ def test_what_is_wrong_has_a_name_and_a_remedy(
 def test_a_missing_part_is_named() -> None:
     second = replace(MODEL, path="/m/b-00002-of-00002.gguf", exists=False)
     facts = judge(BINARY, [MODEL, second], NONE, NOW)
-    assert facts.reason == "ModelPartMissing"
+    assert facts.reason == "ModelMissing"
     assert "/m/b-00002-of-00002.gguf is missing; copy it there" in facts.message
+
+
+LORA = FileFacts("/m/l.gguf", exists=True, readable=True, is_gguf=True, identity="l1", field="spec.flags.lora")
+TEXT = replace(LORA, path="/m/g", is_gguf=False, identity="g1", field="spec.flags.grammar-file", is_model=False)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason", "message"),
+    [
+        (LORA, "", ""),
+        (TEXT, "", ""),
+        (replace(LORA, exists=False), "ModelMissing", "no file at /m/l.gguf; copy the model there, or correct spec"),
+        (replace(LORA, is_gguf=False), "ModelBroken", "is not a GGUF file; copy the right file there, or"),
+        (replace(LORA, readable=False), "PermissionDenied", "allow it with: chmod +r /m/l.gguf"),
+        (replace(LORA, changed_at=NOW), "ModelGrowing", "/m/l.gguf is still being written"),
+        (replace(TEXT, exists=False), "FileMissing", "at /m/g; put it there, or correct spec.flags.grammar-file"),
+        (replace(TEXT, is_file=False), "FileMissing", "/m/g is no ordinary file"),
+        (replace(TEXT, readable=False), "PermissionDenied", "allow it with: chmod +r /m/g"),
+        (replace(TEXT, changed_at=NOW), "", ""),
+    ],
+)  # fmt: skip
+def test_the_other_files_of_a_spec_are_judged_too(facts: FileFacts, reason: str, message: str) -> None:
+    found = judge(BINARY, [MODEL, facts], NONE, NOW)
+    assert found.reason == reason
+    assert message in found.message
+    assert found.identity == f"b1 m1 {facts.identity}"
 
 
 def test_trouble_from_elsewhere_comes_first_and_keeps_the_identity() -> None:
@@ -101,6 +136,9 @@ def test_a_command_to_paste_holds_no_other_command(path: str, pasted: str) -> No
         ({"exists": False}, {}, NONE),
         ({}, {"exists": False}, NONE),
         ({}, {"changed_at": NOW}, NONE),
+        ({}, {"is_file": False}, NONE),
+        ({}, {"barred_by": "/\x9b2J"}, NONE),
+        ({"barred_by": "/\x9b2J"}, {}, NONE),
         ({}, {}, ("SecretMissing", "\x9b2J\udcff")),
     ],
 )

@@ -2,143 +2,54 @@
 
 from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from reconciler.core.actions import Plan, SaveInstance, Start, Terminate
 from reconciler.core.at_rest import is_at_rest
-from reconciler.core.first_starts import FIRST
-from reconciler.core.model import Desired, Exit, GateFacts, HealthState, Identity, Limits, Phase, Problem
+from reconciler.core.causes import CAUSES
+from reconciler.core.model import Exit, GateFacts, HealthState, Phase, Problem
 from reconciler.core.observed import Listener
-from reconciler.core.plan import plan
-from reconciler.runtimes.host import ResourceError
-from tests.core.worlds import Action, ControllerDied, Simulated, World, fingerprint_of
+from tests.core.strict_worlds import WORDS, StrictWorld
+from tests.core.worlds import ControllerDied, Simulated, fingerprint_of
 
 NAMES = st.sampled_from(["a", "b", "c", "d", "e"])
 SPECS = st.fixed_dictionaries(
     {"probes": st.just({"startup": {"deadline": "30s"}})},
     optional={
-        "ctx": st.sampled_from([256, 512]),
+        "ctx": st.sampled_from([256, 512, 9000]),
         "port": st.sampled_from([8001, 8002, 9000]),
         "host": st.sampled_from(["127.0.0.1", "0.0.0.0"]),
         "suspend": st.booleans(),
         "restart": st.sampled_from(
-            [{"policy": "OnFailure"}, {"policy": "Never"}, {"maxRestarts": 0}, {"retryFailedAfter": "0s"}]
+            [
+                {"policy": "OnFailure"},
+                {"policy": "Never"},
+                {"maxRestarts": 0},
+                {"retryFailedAfter": "0s"},
+                {"retryPrimaryAfter": "5s"},
+                {"retryPrimaryAfter": "2m", "stabilityWindow": "5s"},
+            ]
+        ),
+        "gpuLayers": st.sampled_from([0, 1, 20, "all"]),
+        "fallback": st.sampled_from(
+            [
+                "auto",
+                "off",
+                {"steps": [{"ctx": 128}, {"gpuLayers": 0, "on": ["GpuUnavailable", "Hung", "Crashed"]}]},
+                {"steps": [{"model": "small.gguf", "on": ["ModelBroken", "GpuOutOfMemory"]}, {"flags": {"x": 1}}]},
+            ]
         ),
         "stop": st.sampled_from([{"drain": "2s"}, {"gracePeriod": "0s"}]),
         "dependsOn": st.lists(st.sampled_from(["b", "c", "d", "e", "x"]), max_size=2),
     },
 )
-BEHAVIOURS = st.sampled_from(
-    ["quick", "slow", "crash", "crash late", "stuck", "exit 0", "spawn fails", "no room", "deaf"]
-)
+BEHAVIOURS = st.sampled_from(WORDS)
 ANSWERS = [HealthState.OK, HealthState.LOADING, HealthState.BUSY, HealthState.FAILING]
 WHICH = st.integers(0, 9)
 MOST_STEPS = 400
 """Looks that converging may take: the longest way is a start that makes no progress, four times over."""
-
-
-class StrictWorld(World):
-    """A world that does not forgive."""
-
-    behaviours: dict[str, str]
-    known: dict[str, Simulated]
-    terminated: set[Identity]
-    desired: Desired
-    deaths: int
-
-    def __init__(self) -> None:
-        super().__init__(limits=Limits(loads=2, port_high=8003))
-        self.behaviours, self.known, self.terminated, self.deaths = {}, {}, set(), 0
-        self.on_spawn = self._behave
-
-    def _behave(self, process: Simulated) -> None:
-        others = [other for other in self.alive(process.server) if other is not process]
-        assert not others, f"a second {process.server} was started beside {others}"
-        now, behaviour = self.now.monotonic, self.behaviours.get(process.server, "quick")
-        if behaviour == "spawn fails":
-            raise OSError("no such program")
-        if behaviour == "no room":
-            raise ResourceError(24, "no descriptor is left")
-        process.ready_at = now + {"slow": 20.0, "stuck": float("inf")}.get(behaviour, 0.1)
-        process.exits_at = now + {"crash": 0.05, "crash late": 5.0, "exit 0": 0.3}.get(behaviour, float("inf"))
-        process.exits_as = Exit(code=0 if behaviour == "exit 0" else 1)
-        process.obeys = behaviour != "deaf"
-
-    def inputs(self) -> Any:
-        inputs = super().inputs()
-        decided = plan(*inputs)
-        assert plan(*inputs) == decided, "the same input gave another plan"
-        with patch("reconciler.core.plan.is_at_rest", return_value=False):
-            assert plan(*inputs) == decided, "the shortcut for servers at rest left something out"
-        assert decided.wake_at is None or decided.wake_at >= self.now.monotonic
-        self.desired = inputs[0]
-        self._judge(decided)
-        return inputs
-
-    def _judge(self, decided: Plan) -> None:
-        starts = [action.server for action in decided.actions if isinstance(action, Start)]
-        assert len(starts) == len(set(starts))
-        assert self.scope is None or self.scope >= set(starts)
-        self._judge_starts([action for action in decided.actions if isinstance(action, Start)])
-        for action in decided.actions:
-            if isinstance(action, SaveInstance) and action.instance.stopping and not action.instance.ended:
-                self._judge_stop(action)
-
-    def _judge_starts(self, starts: list[Start]) -> None:
-        """First starts wait for the switch, and for those that they depend on; what is left out is not started."""
-        for start in starts:
-            wanted = self.desired.servers[start.server]
-            assert not wanted.parked
-            if start.trigger not in FIRST:
-                continue
-            leaving = [process for name in self.desired.servers if self.parked(name) for process in self.alive(name)]
-            assert self.switch == "StartFirst" or not leaving, f"{start.server} was started beside {leaving}"
-            for name in wanted.spec.depends_on:
-                ready = any(process.health.verified for process in self.alive(name))
-                assert ready, f"{start.server} was started before {name}"
-
-    def _judge_stop(self, action: SaveInstance) -> None:
-        """Nothing that is as it should be is stopped, and what stays while its successor could not start stays."""
-        instance = action.instance
-        before, wanted = self.instances.get(instance.server), self.desired.servers.get(instance.server)
-        if before is None or before.stopping or instance.stop_reason is None or instance.stop_reason.is_failure:
-            return
-        assert self.scope is None or instance.server in self.scope
-        if instance.server in self.requests["stop"] or self.parked(instance.server):
-            return
-        if wanted is None:
-            assert not self.desired.unreadable or self.records[instance.server].generation
-            assert instance.server not in self.desired.invalid
-            return
-        changed = instance.fingerprint != fingerprint_of(wanted.spec) or instance.server in self.requests["restart"]
-        assert wanted.spec.suspend or changed, f"{instance.server} was stopped for nothing: {instance.stop_reason}"
-        gate_is_open = not self.gates.get(instance.server, GateFacts()).reason
-        assert wanted.spec.suspend or gate_is_open, f"{instance.server} was stopped though it could not start again"
-
-    def signal(self, action: Any) -> None:
-        target = next((p for p in self.known.values() if p.identity == action.identity), None)
-        assert target is not None, f"{action} is not about a process of ours"
-        assert target.uid == action.uid
-        if isinstance(action, Terminate):
-            assert action.identity not in self.terminated, f"a second SIGTERM for {action.uid}"
-            self.terminated.add(action.identity)
-        super().signal(action)
-
-    def add_process(self, server: str, uid: str, **fields: Any) -> Simulated:
-        process = super().add_process(server, uid, **fields)
-        self.known[f"{process.identity}"] = process
-        return process
-
-    def record(self, action: Action) -> None:
-        if isinstance(action, SaveInstance) and action.instance.ended:
-            identity = action.instance.identity
-            alive = [process for process in self.processes if process.identity == identity and process.alive]
-            assert not alive, f"{alive} was recorded as ended while it runs"
-        super().record(action)
 
 
 class Life(RuleBasedStateMachine):
@@ -190,7 +101,7 @@ class Life(RuleBasedStateMachine):
 
     # -- people
 
-    @rule(kind=st.sampled_from(["stop", "restart", "adopt"]), name=NAMES)
+    @rule(kind=st.sampled_from(["stop", "restart", "adopt", "primary"]), name=NAMES)
     def ask(self, kind: str, name: str) -> None:
         if name in self.world.documents or name in self.world.records:
             self.world.ask(kind, name)
@@ -223,9 +134,23 @@ class Life(RuleBasedStateMachine):
         return alive[which % len(alive)]
 
     @precondition(lambda self: self._alive())
-    @rule(which=WHICH, exit_=st.sampled_from([Exit(code=0), Exit(code=1), Exit(signal=9), Exit()]))
-    def crash(self, which: int, exit_: Exit) -> None:
-        self._one(which).end(exit_)
+    @rule(
+        which=WHICH,
+        exit_=st.sampled_from([Exit(code=0), Exit(code=1), Exit(signal=9), Exit()]),
+        cause=st.sampled_from(["", *CAUSES]),
+    )
+    def crash(self, which: int, exit_: Exit, cause: str) -> None:
+        self._one(which).end(exit_, cause)
+
+    @precondition(lambda self: self._alive())
+    @rule(which=WHICH, slots=st.sampled_from([None, 0, 0, 1]))
+    def serve(self, which: int, slots: int | None) -> None:
+        """Requests come and go."""
+        self._one(which).busy_slots = slots
+
+    @rule(cpu_only=st.booleans())
+    def set_cpu_only(self, cpu_only: bool) -> None:
+        self.world.limits = replace(self.world.limits, cpu_only=cpu_only)
 
     @precondition(lambda self: self._alive())
     @rule(which=WHICH, answers=st.sampled_from(ANSWERS))
@@ -286,7 +211,15 @@ class Life(RuleBasedStateMachine):
                 process.end(Exit())
 
     @rule(
-        name=NAMES, facts=st.sampled_from([GateFacts(), GateFacts("ModelMissing", "no file"), GateFacts(identity="x")])
+        name=NAMES,
+        facts=st.sampled_from(
+            [
+                GateFacts(),
+                GateFacts("ModelMissing", "no file"),
+                GateFacts(identity="x"),
+                GateFacts(identity="y", trained=16384, layers=32),
+            ]
+        ),
     )
     def gate(self, name: str, facts: GateFacts) -> None:
         self.world.gates[name] = facts

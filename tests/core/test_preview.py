@@ -94,6 +94,27 @@ def test_what_was_started_with_values_that_are_none_any_more_is_restarted() -> N
     assert change.fields == (FieldChange("spec.ctx", "many", None),)
 
 
+@pytest.mark.parametrize(
+    ("fields", "action"),
+    [
+        ({}, "unchanged"),
+        ({"labels": {"x": "y"}}, "update"),
+        ({"fallback": "off"}, "restart"),
+        ({"ctx": 512}, "restart"),
+    ],
+    ids=str,
+)
+def test_a_fallback_step_is_no_change_and_ends_with_the_next_one(fields: dict[str, Any], action: str) -> None:
+    world = running()
+    _, _, history, requests, _ = world.inputs()
+    on_step = replace(history.instances["a"], step=2, step_told="CPU only", changes={"gpuLayers": 0}, hides_gpus=True)
+    standing = Standing(world.documents, replace(history, instances={"a": on_step}), requests)
+    changes, _ = preview(standing, Seen((document_of("a", **fields),)), fingerprint_of)
+    (change,) = (one for one in changes if one.server == "a")
+    assert change.action == action
+    assert ("fallback step (CPU only)" in change.reason) == ("fallback" in fields)
+
+
 def test_flags_that_python_takes_for_equal_are_shown() -> None:
     found = change_of(running(flags={"x": 1}), document_of("a", flags={"x": True}))
     assert found.fields == (FieldChange("spec.flags.x", 1, True),)

@@ -313,7 +313,7 @@ def test_a_hung_server_that_obeys_sigterm_has_not_completed(policy: str) -> None
     fail_probes(6)(world)
     world.settle()
     assert (world.phase("a"), world.records["a"].n) == (Phase.BACKOFF, 1)
-    assert world.status("a").message == "exit code 0: Unresponsive: no answer; restart 1 of 3 after 0.5 s"
+    assert world.status("a").message == "exit code 0: Hung: no answer; restart 1 of 3 after 0.5 s"
     world.advance(0.5)
     world.settle()
     assert (world.starts[-1].trigger, world.starts[-1].delay) == (Trigger.UNRESPONSIVE, 0.5)

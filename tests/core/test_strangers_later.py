@@ -1,11 +1,13 @@
 """Strangers of a service, on the port of a server that rests or runs, and requests that come to nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from reconciler.core.model import Exit, GateFacts, Identity, Phase
 from reconciler.core.observed import Listener, Stranger
+from reconciler.core.server import NOT_LOOKED
 from tests.core.states import ready
 from tests.core.test_strangers import PORT, row, world_with
 from tests.core.worlds import World, document_of, health_of
@@ -76,6 +78,17 @@ def test_a_request_is_not_kept_for_who_comes_once_the_gate_is_open() -> None:
     world.gates.clear()
     world.settle()
     assert world.instances == {}
+
+
+def test_a_request_is_kept_while_the_gate_is_still_looked_at() -> None:
+    world = world_with(unit="llama.service")
+    world.gates["a"] = replace(NOT_LOOKED, message="its flags are being held against: llama-server --help")
+    world.ask("adopt", "a")
+    world.settle()
+    assert (world.told("AdoptIgnored"), list(world.requests["adopt"])) == ([], ["a"])
+    world.gates.clear()
+    world.settle()
+    assert row(world).adopted
 
 
 def test_one_process_is_taken_over_once() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.model import Limits, Phase
-from tests.core.test_machine import StrictWorld
+from tests.core.strict_worlds import StrictWorld
 
 NAMES = ["a", "b", "c", "d"]
 SWITCHES = st.sampled_from(["StopFirst", "StartFirst"])

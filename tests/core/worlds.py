@@ -20,11 +20,13 @@ from reconciler.core.actions import (
     Terminate,
     Withdraw,
 )
+from reconciler.core.fallback import is_as_declared
 from reconciler.core.fingerprint import fingerprint
 from reconciler.core.history import History, Instance, Requests, ServerRecord, Stamp, Status
 from reconciler.core.model import (
     Desired,
     Document,
+    Effective,
     Exit,
     GateFacts,
     Health,
@@ -94,6 +96,14 @@ class Simulated:
     killable: bool = True
     """SIGKILL ends it; not so in the kernel's uninterruptible sleep."""
     is_launched: bool = True
+    diagnosis: str = ""
+    """The named cause of its end."""
+    evidence: str = ""
+    step: int = 0
+    hides_gpus: bool = False
+    busy_slots: int | None = None
+    effective: Effective | None = None
+    """What it tells of its settings once it is Ready."""
     answers: HealthState = HealthState.OK
     """What it answers once it has been verified."""
     asked_at: float = 0.0
@@ -101,8 +111,9 @@ class Simulated:
     def __repr__(self) -> str:
         return f"{self.server}/{self.uid}/{self.identity.pid}"
 
-    def end(self, exit_: Exit) -> None:
+    def end(self, exit_: Exit, diagnosis: str = "") -> None:
         self.alive, self.exit = False, exit_
+        self.diagnosis = diagnosis or self.diagnosis
 
     def seen(self) -> Process:
         log = "" if self.alive else "a line\nthe last line"
@@ -116,6 +127,10 @@ class Simulated:
             self.port,
             self.exit,
             log,
+            "" if self.alive else self.diagnosis,
+            "" if self.alive else self.evidence,
+            step=self.step,
+            hides_gpus=self.hides_gpus,
             health=self.health if self.alive else Health(),
             is_launched=self.is_launched,
         )
@@ -148,7 +163,7 @@ class World:
     ended: list[Instance] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
     requests: dict[str, dict[str, int]] = field(
-        default_factory=lambda: {kind: {} for kind in ("stop", "restart", "adopt", "prune")}
+        default_factory=lambda: {kind: {} for kind in ("stop", "restart", "adopt", "primary", "prune")}
     )
 
     processes: list[Simulated] = field(default_factory=list)
@@ -262,7 +277,7 @@ class World:
         for name in self.acceptance.removed:
             self.requests["prune"].pop(name, None)
         history = History(dict(self.records), dict(self.instances), dict(self.ports))
-        requests = Requests(*(dict(self.requests[kind]) for kind in ("stop", "restart", "adopt")))
+        requests = Requests(*(dict(self.requests[kind]) for kind in ("stop", "restart", "adopt", "primary")))
         return self._desired(), self._observed(requests), history, requests, self.now
 
     def _desired(self) -> Desired:
@@ -309,7 +324,11 @@ class World:
             return False
         if instance is None or not any(p.alive and p.uid == instance.uid for p in self.processes):
             return True
-        return instance.fingerprint != fingerprint_of(spec) or name in requests.restart
+        if name in requests.restart or name in requests.primary:
+            return True
+        wanted = Wanted(self.documents[name], fingerprint_of(spec))
+        goes_back = instance.step > 0 and spec.restart.retry_primary_after > 0
+        return goes_back or not is_as_declared(instance, wanted, self.limits)
 
     def _listeners(self) -> Iterable[Listener]:
         for process in self.processes:
@@ -409,6 +428,10 @@ class World:
             attempt=start.attempt,
             delay=start.delay,
             spec=dump_spec(wanted.spec),
+            step=start.step.number,
+            step_told=start.step.told,
+            changes=start.step.changes,
+            hides_gpus=start.step.hides_gpus,
         )
         self.ports[start.server] = start.port
         self.instances[start.server] = intent
@@ -417,13 +440,19 @@ class World:
     def _spawn(self, intent: Instance) -> Instance:
         self._step()
         process = self.add_process(
-            intent.server, intent.uid, fingerprint=intent.fingerprint, port=intent.port, host=host_of(intent)
+            intent.server,
+            intent.uid,
+            fingerprint=intent.fingerprint,
+            port=intent.port,
+            host=host_of(intent),
+            step=intent.step,
+            hides_gpus=intent.hides_gpus,
         )
         try:
             self.on_spawn(process)
         except OSError as error:
             self.processes.remove(process)
-            diagnosis = error.reason if isinstance(error, ResourceError) else "SpawnFailed"
+            diagnosis = error.reason if isinstance(error, ResourceError) else process.diagnosis or "SpawnFailed"
             return replace(intent, diagnosis=diagnosis, evidence=str(error))
         return replace(intent, identity=process.identity)
 
@@ -445,9 +474,11 @@ class World:
         elif not health.verified:
             ready = now >= process.ready_at and process.answers is HealthState.OK
             since = now if health.last_progress is None else health.last_progress
-            process.health = health_of() if ready else Health(HealthState.LOADING, last_progress=since)
+            known = health_of(busy_slots=process.busy_slots, effective=process.effective)
+            process.health = known if ready else Health(HealthState.LOADING, last_progress=since)
         elif process.answers is not HealthState.FAILING:
-            process.health = health_of(process.answers)
+            fields = {"busy_slots": process.busy_slots, "effective": process.effective}
+            process.health = health_of(process.answers, **fields)
         elif now >= process.asked_at + self.period(process):
             process.asked_at = now
             process.health = health_of(HealthState.FAILING, failures=health.failures + 1, message="no answer")

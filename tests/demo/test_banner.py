@@ -79,6 +79,15 @@ def blocked(name: str, reason: str) -> dict[str, Any]:
     return item
 
 
+def test_one_on_a_fallback_step_says_so() -> None:
+    reader = server("reader")
+    reader["status"]["fallback"] = {"step": 1, "told": "ctx 2048"}
+    told = "answers at http://127.0.0.1:8001, with ctx 2048: .venv/bin/reconciler describe server reader\n"
+    assert told in banner([reader], ".venv/bin/reconciler")
+    reader["status"]["fallback"]["step"] = 0
+    assert "answers at http://127.0.0.1:8001\n" in banner([reader], ".venv/bin/reconciler")
+
+
 @pytest.mark.parametrize(
     "passing",
     [blocked("a", "ModelGrowing"), server("a", "Pending"), server("a", "Unknown"), server("a", "BackOff")],

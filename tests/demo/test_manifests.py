@@ -6,14 +6,14 @@ import pytest
 from ruamel.yaml import YAML
 
 from reconciler.core.spec import LlamaServer
-from reconciler.demo.models import CHAT, EMBED
+from reconciler.demo.models import CHAT, EMBED, LONG
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = sorted((ROOT / "manifests").glob("*.yaml"))
 
 
-def test_the_demo_has_its_two_servers() -> None:
-    assert [path.name for path in MANIFESTS] == ["chat.yaml", "embedder.yaml"]
+def test_the_demo_has_its_three_servers() -> None:
+    assert [path.name for path in MANIFESTS] == ["chat.yaml", "embedder.yaml", "reader.yaml"]
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
@@ -31,7 +31,7 @@ class TestDemoManifest:
     def test_it_is_valid_and_uses_a_demo_model(self, path: Path) -> None:
         server = LlamaServer.model_validate(YAML(typ="safe").load(path))
         assert server.metadata.name == path.stem
-        assert server.spec.model in {CHAT, EMBED}
+        assert server.spec.model in {CHAT, EMBED, LONG}
         assert not server.spec.suspend
 
 

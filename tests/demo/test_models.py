@@ -12,7 +12,7 @@ from reconciler.controller.files import FileLooker
 from reconciler.core.gate import FileFacts, judge
 from reconciler.core.model import Now
 from reconciler.demo import models
-from reconciler.demo.models import DemoNotInstalledError, write_demo_models, write_model
+from reconciler.demo.models import CHAT, EMBED, LONG, DemoNotInstalledError, write_demo_models, write_model
 
 
 @contextlib.contextmanager
@@ -110,7 +110,7 @@ def test_a_whole_model_is_not_taken_for_a_growing_one(tmp_path: Path) -> None:
 
 def test_demo_models_are_written_once(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "models"
-    assert [path.name for path in write_demo_models(folder)] == ["tiny-chat.gguf", "tiny-embed.gguf"]
+    assert [path.name for path in write_demo_models(folder)] == [CHAT, EMBED, LONG]
     (folder / "tiny-chat.gguf").unlink()
     assert [path.name for path in write_demo_models(folder)] == ["tiny-chat.gguf"]
 
@@ -128,6 +128,4 @@ def test_as_a_command_it_tells_what_it_wrote(
     models.main()
     models.main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        f"wrote {tmp_path / name} (0.5 MB, random weights)" for name in ("tiny-chat.gguf", "tiny-embed.gguf")
-    ]
+    assert lines == [f"wrote {tmp_path / name} (0.5 MB, random weights)" for name in (CHAT, EMBED, LONG)]

@@ -47,7 +47,10 @@ def test_it_writes_the_models_and_becomes_the_controller(
     [(argv, environ)] = execs
     assert argv == [sys.executable, "-m", "reconciler", "run"]
     assert environ["LLAMA_SERVER"] == str(checkout / "llama-server")
-    assert {path.name for path in (checkout / "models").iterdir()} == {"tiny-chat.gguf", "tiny-embed.gguf"}
+    assert {path.name for path in (checkout / "models").iterdir()} == {
+        *("tiny-chat.gguf", "tiny-embed.gguf", "tiny-long.gguf"),
+        "llama-server-300MiB",
+    }
     told = capsys.readouterr().out
     assert f"llama-server: {checkout}/llama-server (from PATH)" in told
     assert "wrote models/tiny-chat.gguf (0.5 MB, random weights" in told

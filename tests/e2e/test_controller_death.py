@@ -77,9 +77,9 @@ def test_a_lost_database_is_made_again_from_the_marks(installation: Installation
 
 
 def test_the_end_comes_at_once_during_back_off(installation: Installation) -> None:
-    (installation.models / "broken.gguf").write_bytes(b"GGUF" + bytes(64))
-    installation.declare("chat", model="broken.gguf", restart={"initialBackoff": "1h", "maxBackoff": "1h"})
+    installation.declare("chat", restart={"initialBackoff": "1h", "maxBackoff": "1h"})
     installation.start()
+    os.kill(installation.wait_ready("chat")["chat"], signal.SIGKILL)
     installation.wait_phase("chat", "BackOff")
     began = time.monotonic()
     assert installation.end() == 0

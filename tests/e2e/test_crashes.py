@@ -10,6 +10,8 @@ import pytest
 from tests.e2e.installation import Installation
 
 pytestmark = pytest.mark.real
+NOT_THERE = {"hf": "nobody/nothing"}
+"""A model that no start finds, without asking anybody for it: another try might."""
 
 
 @pytest.mark.parametrize(("number", "code", "killed_by"), [(signal.SIGKILL, None, 9), (signal.SIGTERM, 0, None)])
@@ -34,8 +36,7 @@ def test_a_killed_server_is_restarted_and_its_end_recorded(
 
 
 def test_a_crash_loop_backs_off_fails_and_is_brought_back_by_a_fix(installation: Installation) -> None:
-    (installation.models / "broken.gguf").write_bytes(b"GGUF" + bytes(4096))
-    installation.declare("chat", model="broken.gguf", flags={"log-verbosity": 3})
+    installation.declare("chat", model=NOT_THERE, flags={"offline": True, "log-verbosity": 3})
     installation.start()
     installation.wait_phase("chat", "Failed")
     rows = installation.instances("chat")
@@ -44,7 +45,7 @@ def test_a_crash_loop_backs_off_fails_and_is_brought_back_by_a_fix(installation:
         waited = after["intent"]["monotonic"] - before["ended"]["monotonic"]
         assert after["delay"] <= waited < after["delay"] + 2
     assert all(row["exit"]["code"] == 1 and "model" in row["log_tail"] for row in rows)
-    assert all(row["diagnosis"] == "ModelBroken" for row in rows)
+    assert all(row["diagnosis"] == "DownloadFailed" for row in rows)
     installation.stays(lambda: not installation.pids(), 1.0)
     message = installation.query("select message from servers")[0][0]
     assert "gave up after 3 restarts" in message
@@ -58,9 +59,11 @@ def test_a_crash_loop_backs_off_fails_and_is_brought_back_by_a_fix(installation:
 def test_a_repaired_model_file_brings_a_failed_server_back(installation: Installation, tiny_model: Path) -> None:
     broken = installation.models / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(64))
-    installation.declare("chat", model="broken.gguf", restart={"maxRestarts": 0})
+    installation.declare("chat", model="broken.gguf")
     installation.start(RECONCILER_TICK="1")
     installation.wait_phase("chat", "Failed")
+    assert installation.conditions("chat")["Ready"]["reason"] == "ModelBroken"
+    assert len(installation.instances("chat")) == 1
     draft = broken.with_suffix(".part")
     draft.write_bytes(tiny_model.read_bytes())
     draft.replace(broken)
@@ -68,10 +71,9 @@ def test_a_repaired_model_file_brings_a_failed_server_back(installation: Install
 
 
 def test_another_policy(installation: Installation) -> None:
-    (installation.models / "broken.gguf").write_bytes(b"GGUF" + bytes(64))
     policy = {"initialBackoff": "100ms", "factor": 3, "maxBackoff": "500ms", "maxRestarts": 4}
-    installation.declare("loop", model="broken.gguf", restart=policy)
-    installation.declare("once", model="broken.gguf", restart={"policy": "Never"})
+    installation.declare("loop", model=NOT_THERE, flags={"offline": True}, restart=policy)
+    installation.declare("once", model=NOT_THERE, flags={"offline": True}, restart={"policy": "Never"})
     installation.start()
     installation.wait_phase("loop", "Failed")
     installation.wait_phase("once", "Failed")

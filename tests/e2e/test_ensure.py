@@ -175,7 +175,8 @@ def test_one_that_has_failed_gets_another_try(installation: Installation) -> Non
     installation.wait_phase("coder", "Failed")
     done = ensure(installation, "coder", "--url")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: coder is not Ready: Failed: ")
+    assert done.err.startswith("✗ coder  Failed: ModelBroken\n")
+    assert "\nerror: coder is not Ready: Failed: " in done.err
     assert done.err.endswith("hint: see why with: reconciler describe server coder\n")
     assert len(installation.instances("coder")) == 2
 

@@ -39,9 +39,12 @@ def test_each_missing_thing_is_named_and_costs_no_attempt(installation: Installa
         os.utime(path, (old, old))
     cases: dict[str, tuple[dict[str, Any], str]] = {
         "missing": ({"model": "no.gguf"}, "ModelMissing"),
-        "text": ({"model": "text.gguf"}, "ModelNotGguf"),
-        "part": ({"model": "part-00001-of-00002.gguf"}, "ModelPartMissing"),
-        "folder": ({"model": "folder.gguf"}, "ModelUnreadable"),
+        "text": ({"model": "text.gguf"}, "ModelBroken"),
+        "part": ({"model": "part-00001-of-00002.gguf"}, "ModelMissing"),
+        "folder": ({"model": "folder.gguf"}, "ModelBroken"),
+        "adapter": ({"flags": {"lora": "no.gguf"}}, "ModelMissing"),
+        "projector": ({"flags": {"mmproj": "text.gguf"}}, "ModelBroken"),
+        "template": ({"flags": {"chat-template-file": "no.jinja"}}, "FileMissing"),
         "binary": ({"binary": "/bin/true"}, "BinaryNotAllowed"),
         "variable": ({"env": {"KEY_PATH": {"fromEnv": "NOT_SET_ANYWHERE"}}}, "SecretMissing"),
         "secret": ({"env": {"HF_TOKEN": {"fromFile": str(tmp_path / "nothing")}}}, "SecretMissing"),

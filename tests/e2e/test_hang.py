@@ -198,6 +198,7 @@ def declare_sick(installation: Installation, sick: Path, **liveness: Any) -> dic
         ("slow", {}, "/health: no answer within 0.3 s"),
         ("slow spins", {"busyLimit": "2s"}, "/health: no answer within 0.3 s, for 2s or longer, though it computes"),
         ("stuck spins", {"busyLimit": "2s"}, "no counter has moved for 2s or longer, though it computes"),
+        ("deaf", {}, "/health: connection refused"),
     ],
 )
 def test_what_hangs_is_restarted(
@@ -208,6 +209,19 @@ def test_what_hangs_is_restarted(
     assert message in wait_replaced(installation, before)
     sick.unlink()
     installation.wait_ready("chat")
+    assert installation.instances("chat")[0]["diagnosis"] == ("Unreachable" if ills == "deaf" else "Hung")
+
+
+def test_one_that_answers_late_is_slow_and_let_be(installation: Installation, sick: Path) -> None:
+    before = declare_sick(installation, sick, timeout="4s")
+    sick.write_text("late")
+    installation.wait_for("Slow", lambda: "Slow" in installation.conditions("chat"))
+    shown = installation.cli("describe", "server", "chat")
+    assert "/health takes 1." in shown
+    sick.unlink()
+    installation.wait_for("no longer Slow", lambda: "Slow" not in installation.conditions("chat"))
+    assert (installation.phases()["chat"], installation.pids()) == ("Ready", before)
+    assert [reason for reason, _ in installation.events("chat")].count("Slow") == 1
 
 
 @pytest.mark.parametrize(
@@ -242,4 +256,4 @@ def test_one_whose_completions_never_work_is_failed_in_the_end(installation: Ins
     installation.start()
     installation.wait_phase("chat", "Failed")
     assert [row["stop_reason"] for row in installation.instances("chat")] == ["Unresponsive", "Unresponsive"]
-    assert "Unresponsive: /completion: answers 500: Compute error." in dict(installation.events("chat"))["Failed"]
+    assert "Hung: /completion: answers 500: Compute error." in dict(installation.events("chat"))["Failed"]

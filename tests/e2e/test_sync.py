@@ -51,7 +51,7 @@ def test_a_revision_that_is_refused_or_held_moves_nothing(installation: Installa
     assert installation.pids() == before
     told = installation.cli("diff", "--against", "main", code=2)
     assert told.startswith("git:two.yaml:")
-    assert told.endswith("error: main would be refused, and nothing of it applied: 1 error\n")
+    assert told.endswith("applied: 1 error\nhint: correct what is named above, commit and push\n")
     assert "one" not in told
 
     assert "git: suspended: " in installation.cli("suspend", "source")

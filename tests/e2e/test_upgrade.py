@@ -6,7 +6,7 @@ from tests.e2e.installation import Installation, document
 from tests.store.older import make_older, migrations_in
 
 pytestmark = pytest.mark.real
-OLDER, NEWEST = ["first_tables"], ["first_tables", "git_source", "adoption", "kinds"]
+OLDER, NEWEST = ["first_tables"], ["first_tables", "git_source", "adoption", "kinds", "fallback"]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ PROPS = json.dumps(
         "model_path": "/models/a.gguf",
     }
 ).encode()
+CPU_BUFFER = "0.00.016.326 I load_tensors:   CPU_Mapped model buffer size =     0.49 MiB\n"
 DEEP = b"[" * 100_000
 
 
@@ -46,8 +47,9 @@ def test_health(status: int, headers: dict[str, str], body: bytes, state: Health
 
 
 def test_props_of_the_model_that_was_started() -> None:
-    assert answers.read_props(PROPS, model_path="/models/a.gguf") == (Effective(256, 2), "")
-    assert answers.read_props(PROPS, model_path=None) == (Effective(256, 2), "")
+    effective = Effective(256, 2, model="/models/a.gguf")
+    assert answers.read_props(PROPS, model_path="/models/a.gguf") == (effective, "")
+    assert answers.read_props(PROPS, model_path=None) == (effective, "")
 
 
 def test_props_of_another_model_are_nobodys() -> None:
@@ -96,7 +98,50 @@ def test_no_models(body: bytes) -> None:
     ],
 )
 def test_gpu_layers(log: str, layers: str | None) -> None:
-    assert answers.gpu_layers_in_log(log) == layers
+    assert answers.read_log_head(log).gpu_layers == layers
+
+
+@pytest.mark.parametrize(
+    ("log", "device"),
+    [
+        (CPU_BUFFER, "CPU"),
+        (f"{CPU_BUFFER}load_tensors:        CUDA0 model buffer size =  4096.50 MiB\n", "CUDA0"),
+        (
+            "load_tensors: CUDA1 model buffer size = 12.0 MiB\nload_tensors: CUDA0 model buffer size = 9 MiB",
+            "CUDA1,CUDA0",
+        ),
+        ("load_tensors:    CUDA0 model buffer size =     0.00 MiB\n" + CPU_BUFFER, "CPU"),
+        ("load_tensors: Metal_Mapped model buffer size = 9.00 MiB\n" + CPU_BUFFER, "Metal"),
+        ("load_tensors:    CUDA_Host model buffer size = 125.00 MiB\n", "CPU"),
+        ("warning: no usable GPU found, --gpu-layers option will be ignored\n", "CPU"),
+        ("llama_kv_cache:      CUDA0 KV buffer size =     0.25 MiB", ""),
+        ("model buffer size = 1.2.3", ""),
+        ("x" * 250_000, ""),
+        ("", ""),
+    ],
+)
+def test_device(log: str, device: str) -> None:
+    assert answers.read_log_head(log).device == device
+
+
+def test_a_context_that_was_cut_to_what_the_model_was_trained_with() -> None:
+    asked = "0.00.009.768 W llama_context: n_ctx_seq (1024) > n_ctx_train (512) -- possible training context overflow\n"
+    cut = "the slot context (1024) exceeds the training context of the model (512) - capping"
+    assert not answers.read_log_head(asked).is_capped
+    assert answers.read_log_head(f"{asked}0.00.012.525 W srv    load_model: {cut}\n").is_capped
+
+
+@pytest.mark.parametrize(
+    ("told", "model"),
+    [
+        ({"model_path": "/m/a.gguf", "model_alias": "a"}, "/m/a.gguf"),
+        ({"model_alias": "a\x1b[2J"}, "a\ufffd[2J"),
+        ({"model_path": 3}, ""),
+    ],
+)
+def test_the_model_as_it_is_named(told: dict[str, object], model: str) -> None:
+    effective, _ = answers.read_props(json.dumps({"total_slots": 1, **told}).encode(), model_path=None)
+    assert effective == Effective(slots=1, model=model)
 
 
 @pytest.mark.parametrize(("flags", "prefix"), [({}, ""), ({"api-prefix": "/chat"}, "/chat")])

@@ -155,7 +155,7 @@ def test_one_broken_document_loses_none_of_its_neighbours() -> None:
         ),
         ("  engine: tgi\n", "7:11: spec.engine: expected 'llama-server', got 'tgi'"),
         ("  ctx: 1\n  ctx: 2\n", "8:3: the key 'ctx' is here twice"),
-        ("  ctx: 1e999\n", "7:8: the number is too large"),
+        ("  ctx: 1e999\n", "7:8: the number is too large: write a smaller one, or text in quotes"),
         ("  binary: 2024-01-01\n", "7:11: this reads as a date: put it in quotes"),
         (
             "\tctx: 1\n",

@@ -1,13 +1,16 @@
 """GPU memory by process, over a driver's library as NVML describes it: machines for tests seldom have a GPU."""
 
+import os
+import subprocess
 import sys
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
-from reconciler.runtimes.gpu import Gpus
+from reconciler.runtimes.gpu import Gpus, programs_on
 
 GIB = 1024**3
 
@@ -85,6 +88,16 @@ def test_without_a_driver_there_are_none(monkeypatch: pytest.MonkeyPatch, driver
     assert not found.are_there
     assert found.memory() == {}
     found.close()
+
+
+def test_the_programs_are_named_as_far_as_they_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    monkeypatch.setitem(sys.modules, "pynvml", Driver({"compute": {os.getpid(): GIB, gone.pid: GIB}}))
+    found = Gpus()
+    assert programs_on(found) == {os.getpid(): (psutil.Process().name(), GIB)}
+    found.close()
+    assert programs_on(found) == {}
 
 
 def test_the_real_library_has_all_that_is_asked() -> None:

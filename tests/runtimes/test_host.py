@@ -12,10 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.core.model import Identity
 from reconciler.core.observed import Listener
-from reconciler.runtimes.host import FINGERPRINT, INSTALLATION, PORT, SERVER, UID, Host, Marked, choose_host
+from reconciler.runtimes.host import (
+    FINGERPRINT,
+    INSTALLATION,
+    PORT,
+    SERVER,
+    STEP,
+    UID,
+    Host,
+    Marked,
+    choose_host,
+    read_step_mark,
+    step_mark,
+)
 from reconciler.runtimes.portable import PolledWatch, PortableHost
 from tests.runtimes.conftest import Spawn
 from tests.runtimes.patience import eventually
@@ -115,6 +129,27 @@ def test_only_the_marks_of_the_right_installation_are_seen(host: Host, spawn: Sp
         )
     }
     assert found(host, HOME[:-1]) == {}
+
+
+@pytest.mark.parametrize(
+    ("mark", "step", "hides_gpus"),
+    [("0", 0, False), ("2", 2, False), ("3 cpu", 3, True), ("0 cpu", 0, True), ("", 0, False), ("x cpu", 0, False)],
+)
+def test_the_mark_tells_the_fallback_step(host: Host, spawn: Spawn, mark: str, step: int, hides_gpus: bool) -> None:
+    ours = spawn("sleep", "60", **{**MARKS, STEP: mark})
+    eventually(lambda: found(host))
+    assert (found(host)[ours.pid].step, found(host)[ours.pid].hides_gpus) == (step, hides_gpus)
+
+
+@given(st.integers(0, 9999), st.booleans())
+def test_the_mark_of_a_step_is_read_as_it_is_written(step: int, hides_gpus: bool) -> None:
+    assert read_step_mark(step_mark(step, hides_gpus=hides_gpus)) == (step, hides_gpus)
+
+
+@given(st.text())
+def test_a_copied_mark_of_a_step_may_hold_anything(text: str) -> None:
+    step, _ = read_step_mark(text)
+    assert 0 <= step <= 9999
 
 
 def test_a_zombie_bears_no_mark(host: Host, spawn: Spawn) -> None:

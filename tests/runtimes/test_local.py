@@ -112,6 +112,42 @@ def test_a_child_gets_its_environment_its_session_its_log_and_nothing_else(make:
     eventually(lambda: descriptors(proc) == expected)  # a program's loader has some open for a moment
 
 
+def test_the_step_of_an_instance_is_told_by_its_mark_to_the_next_controller(make: Make) -> None:
+    on_cpu = replace(instance(), step=2, step_told="CPU only", hides_gpus=True)
+    first = make()
+    first.start(on_cpu, launch("/bin/sleep", "60"))
+    (known,) = first.observe(fresh=False)["chat"]
+    first.close()
+    (found,) = eventually(lambda: make().observe(fresh=True).get("chat", ()))
+    assert (known.step, known.hides_gpus) == (found.step, found.hides_gpus) == (2, True)
+
+
+def test_one_that_ended_while_nobody_watched_is_told_with_its_log(make: Make) -> None:
+    first = make()
+    begun = replace(instance(), step=1)
+    row = replace(begun, identity=first.start(begun, shell("echo out of memory; exit 3")))
+    ended(first)
+    first.close()
+    second = make()
+    second.keep_watch([row])
+    (process,) = second.observe(fresh=True)["chat"]
+    assert (process.alive, process.exit, process.log_tail, process.step) == (False, Exit(), "out of memory", 1)
+    second.forget_ended(set())
+    assert second.observe(fresh=True) == {}
+
+
+def test_one_that_is_found_by_its_mark_did_not_end(make: Make) -> None:
+    """Without /proc, start times move with the wall clock: the row's identity may be another than what is seen."""
+    first = make()
+    identity = first.start(instance(), launch("/bin/sleep", "60"))
+    eventually(lambda: make().observe(fresh=True))
+    first.close()
+    second = make()
+    second.keep_watch([replace(instance(), identity=replace(identity, start_ticks=identity.start_ticks - 1))])
+    (process,) = second.observe(fresh=True)["chat"]
+    assert (process.alive, process.identity) == (True, identity)
+
+
 @contextmanager
 def stdin_from(path: Path) -> Iterator[None]:
     """pytest's own stdin is /dev/null, which would hide one that is passed on."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.runtimes.logs import HEAD_BYTES, TAIL_BYTES, TAIL_LINES, Logs
+from reconciler.runtimes.logs import HEAD_BYTES, MOST_APPENDED, TAIL_BYTES, TAIL_LINES, Logs
 
 
 @pytest.fixture
@@ -148,3 +148,57 @@ def test_what_a_name_that_is_gone_still_writes_stays(tmp_path: Path) -> None:
         os.utime(logs.path(f"gone-{number}", f"u{number}"), (number, number))
     logs.trim(frozenset({"u0"}))
     assert [number for number in range(12) if not (tmp_path / f"gone-{number}").exists()] == [1]
+
+
+# ---------------------------------------------------------------- what is appended
+
+
+def test_what_is_appended_is_read_once(logs: Logs) -> None:
+    write(logs, "a", "one\ntwo\n")
+    text, offset = logs.appended("chat", "a", 0)
+    assert text == "one\ntwo\n"
+    assert logs.appended("chat", "a", offset) == ("", offset)
+    write(logs, "a", "three\nfo")
+    text, offset = logs.appended("chat", "a", offset)
+    assert text == "three\n"
+    write(logs, "a", "ur\n")
+    assert logs.appended("chat", "a", offset)[0] == "four\n"
+
+
+def test_from_its_end_on(logs: Logs) -> None:
+    write(logs, "a", "one\n")
+    text, offset = logs.appended("chat", "a", None)
+    write(logs, "a", "two\n")
+    assert (text, logs.appended("chat", "a", offset)[0]) == ("", "two\n")
+
+
+def test_one_that_was_cut_is_read_from_its_beginning(logs: Logs) -> None:
+    log = write(logs, "a", "a line of thirty characters!!\n" * 100)
+    _, offset = logs.appended("chat", "a", 0)
+    logs.trim(frozenset({"a"}))
+    assert log.read_text() == ""
+    assert logs.appended("chat", "a", offset) == ("", 0)
+    write(logs, "a", "new\n")
+    assert logs.appended("chat", "a", offset)[0] == "new\n"
+
+
+def test_of_much_only_the_newest_whole_lines_are_read(logs: Logs) -> None:
+    log = write(logs, "a", "".join(f"line {number:08}\n" for number in range(50_000)))
+    text, offset = logs.appended("chat", "a", 10)
+    lines = text.splitlines()
+    assert MOST_APPENDED - 20 < len(text) <= MOST_APPENDED
+    assert (len(lines[0]), lines[-1], offset) == (13, "line 00049999", log.stat().st_size)
+
+
+@pytest.mark.parametrize("more", [0, 100])
+def test_a_line_that_does_not_end_is_skipped(logs: Logs, more: int) -> None:
+    log = write(logs, "a", "x" * (MOST_APPENDED + more))
+    text, offset = logs.appended("chat", "a", 0)
+    assert (text, offset) == ("", log.stat().st_size)
+    write(logs, "a", "x\nnext\n")
+    assert logs.appended("chat", "a", offset)[0] == "x\nnext\n"
+
+
+def test_a_log_that_is_not_there_has_nothing_appended(logs: Logs) -> None:
+    assert logs.appended("chat", "none", None) == ("", 0)
+    assert logs.appended("chat", "none", 7) == ("", 7)

@@ -194,7 +194,17 @@ json_value = st.recursive(
 stamps = st.builds(Stamp, text, finite, finite)
 maybe_stamp = st.none() | stamps
 exits = st.builds(Exit, st.none() | st.integers(0, 255), st.none() | st.integers(1, 64))
-effectives = st.builds(Effective, st.none() | count, st.none() | count, st.none() | text, text)
+effectives = st.builds(
+    Effective,
+    st.none() | count,
+    st.none() | count,
+    st.none() | text,
+    text,
+    text,
+    st.none() | count,
+    st.booleans(),
+    text,
+)
 instances = st.builds(
     Instance,
     uid=text,

@@ -1,8 +1,8 @@
 """A llama-server that falls ill on demand: answers as the real one does, but for what the file in SICK says.
 
 The file holds words: `broken` (every completion fails), `stuck` (a slot is at work and nothing moves), `mute` (`/slots`
-does not answer), `slow` (`/health` does not answer), `spins` (it computes). Without the file it is well. Each request
-but for `/health` leaves a line in SICK.asked.
+does not answer), `slow` (`/health` does not answer), `late` (it does after LATE seconds), `deaf` (nobody listens any
+more), `spins` (it computes). Without the file it is well. Each request but for `/health` leaves a line in SICK.asked.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 SICK = Path(os.environ["SICK"])
+LATE = 1.2
 ARGUMENTS = dict(zip(sys.argv, sys.argv[1:], strict=False))
 SLOT = {"id": 0, "n_ctx": 128, "is_processing": False}
 STUCK = {**SLOT, "is_processing": True, "id_task": 1, "n_prompt_tokens_processed": 64, "next_token": [{"n_decoded": 0}]}
@@ -47,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
         self._note()
         while ill in ills():
             time.sleep(0.5)  # each request that hangs has a thread: together they must not look like work
+        if self.path == "/health" and "late" in ills():
+            time.sleep(LATE)
         self._reply(200, answers[self.path])
 
     def do_POST(self) -> None:
@@ -91,7 +94,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     server = ThreadingHTTPServer((ARGUMENTS["--host"], int(ARGUMENTS["--port"])), Handler)
     threading.Thread(target=spin, daemon=True).start()
-    server.serve_forever()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    while "deaf" not in ills():
+        time.sleep(0.05)
+    server.shutdown()
+    server.server_close()
+    threading.Event().wait()
 
 
 main()

@@ -1,0 +1,84 @@
+"""A program asked for a line or two: within a time, without secrets, and with nothing of it left behind."""
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from reconciler.engines.environment import inherits
+
+SECONDS = 2.0
+GLANCE = 0.01
+"""Seconds between two looks whether it has ended."""
+MOST = 256 * 1024
+"""Bytes of its output that are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What came of it."""
+
+    text: str = ""
+    """Both its outputs."""
+    code: int | None = None
+    """Its exit status, negative for a signal; None where it did not end in time."""
+    error: OSError | None = None
+    """Why it could not be begun."""
+
+    @property
+    def last_line(self) -> str:
+        """The last that is not empty."""
+        return next((line.strip() for line in reversed(self.text.splitlines()) if line.strip()), "")
+
+
+def ask(argv: Sequence[str], environ: Mapping[str, str], seconds: float = SECONDS) -> Said:
+    """Run a program as a server would be, and end all that is left of it."""
+    passed_on = {name: value for name, value in environ.items() if inherits(name)}
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            env=passed_on,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Said(error=error)
+    except ValueError as error:
+        return Said(error=OSError(0, str(error)))
+    assert process.stdout is not None
+    text = _read(process, process.stdout.fileno(), time.monotonic() + seconds)
+    has_ended = _has_ended(process)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.stdout.close()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    return Said(text.decode("utf-8", "replace"), process.returncode if has_ended else None)
+
+
+def _read(process: "subprocess.Popen[bytes]", descriptor: int, until: float) -> bytes:
+    """Its output, until it has ended, or the time is over; a child of its own may keep the pipe open for longer."""
+    found, is_open = bytearray(), True
+    while len(found) < MOST and time.monotonic() < until:
+        if not is_open:
+            time.sleep(GLANCE)
+        if is_open and select.select([descriptor], [], [], GLANCE)[0]:
+            piece = os.read(descriptor, 65536)
+            found, is_open = found + piece, bool(piece)
+        elif _has_ended(process):
+            break
+    return bytes(found)
+
+
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    """It is left unreaped where that can be had: its group is still its own when the rest of it is ended."""
+    if hasattr(os, "waitid"):
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    return process.poll() is not None

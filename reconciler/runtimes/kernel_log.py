@@ -1,0 +1,93 @@
+"""The kernel's own words about processes that it killed for want of memory, as far as they may be read."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+KERNEL_LOG = "/dev/kmsg"
+MOST_RECORDS = 20_000
+"""Read at one go; a kernel's log holds hardly more."""
+MOST_KEPT = 256
+LONGEST_RECORD = 8192
+_FIRST_NAMESPACE = 0xEFFFFFFC
+"""Inode of the pid namespace that a machine begins with: only there are pids those of the kernel's log."""
+_CHOICE = re.compile(r"oom-kill:constraint=(?P<why>\w+),.*?(?:oom_memcg=(?P<group>[^,]*),.*)?pid=(?P<pid>\d+)")
+_KILL = re.compile(r"Killed process (?P<pid>\d+) .*?anon-rss:(?P<held>\d+)kB")
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """One process that the kernel killed for want of memory."""
+
+    group: str
+    """The memory cgroup that was full; empty: the machine's memory was."""
+    held: int
+    """KiB of memory of its own."""
+    read_at: float
+    """Monotonic time at which it was read."""
+
+
+class KernelLog:
+    """What is new in the kernel's log since it was opened."""
+
+    def __init__(self, path: str = KERNEL_LOG) -> None:
+        self._file: int | None = None
+        self.killed: dict[int, Killed] = {}
+        """By pid, oldest first."""
+        self._groups: dict[int, str] = {}
+        self._file = _open(path)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether it would tell of a kill."""
+        return self._file is not None
+
+    def read(self, now: float) -> None:
+        """Take in what was written since; `now` is the monotonic time."""
+        for record in self._records():
+            if found := _CHOICE.search(record):
+                self._groups = {int(found["pid"]): found["group"] or ""}
+            elif found := _KILL.search(record):
+                pid = int(found["pid"])
+                self.killed.pop(pid, None)
+                self.killed[pid] = Killed(self._groups.get(pid, ""), int(found["held"]), now)
+        for pid in list(self.killed)[:-MOST_KEPT]:
+            del self.killed[pid]
+
+    def _records(self) -> Iterator[str]:
+        if (file := self._file) is None:
+            return
+        for _ in range(MOST_RECORDS):
+            try:
+                record = os.read(file, LONGEST_RECORD)
+            except BrokenPipeError:
+                continue  # what was to be read next is overwritten: it goes on with the oldest that is left
+            except OSError:
+                return
+            if not record:
+                return
+            yield record.decode(errors="replace")
+
+    def __del__(self) -> None:
+        """Whoever reads is not always told that it is over."""
+        self.close()
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def _open(path: str) -> int | None:
+    """None where it may not be read, or tells of pids that are others here."""
+    with suppress(OSError):
+        if os.stat("/proc/self/ns/pid").st_ino != _FIRST_NAMESPACE:  # noqa: PTH116 - a link to no file
+            return None
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with suppress(OSError):
+            os.lseek(file, 0, os.SEEK_END)
+        return file
+    return None
