@@ -80,7 +80,7 @@ def accept(
         judged = judge(accepted, replace(beside, others=left), found, chooser)
     in_force = {name: one for name, one in _in_force(accepted, judged).items() if name not in pruning.removed}
     waiting = {name: document for name, (document, _) in judged.postponed.items()}
-    choice = chooser.choose(active_of(judged.others.values()), {**in_force, **waiting})
+    choice = chooser.choose_beside(active_of(judged.others.values()), in_force, waiting)
     bare = bare_origins({**accepted, **beside.others}, found, seen)
     return Acceptance(
         documents=in_force,

@@ -53,6 +53,19 @@ class Chooser:
             return Choice(replace(last, held=""), leaving, due, stays=True)
         return Choice(chosen)
 
+    def choose_beside(
+        self, profile: ProfileDocument | None, in_force: Mapping[str, Document], waiting: Mapping[str, Document]
+    ) -> Choice:
+        """Who is wanted of these and of those that `waiting` keeps from being in force.
+
+        What is not in force cannot take the place of all that runs.
+        """
+        choice = self.choose(profile, {**in_force, **waiting})
+        if not (waiting and in_force) or choice.stays:
+            return choice
+        without = self.choose(profile, in_force)
+        return without if without.selection.held else choice
+
     def _leaving(self, profile: ProfileDocument, names: frozenset[str]) -> Leaving:
         """Whom its selector lost; those whose names were taken out of it are meant."""
         accepted = self.beside.others.get(profile.key)

@@ -106,6 +106,8 @@ class StrictWorld(World):
         for action in decided.actions:
             if isinstance(action, SaveInstance) and action.instance.stopping and not action.instance.ended:
                 self._judge_stop(action)
+            elif isinstance(action, Terminate):
+                self._judge_sigterm(action, decided)
 
     def _judge_starts(self, starts: list[Start]) -> None:
         """First starts wait for the switch, and for those that they depend on; what is left out is not started."""
@@ -152,10 +154,13 @@ class StrictWorld(World):
         assert before.ready
         assert wanted.spec.restart.retry_primary_after
         assert before.ready.after(wanted.spec.restart.retry_primary_after) <= self.now.monotonic
-        if not instance.terminated or instance.server in self.requests["stop"] or wanted.spec.suspend:
-            return
-        process = self.process(instance.server)
-        assert process.health.busy_slots == 0, f"{process} was stopped while it serves"
+
+    def _judge_sigterm(self, action: Terminate, decided: Plan) -> None:
+        """Whoever makes room of our own accord serves nobody at that moment."""
+        saved = [one.instance for one in decided.actions if isinstance(one, SaveInstance)]
+        if any(one.uid == action.uid and one.stop_reason is StopReason.PRIMARY_RETRIED for one in saved):
+            process = next(one for one in self.processes if one.identity == action.identity)
+            assert process.health.busy_slots == 0, f"{process} was stopped while it serves"
 
     def signal(self, action: Any) -> None:
         target = next((p for p in self.known.values() if p.identity == action.identity), None)

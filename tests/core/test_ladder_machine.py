@@ -90,6 +90,23 @@ class Descent(RuleBasedStateMachine):
     def serve(self, slots: int | None) -> None:
         self.world.process("a").busy_slots = slots
 
+    def _makes_room(self) -> bool:
+        instance = self.world.instances.get("a")
+        waits = instance is not None and instance.stopping is not None and instance.terminated is None
+        return waits and bool(self.world.alive("a"))
+
+    @precondition(lambda self: self._makes_room())
+    @rule()
+    def somebody_comes_meanwhile(self) -> None:
+        self.world.process("a").busy_slots = 1
+        self.world.advance(0.6)
+        self.look()
+
+    @rule()
+    def look(self) -> None:
+        self.world.let_happen()
+        self.world.settle()
+
     @precondition(lambda self: self.world.alive("a"))
     @rule(answers=st.sampled_from([HealthState.OK, HealthState.FAILING]))
     def answer(self, answers: HealthState) -> None:

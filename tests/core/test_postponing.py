@@ -133,3 +133,14 @@ def test_the_preview_says_that_nothing_is_started() -> None:
     changes, _ = preview(Standing({}, History(), Requests()), seen, fingerprint_of)
     assert [(change.server, change.action) for change in changes] == [("a", "hold")]
     assert "selects no server: what runs goes on" in changes[0].reason
+
+
+def test_a_server_that_waits_does_not_take_the_place_of_all_that_runs() -> None:
+    judge = Judge(check=no_ctx)
+    judge.look(0.0, A)
+    night = profile("night", servers=["n"], active=True)
+    acceptance = judge.look(5.0, A, NIGHT, night, problems=(broken("LlamaServerDefaults"),))
+    assert waits(acceptance) == ["n"]
+    assert acceptance.selection.wants("a")
+    assert "selects no server" in acceptance.selection.held
+    assert not judge.look(10.0, A, NIGHT, night).selection.wants("a")
