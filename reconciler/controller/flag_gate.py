@@ -124,7 +124,9 @@ class FlagGate:
         before = self._verdicts.get(document.name)
         if before is not None and before[0] is document.spec and before[1] is heard.table:
             return before[2]
-        found = engine_of(document.spec).judge_flags(document.spec, heard.table)
+        judged = engine_of(document.spec).judge_flags(document.spec, heard.table)
+        # What a step gets wrong, `validate` tells; it keeps nobody from running as asked for.
+        found = [refusal for refusal in judged if refusal[0][:1] != ("fallback",)]
         if len(self._verdicts) >= MOST_VERDICTS:
             self._verdicts.clear()
         self._verdicts[document.name] = (document.spec, heard.table, found)

@@ -29,7 +29,7 @@ def _on_a_step(server: Server, instance: Instance) -> tuple[str, str]:
     assert server.wanted is not None
     before = led_to(server.record, instance.step)
     told = instance.step_told or f"step {instance.step}"
-    why = f", for {before.result}{f': {before.evidence}' if before.evidence else ''}" if before else ""
+    why = f", for {before.result}" if before else ""
     does = "running" if server.phase is Phase.READY else "trying"
     back = f"go back with: reconciler restart {server.name} --primary"
     asked = asked_beside(server.wanted.spec, step_of(instance))

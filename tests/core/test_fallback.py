@@ -78,7 +78,7 @@ def test_what_was_tried_is_remembered_with_its_results() -> None:
 def test_one_on_a_step_is_ready_and_degraded() -> None:
     world = server()
     dies(world)
-    told = f"asked for ctx 32768; trying ctx 16384, for {OOM}: {GIB}; go back with: reconciler restart a --primary"
+    told = f"asked for ctx 32768; trying ctx 16384, for {OOM}; go back with: reconciler restart a --primary"
     assert degraded(world) == (True, OOM, told)
     ready(world)
     assert world.phase("a") is Phase.READY

@@ -118,11 +118,11 @@ def test_true_is_written_as_the_binary_wants_it_and_is_no_drift(installation: In
     assert "unchanged" in installation.cli("apply", "--dry-run") or "no changes" in installation.cli("diff", code=0)
 
 
-def test_flags_of_fallback_steps_are_checked_too(installation: Installation) -> None:
+def test_a_wrong_flag_of_a_fallback_step_is_told_and_keeps_nobody_from_starting(installation: Installation) -> None:
     installation.declare("chat", fallback={"steps": [{"ctx": 64}, {"flags": {"mlock": True}}]})
     installation.start()
-    wait_refused(installation)
-    assert "spec.fallback.steps.1.flags.mlock: " in message(installation, "chat")
+    installation.wait_ready("chat")
+    assert "spec.fallback.steps.1.flags.mlock: " in installation.cli("validate", code=2)
 
 
 # ---------------------------------------------------------------- helps that cannot be had
