@@ -5,6 +5,7 @@ said to be good instead of being asked for.
 """
 
 import asyncio
+import logging
 import os
 import resource
 import signal
@@ -18,6 +19,7 @@ from unittest.mock import patch
 
 from benchmarks.fleet import Options, names, wait_for_ends
 from benchmarks.result import Result, Row
+from reconciler.controller import loop as loop_module
 from reconciler.controller import prober
 from reconciler.controller.launching import Launcher
 from reconciler.controller.loop import Loop
@@ -53,6 +55,9 @@ class _WellWatch:
     def known(self) -> Health:
         return self.health
 
+    def heard(self) -> None:
+        """Nothing is told by its log."""
+
     def stop(self) -> None:
         pass
 
@@ -64,9 +69,38 @@ def idle_pass(options: Options) -> Result:
     """Passes over servers that are all as declared, and what their parts take."""
     count = options.servers * TIMES
     _allow_files(count + 200)
-    with TemporaryDirectory(dir=options.scratch, prefix="pass-") as folder, patch.object(prober, "Watch", _WellWatch):
+    with (
+        TemporaryDirectory(dir=options.scratch, prefix="pass-") as folder,
+        patch.object(prober, "Watch", _WellWatch),
+        _failing_with_a_pass(),
+    ):
         rows = asyncio.run(_measure(Path(folder), count))
     return Result("idle-pass", rows, f"{count} marked processes that sleep stand for the servers.")
+
+
+class _Failures(logging.Handler):
+    """What the loop tells of passes that failed, for it goes on after each."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        self.told.append(f"{record.getMessage()}: {error!r}" if error else record.getMessage())
+
+
+@contextmanager
+def _failing_with_a_pass() -> Iterator[None]:
+    """What a failed pass takes is no measure of one that does its work."""
+    failures = _Failures()
+    loop_module.log.addHandler(failures)
+    try:
+        yield
+    finally:
+        loop_module.log.removeHandler(failures)
+    if failures.told:
+        raise RuntimeError(f"{len(failures.told)} passes failed; the first: {failures.told[0]}")
 
 
 async def _measure(root: Path, count: int) -> tuple[Row, ...]:

@@ -27,8 +27,7 @@ _STRINGS = ("absent.gguf", "a-b_c", "x/y", "text with: colon", "#no comment", "'
 _FLAGS: Mapping[str, Sequence[Tree]] = {
     "top-k": (0, 40, 99),
     "temp": (0.0, 0.7, "1.5"),
-    "mlock": (True, False),
-    "mmap": (True, False),
+    "load-mode": ("mlock", "mmap"),
     "threads-http": (1, 8),
     "batch-size": (512, 2048),
     "flash-attn": ("on", "off", "auto"),
@@ -72,6 +71,7 @@ class Maker:
         tree["spec"]["model"] = "absent.gguf"
         tree["spec"]["host"] = "127.0.0.1"
         tree["spec"]["parallel"] = self._chance.choice((None, 1, 4, 512))
+        tree["spec"]["fallback"] = self._chance.choice((None, "auto", "off", {"steps": [{"ctx": 64}]}))
         # What flags and variables may say beyond the schema is the engine's to judge.
         flags = self._chance.sample(tuple(_FLAGS), self._chance.randrange(5))
         tree["spec"]["flags"] = {flag: self._chance.choice(_FLAGS[flag]) for flag in flags}
@@ -98,7 +98,7 @@ class Maker:
             case "null":
                 return None
             case "array":
-                return []
+                return [self._made(schema["items"]) for _ in range(schema.get("minItems", 0))]
             case _:
                 return self._number(schema)
 

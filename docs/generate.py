@@ -17,7 +17,7 @@ from reconciler.cli.invocation import Verb, global_options
 from reconciler.cli.main import VERBS, cli
 from reconciler.core.durations import format_duration
 from reconciler.core.kinds import LlamaServerDefaults, Profile
-from reconciler.core.reasons import MENDED, PLACES, Mends, Reason
+from reconciler.core.reasons import MENDED, PLACES, UNKNOWN, Mends, Reason
 from reconciler.core.spec import LlamaServer
 from reconciler.manifests.expected import words
 from reconciler.manifests.schema import json_schema
@@ -194,7 +194,9 @@ def _way_out(reason: Reason) -> str:
 
 
 def _told(text: str) -> str:
-    return text.replace("{server}", "NAME").replace("{port}", "PORT")
+    for name, stands_for in UNKNOWN.items():
+        text = text.replace(f"{{{name}}}", stands_for)
+    return text
 
 
 # ---------------------------------------------------------------- writing

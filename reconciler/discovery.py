@@ -1,12 +1,16 @@
 """Which llama-server runs where nobody named one. It belongs to no room, and is cheap for the CLI's sake."""
 
 import importlib
+import shlex
 import shutil
+import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 PROGRAM = "llama-server"
+BUILD = f"{shlex.quote(sys.executable or 'python3')} -m reconciler.demo.binary"
+"""The command by which pip builds one beside this very program: it takes minutes, and a C++ compiler."""
 
 
 def find_llama_server(environ: Mapping[str, str]) -> tuple[str, str] | None:

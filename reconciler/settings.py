@@ -3,6 +3,7 @@
 import difflib
 import json
 import os
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from reconciler.core.source import GIT, LOCAL
 
 CONFIG = "reconciler.toml"
 NO_FILE = os.devnull
+DEV = Path("/dev")
+_GPU_NODES = ("nvidia*", "kfd", "dxg", "dri/renderD*", "davinci*", "mtgpu*")
+"""Devices of NVIDIA, AMD, Windows' own Linux, whoever draws, Ascend and Moore Threads."""
 
 
 class SettingsError(Exception):
@@ -109,6 +113,7 @@ class Settings(_Section):
             ephemeral=_ephemeral_range(),
             fallback=self.fallback,
             cpu_only=self.cpu_only,
+            has_gpus=_may_have_gpus(),
         )
 
 
@@ -124,6 +129,7 @@ ENVIRONMENT = {
 }
 """Environment variables and the settings they set."""
 _FOLDERS = ("manifests", "state", "models")
+_MOST_NAMES = 4
 _FILES = tuple(("source.git.auth", name) for name in ("token_file", "ssh_key_file", "known_hosts_file"))
 
 _PLACES = tuple((f"policy.{origin}", name) for origin in (LOCAL, GIT) for name in ("binaries", "models", "secrets"))
@@ -149,7 +155,7 @@ def load_settings(
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(_explain(error, path)) from None
+        raise SettingsError(_explain(error, path, environ)) from None
     folders = {name: os.path.abspath(Path(getattr(settings, name)).expanduser()) for name in _FOLDERS}
     settings = settings.model_copy(update=folders)
     settings._file = str(path.absolute()) if config or path.exists() else NO_FILE  # noqa: SLF001 - ours
@@ -186,11 +192,12 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(message) from None
 
 
-def _explain(error: ValidationError, path: Path) -> str:
+def _explain(error: ValidationError, path: Path, environ: Mapping[str, str]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return f"{path}: {key}: {_message(first)}"
+        variable = next((name for name, setting in ENVIRONMENT.items() if setting == key and environ.get(name)), "")
+        return f"{variable or path}: {key}: {_message(first)}"
     near = difflib.get_close_matches(str(first["loc"][-1]), _keys(first["loc"][:-1]), n=1)
     return f"{path}: {key}: unknown setting" + (f"; did you mean '{near[0]}'?" if near else "")
 
@@ -202,6 +209,10 @@ def _message(error: ErrorDetails) -> str:
     if error["type"] == "tuple_type":
         given = error["input"]
         return f"expected a list, such as {json.dumps([given])}" if isinstance(given, str) else "expected a list"
+    if error["type"] == "model_type":
+        names = _keys(error["loc"])
+        told = ", ".join(names[:_MOST_NAMES]) + (" and more" if len(names) > _MOST_NAMES else "")
+        return f"expected a table, [{'.'.join(map(str, error['loc']))}], which has {told}"
     if error["type"] == "missing":
         *section, name = map(str, error["loc"])
         return f"is required: write {name} under [{'.'.join(section)}]"
@@ -224,3 +235,8 @@ def _ephemeral_range() -> tuple[int, int]:
     except (OSError, ValueError):
         return Limits().ephemeral
     return int(low), int(high)
+
+
+def _may_have_gpus() -> bool:
+    """Whether there is a device by which programs reach GPUs; elsewhere than on Linux nobody knows."""
+    return sys.platform != "linux" or any(any(DEV.glob(name)) for name in _GPU_NODES)

@@ -14,12 +14,13 @@ from reconciler.cli.waiting import waits
         ("reconciler apply", "all that is in the manifests folder"),
         ("reconciler apply -f coder.yaml", "put this manifest into the folder, and in force"),
         ("reconciler apply --dry-run", "only show what would change"),
+        ("reconciler apply coder --dry-run", "the same of one server"),
         ("reconciler apply coder --prune", "let the server go whose manifest is gone"),
     ],
     exit_codes={
         0: "the named servers (else those of -f, else all) are as declared",
         1: "some are not, or not yet",
-        2: "the input has errors; with --dry-run too",
+        2: "the input has errors; with --dry-run too, and for flags that the llama-server does not take",
     },
 )
 @click.argument("names", metavar="[NAME]…", nargs=-1, type=SERVER_NAME, callback=without_kind)
@@ -47,5 +48,5 @@ def apply(
 
     settings = invocation.existing_or_new()
     if dry_run:
-        return applying.foretell(settings, paths)
+        return applying.foretell(settings, names, paths)
     return applying.apply(settings, names, paths, timeout, prune=prune)

@@ -16,9 +16,9 @@ from reconciler.cli.documents import (
     read_sources,
     shown_folder,
 )
-from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, refuse_unknown
+from reconciler.cli.failure import BAD_INPUT, Failure, database_trouble, refuse_unknown, say_error
 from reconciler.cli.follow import conclude, follow, snapshot
-from reconciler.cli.foreseeing import is_refused, preview, print_preview
+from reconciler.cli.foreseeing import counted, is_refused, preview, print_preview
 from reconciler.cli.judging import Item, Judge, as_declared, begun, briefly
 from reconciler.cli.output import plural, print_problems, say
 from reconciler.cli.sources import followed, held, is_from_git
@@ -35,6 +35,9 @@ from reconciler.store import read
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings
+
+INVALID_FLAG = "InvalidFlag"
+"""Why a start would be blocked, where `validate` calls that an error."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,21 @@ class _Task:
         return Path(self.settings.state)
 
 
-def foretell(settings: "Settings", paths: Sequence[str]) -> int:
-    """Print what would change; the exit code. Raises Failure."""
+def foretell(settings: "Settings", names: Sequence[str], paths: Sequence[str]) -> int:
+    """Print what would change, of the named servers (else of all); the exit code. Raises Failure."""
     answer = preview(settings, _given(paths))
-    print_preview(answer)
-    return BAD_INPUT if is_refused(answer) else 0
+    every: Sequence[Mapping[str, Any]] = answer["changes"]
+    if not is_refused(answer):
+        refuse_unknown(names, [change["server"] for change in every], exit_code=BAD_INPUT)
+    shown = [change for change in every if not names or change["server"] in names]
+    print_preview({**answer, "changes": shown})
+    if others := [change for change in every if change not in shown and change["action"] != "unchanged"]:
+        say(f"all manifests come into force, so of the servers that are not named: {counted(others)}")
+    wrong = [change["server"] for change in shown if change.get("blockedReason") == INVALID_FLAG]
+    if wrong and not is_refused(answer):
+        message = f"{plural(len(wrong), 'server')} with flags that the llama-server does not take: {', '.join(wrong)}"
+        say_error(message, "correct them where this says: reconciler validate")
+    return BAD_INPUT if wrong or is_refused(answer) else 0
 
 
 def apply(

@@ -26,6 +26,13 @@ def shown_phase(item: Item) -> str:
     return DEGRADED if phase == "Ready" and is_degraded else phase
 
 
+def runs_with_less(item: Item) -> bool:
+    """Whether it serves with less than was asked for, or, seen without a controller, began on a fallback step."""
+    status = item["status"]
+    is_on_step = bool(status["instance"] and (status.get("fallback") or {}).get("step"))
+    return shown_phase(item) == DEGRADED or is_on_step
+
+
 def context_size(spec: Item, effective: Item | None) -> str:
     """Tokens of context over all slots, as the server reports them, else as asked.
 

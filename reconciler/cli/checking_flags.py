@@ -1,11 +1,13 @@
 """The flags of manifests held against the llama-server of this machine, for `validate`."""
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.cli.documents import Source
+from reconciler.core.clean import clean
 from reconciler.core.kinds import DefaultsDocument, OtherDocument
 from reconciler.core.model import Document, Problem
 from reconciler.core.spec import Fallback, ServerSpec
@@ -14,6 +16,7 @@ from reconciler.engines import engine_of
 from reconciler.engines.flags import Refusal
 
 if TYPE_CHECKING:
+    from reconciler.controller.flag_gate import Judged
     from reconciler.settings import Settings
 
 MOST_NAMED = 3
@@ -25,6 +28,8 @@ class Checked:
     """What the llama-servers of this machine say of the flags."""
 
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    """What their help lacks, where they are scripts and may take it all the same."""
     blocked: Mapping[str, str] = field(default_factory=dict)
     """Why a server would not start, by its name."""
     note: str = ""
@@ -84,27 +89,33 @@ class _Check:
         self._gate = FlagGate(helps_in(settings.state if settings else os.devnull, keeps=False))
 
     def check(self, documents: Sequence[Document], binaries: Mapping[str, str]) -> Checked:
-        problems: dict[Problem, None] = {}
+        problems, warnings = dict[Problem, None](), dict[Problem, None]()
         blocked, silent, foreign = dict[str, str](), list[str](), list[str]()
         for document in documents:
             binary = binaries[document.name]
-            refusals = self._refusals(document.spec, binary) if binary else []
             if not binary:
                 foreign.append(document.name)
-            if refusals is None:
+                continue
+            judged = self._judged(document.spec, binary)
+            if judged is None:
                 silent.append(document.name)
                 continue
-            found = [self._problem(document, place, message) for place, message in refusals]
+            found = self._problems(document, judged.refused)
             problems.update(dict.fromkeys(found))
+            unsure = f"; or {shlex.quote(binary)} takes it itself, as a script may"
+            doubted = self._problems(document, judged.doubted)
+            warnings.update((replace(one, message=clean(f"{one.message}{unsure}")), None) for one in doubted)
             if found:
                 blocked[document.name] = f"{found[0].field}: {found[0].message}"
-        ordered = sorted(problems, key=lambda one: (one.file, one.line, one.column, one.message))
-        return Checked(tuple(ordered), blocked, "; ".join(_notes(silent, foreign)))
+        return Checked(_ordered(problems), _ordered(warnings), blocked, "; ".join(_notes(silent, foreign)))
 
-    def _refusals(self, spec: ServerSpec, binary: str) -> list[Refusal] | None:
+    def _judged(self, spec: ServerSpec, binary: str) -> "Judged | None":
         # What the manifest sets is left out: it could have the program load another one's code.
         inherited = {name: value for name, value in os.environ.items() if engine_of(spec).inherits(name)}
-        return self._gate.refusals(spec, binary, inherited)
+        return self._gate.judged(spec, binary, inherited)
+
+    def _problems(self, document: Document, refusals: Iterable[Refusal]) -> list[Problem]:
+        return [self._problem(document, place, message) for place, message in refusals]
 
     def _problem(self, document: Document, place: Sequence[str | int], message: str) -> Problem:
         """Where the value is written: in the server's own document, or in defaults that it takes over."""
@@ -118,6 +129,10 @@ class _Check:
         line, column = self._files[defaults.file].place(defaults, path)
         told = replace(told, file=defaults.file, server=defaults.name, kind=defaults.kind, field=_dotted(path))
         return replace(told, line=line, column=column)
+
+
+def _ordered(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(problems, key=lambda one: (one.file, one.line, one.column, one.message)))
 
 
 def _source(document: Document, path: Sequence[str | int]) -> str:

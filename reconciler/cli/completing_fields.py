@@ -11,7 +11,7 @@ from reconciler.cli.targets import KINDS, SERVER, kind_of
 from reconciler.cli.terminal import COLOURS
 from reconciler.manifests.fields import Field, every, kinds
 
-CONDITIONS = ("Ready", "Progressing", "Degraded", "Reconciled", "Adopted")
+CONDITIONS = ("Ready", "Progressing", "Degraded", "Reconciled", "ContextCapped", "Slow", "Adopted")
 SORT_KEYS = ("name", "phase", "restarts", "uptime", "port")
 USAGE_KEYS = ("name", "cpu", "memory", "gpu", "tokens", "slots")
 _FIXED = ("apiVersion", "kind", "metadata.name")

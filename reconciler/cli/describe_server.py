@@ -13,7 +13,7 @@ from reconciler.cli.asked import context_cell, device, gpu_layers_cell, running_
 from reconciler.cli.explanations import explained, explanation_lines
 from reconciler.cli.failure import refuse_unknown
 from reconciler.cli.folding import fold_behind
-from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, age, event_row, restart_row
+from reconciler.cli.history import EVENT_HEADERS, age, event_row, told_starts
 from reconciler.cli.sections import EVENTS, LABEL, field_lines, history_section, pairs, scalar, section, tree
 from reconciler.cli.servers import is_taken_over, restart_count
 from reconciler.cli.terminal import clean, paint, width
@@ -75,16 +75,15 @@ def server_lines(known: Known) -> Iterable[str]:
     """All of it, for people."""
     yield from _head(known)
     yield from section("Spec", tree(known.item["spec"], known.status.get("fromDefaults", {})))
-    heading = "Adopted, and not as declared" if _is_adopted(known) else "Runs on an older spec"
-    yield from section(heading, _differences(running_spec(known.item), known.item["spec"]))
+    yield from section(_unlike(known), _differences(running_spec(known.item), known.item["spec"]))
     yield from section("Conditions", _conditions(known))
     yield from section("Instance", _instance(known))
     yield from section("Models", [clean(_model(model)) for model in known.status["models"]])
     yield from section("Launch of the last instance", _launch(known))
     events = [event_row(one, known.now) for one in known.events]
     yield from section("Events", history_section(EVENT_HEADERS, events))
-    starts = [restart_row(one, known.now) for one in known.restarts[-RESTARTS:]]
-    yield from section("Restarts", history_section(RESTART_HEADERS, starts))
+    starts = told_starts(known.restarts[-RESTARTS:], known.now, runs=known.status["instance"] is not None)
+    yield from section("Restarts", history_section(*starts))
     yield from section("Last lines of its last log", _tail(known))
     yield from field_lines([("Log", _log(known))])
     if known.explanation:
@@ -104,9 +103,17 @@ def _head(known: Known) -> Iterable[str]:
             ("Labels", pairs(metadata["labels"])),
             ("Annotations", pairs(metadata["annotations"])),
             ("Restarts", restart_count(status, known.now)),
-            ("Last error", status["lastError"]),
+            ("Last error", "" if status["lastError"] in status["message"] else status["lastError"]),
         ]
     )
+
+
+def _unlike(known: Known) -> str:
+    """Why what runs is not what is declared."""
+    if _is_adopted(known):
+        return "Adopted, and not as declared"
+    fallback = known.status.get("fallback") or {}
+    return f"Runs on fallback step {fallback['step']}" if fallback.get("step") else "Runs on an older spec"
 
 
 def _differences(runs: Mapping[str, Any], declared: Mapping[str, Any]) -> list[str]:
@@ -129,7 +136,12 @@ def _leaves(value: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, st
 
 def _conditions(known: Known) -> list[str]:
     found = known.status["conditions"]
-    rows = [[c["type"], c["status"], c["reason"], age(c["lastTransitionTime"], known.now), c["message"]] for c in found]
+    told = {known.status["message"], ""}
+    rows = [
+        [one["type"], one["status"], one["reason"], age(one["lastTransitionTime"], known.now), text]
+        for one in found
+        for text in ["" if one["message"] in told else one["message"]]
+    ]
     return history_section(("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
 
 

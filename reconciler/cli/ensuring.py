@@ -10,7 +10,7 @@ from reconciler.cli.controller import acts_on_all, open_controller
 from reconciler.cli.ensured import Found, Seen, Task
 from reconciler.cli.failure import ControllerEndedError, Failure, refuse_unknown
 from reconciler.cli.follow import follow
-from reconciler.cli.judging import LEFT_OUT, Judge, restarted, uid_of, up
+from reconciler.cli.judging import LEFT_OUT, Judge, Judgement, Verdict, restarted, uid_of, up
 from reconciler.cli.output import say
 from reconciler.cli.probing import Answer, Health, Subject, probe, subject_of
 from reconciler.cli.servers import condition
@@ -162,8 +162,16 @@ def _ask_and_follow(task: Task, seen: Seen, kind: str, judge: Judge, trouble: st
         if controller.is_here or (asked and not acts_on_all(task.state)):
             say(UNATTENDED, err=True)
     if followed.failed:
-        raise Failure(f"{task.name} is not Ready: {clean(followed.judgements[task.name].text)}", task.why)
+        raise _not_ready(task, followed.judgements[task.name])
     return asked, bool(asked)
+
+
+def _not_ready(task: Task, last: Judgement) -> Failure:
+    """As it stands now, where the time was over while it was on its way: that may be another place by then."""
+    if last.verdict is not Verdict.WAITING:
+        return Failure(f"{task.name} is not Ready: {clean(last.text)}", task.why)
+    seen, within = _see(task), f"{task.name} is not Ready within {describe_duration(task.timeout)}"
+    return Failure(within if seen.phase == "Ready" else f"{within}: {clean(seen.words)}", task.why)
 
 
 def _is_needed(task: Task, seen: Seen, kind: str, *, is_here: bool) -> bool:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from reconciler.cli.asked import DEGRADED, shown_phase
+from reconciler.cli.asked import runs_with_less
 from reconciler.cli.folding import fold_behind, longest_command
+from reconciler.cli.output import is_quiet
 from reconciler.cli.standing import opened
 from reconciler.cli.terminal import cells, clean, paint, width
 from reconciler.installation import is_controller_running
@@ -18,7 +19,7 @@ from reconciler.installation import is_controller_running
 if TYPE_CHECKING:
     from reconciler.cli.follow import Followed
     from reconciler.core.rendering import Explanation
-    from reconciler.core.ways_out import OnGpu
+    from reconciler.core.trouble import OnGpu
 
 INDENT, HEADING = 2, 16
 """Columns before and of the headings."""
@@ -40,9 +41,11 @@ def explained(db: sqlite3.Connection, item: Item, *, controller: bool, gpus: boo
     from reconciler.store import past  # noqa: PLC0415
 
     restarts = past.restarts(db, [item["metadata"]["name"]], limit=NEWEST)
-    found = explanation(item, restarts, Facts(controller))
+    launch = past.launch(db, restarts[-1]["uid"]) if restarts else None
+    facts = Facts(controller, program=launch["argv"][0] if launch else "", now=time.time())
+    found = explanation(item, restarts, facts)
     if found is not None and gpus and found.reason == "GpuOutOfMemory":
-        found = explanation(item, restarts, Facts(controller, _on_gpu(db)))
+        found = explanation(item, restarts, facts._replace(on_gpu=_on_gpu(db)))
     return found
 
 
@@ -61,7 +64,7 @@ def explain_all(db: sqlite3.Connection, items: Iterable[dict[str, Any]], *, cont
 
 def _on_gpu(db: sqlite3.Connection) -> Sequence["OnGpu"]:
     """Who has memory of a GPU, as the driver tells."""
-    from reconciler.core.ways_out import OnGpu  # noqa: PLC0415 - seldom asked
+    from reconciler.core.trouble import OnGpu  # noqa: PLC0415 - seldom asked
     from reconciler.runtimes.gpu import Gpus, programs_on  # noqa: PLC0415
     from reconciler.store import read  # noqa: PLC0415
 
@@ -116,10 +119,16 @@ def _row(heading: str, texts: Sequence[str], between: str) -> Iterator[str]:
 
 def tell_troubles(followed: "Followed") -> None:
     """What became of those that failed, or that serve with less than was asked for."""
-    degraded = [name for name, item in followed.items.items() if shown_phase(item) == DEGRADED]
+    degraded = [name for name, item in followed.items.items() if runs_with_less(item)]
     names = dict.fromkeys([*followed.failed, *degraded])
     if troubled := [followed.items[name] for name in names if name in followed.items]:
         tell(followed.state, troubled)
+
+
+def tell_degraded(state: Path, items: Iterable[Item]) -> None:
+    """What runs instead, of those of servers that are Ready which do not run as asked for."""
+    if not is_quiet():
+        tell(state, [item for item in items if runs_with_less(item)])
 
 
 def tell_named(state: Path, names: Sequence[str]) -> None:

@@ -85,12 +85,19 @@ def print_preview(answer: Mapping[str, Any]) -> None:
         check = "commit and push" if refused else "and check it with: reconciler validate"
         hint = f"correct what is named above, {check}"
         say_error(f"{refused}: {count}" if refused else f"{count} in the manifests", hint)
-    counts = Counter(change["action"] for change in answer["changes"])
     if changes:
-        order = [action for action in (*SIGNS, "unchanged") if counts[action]]
-        show(", ".join(f"{counts[action]} {action}" for action in order))
+        show(counted(answer["changes"]))
     elif not problems:
-        show(f"no changes: {plural(counts['unchanged'], 'server')} as declared")
+        unchanged = sum(change["action"] == "unchanged" for change in answer["changes"])
+        show(f"no changes: {plural(unchanged, 'server')} as declared")
+
+
+def counted(changes: Sequence[Mapping[str, Any]]) -> str:
+    """`3 start (1 blocked), 2 unchanged`."""
+    counts = Counter(change["action"] for change in changes)
+    blocked = Counter(change["action"] for change in changes if change.get("blocked"))
+    told = [(f"{counts[action]} {action}", blocked[action]) for action in (*SIGNS, "unchanged") if counts[action]]
+    return ", ".join(f"{text} ({count} blocked)" if count else text for text, count in told)
 
 
 def print_change(change: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from reconciler.cli.asked import runs_with_less
 from reconciler.cli.loading import message_of
 from reconciler.cli.servers import condition, without
 
@@ -124,14 +125,17 @@ def restarted(before: Mapping[str, str | None]) -> Judge:
 
 
 def as_asked(judge: Judge) -> Judge:
-    """The same, and no fallback step in place of what was asked for."""
+    """The same, and that as asked for: on no fallback step, and with no less than was asked for."""
 
     def judge_as_asked(name: str, item: Item | None) -> Judgement:
         found = judge(name, item)
-        fallback = item["status"].get("fallback") if item is not None else None
-        if found.verdict is not Verdict.DONE or not fallback or not fallback["step"]:
+        if found.verdict is not Verdict.DONE or item is None or not runs_with_less(item):
             return found
-        instead = f"{found.text}, but on a fallback step: {fallback['told']} ({fallback['cause']})"
+        fallback, told = item["status"].get("fallback") or {}, condition(item, "Degraded")
+        less = f"Degraded: {told['reason']}: {told['message']}"
+        if fallback.get("step"):
+            less = f"on a fallback step: {fallback['told']} ({fallback['cause']})"
+        instead = f"{found.text}, but {less}"
         return Judgement(Verdict.FAILED, f"{instead}; see why with: reconciler describe server {name}")
 
     return judge_as_asked

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.cli import loading
-from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, event_row, history_table, restart_row
+from reconciler.cli.history import EVENT_HEADERS, RESTART_HEADERS, event_row, history_table, restart_lines, restart_row
 from reconciler.cli.kinds import KINDS
 from reconciler.cli.output import list_of, print_json, print_yaml, say, show
 from reconciler.cli.selecting import Choice, labels_of
@@ -219,6 +219,7 @@ def _restarts(asked: Question) -> Listing:
         lambda: history_table(RESTART_HEADERS, wide=asked.is_wide),
         lambda item: restart_row(item, time.time()),
         lambda item: f"restart/{item['server']}/{item['uid']}",
+        lines=None if asked.is_wide else lambda items: restart_lines(items, time.time(), width()),
         empty="nothing was started yet",
         happened=True,
     )

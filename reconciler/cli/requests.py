@@ -86,7 +86,8 @@ def restart(
     """Stop the named servers and start them again, and wait until they are Ready.
 
     A server that has Failed gets its restarts back. One that runs on a fallback step does so again, unless with
-    --primary: then it is tried as its manifest says, and where that does not run, the steps follow anew.
+    --primary: then it is tried as its manifest says, and where that does not run, the steps follow anew; to end up with
+    less than was asked for is an error then.
     """
     kind = "primary" if primary else "restart"
     return _ask(kind, invocation, _Asked(names, labels, everything=everything), timeout)

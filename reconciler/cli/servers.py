@@ -18,18 +18,18 @@ from reconciler.cli.asked import (
     with_asked,
 )
 from reconciler.cli.loading import message_of
-from reconciler.cli.tables import Table
-from reconciler.cli.terminal import cells, clean, paint, width
+from reconciler.cli.tables import Table, breadth, narrowed
+from reconciler.cli.terminal import clean, paint, width
 from reconciler.core.durations import describe_duration
 
 HEADERS = ("NAME", "PHASE", "MODEL", "CTX", "NGL", "PORT", "PID", "RESTARTS", "UPTIME", "MESSAGE")
 WIDE = (*HEADERS[:-1], "SLOTS", "DEVICE", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE")
 NOTHING = "-"
 SEE_WARNING = "held, see the warning"
-_DROPPED = ("NGL", "CTX", "MODEL")
-"""Columns that go first where a server's reason has to be told."""
-LEAST_MESSAGE, GOOD_MESSAGE = 20, 40
-"""Columns of a message that is worth its room, and of one for which others go."""
+_DROPPED = ("MODEL", "MESSAGE", "NGL", "CTX")
+"""Columns that go, in this order, where a server's reason has to be told: what runs is not told by the reason."""
+LEAST_MESSAGE = 20
+"""Columns of a message that is worth its room."""
 _SCARCE = ((HEADERS[-1], 8), ("NAME", 8))
 _GIVES_WAY = (("MESSAGE", 20), ("MODEL", 12), ("MESSAGE", 0), ("MODEL", 8), ("NAME", 8))
 
@@ -44,32 +44,19 @@ def server_table(*, wide: bool = False) -> Table:
 def server_lines(items: Sequence[Mapping[str, Any]], now: float, told: str, columns: int | None) -> list[str]:
     """The table of servers in so many columns: where their messages do not fit, it says at least why in a word."""
     rows = [server_row(item, now, told=told) for item in items]
-    if columns is None or _breadth(HEADERS, rows) <= columns:
+    if columns is None or breadth(HEADERS, rows) <= columns:
         return Table(HEADERS, width=None).lines(rows, paint_phase)
     messages, reasons = [clean(row[-1]) for row in rows], [_reason(item) for item in items]
-    headers, table = list(HEADERS), server_table()
     if any(reasons):
-        headers.insert(2, "REASON")
+        headers = (*HEADERS[:2], "REASON", *HEADERS[2:])
         rows = [[*row[:2], reason or NOTHING, *row[2:]] for row, reason in zip(rows, reasons, strict=True)]
-        for name in _DROPPED:
-            if min(_breadth(headers, rows), _breadth(*_without("MESSAGE", headers, rows)) + GOOD_MESSAGE) > columns:
-                headers, rows = _without(name, headers, rows)
-        if _breadth(*_without("MESSAGE", headers, rows)) + LEAST_MESSAGE > columns:
-            headers, rows = _without("MESSAGE", headers, rows)
-        table = Table(headers, width=columns, gives_way=_SCARCE)
-    shown = table.lines(rows, paint_phase)
+        shown_headers, shown_rows = narrowed(headers, rows, _DROPPED, columns, LEAST_MESSAGE)
+        shown = Table(shown_headers, width=columns, gives_way=_SCARCE).lines(shown_rows, paint_phase)
+    else:
+        shown = server_table().lines(rows, paint_phase)
     cut = [item for item, text, line in zip(items, messages, shown[1:], strict=True) if not line.endswith(text)]
     worst = sorted(cut, key=lambda item: (is_ready(item), not _reason(item)))[:1]
     return [*shown, *(f"why: reconciler describe server {item['metadata']['name']}" for item in worst)]
-
-
-def _breadth(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    return max(map(cells, Table(headers, width=None).lines(rows)))
-
-
-def _without(name: str, headers: list[str], rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    at = headers.index(name)
-    return [*headers[:at], *headers[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
 
 
 def _reason(item: Mapping[str, Any]) -> str:

@@ -64,7 +64,7 @@ class Findings:
     base: Base | None = None
     """None where no revision was."""
     warnings: tuple[Problem, ...] = ()
-    """What would be wrong with another profile."""
+    """What would be wrong with another profile, and flags that only a script may take."""
     others: int = 0
     """Documents of other kinds than servers."""
     selection: Selection = field(default_factory=Selection)
@@ -90,15 +90,16 @@ def examine(
 ) -> Findings:
     """Check manifests, `for_git` as those of a repository. Without `settings` those by default are meant."""
     checked = check_together((), sources)
+    flags = check_flags(checked.documents, checked.others, sources, settings)
     found = Findings(
         len(sources),
         checked.documents,
         checked.problems,
         base=base,
-        warnings=checked.warnings,
+        warnings=(*checked.warnings, *flags.warnings),
         others=len(checked.others),
         selection=checked.selection,
-        flags=check_flags(checked.documents, checked.others, sources, settings),
+        flags=flags,
     )
     if settings is None or not for_git:
         return found

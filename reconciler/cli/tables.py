@@ -74,3 +74,34 @@ class Table:
             padded = text + " " * (size - cells(text)) if index < len(row) - 1 else text
             line += gap + (paint(padded, self.headers[index]) if paint else padded)
         return line.rstrip()
+
+
+def narrowed(
+    headers: Sequence[str], rows: Sequence[Sequence[str]], dropped: Sequence[str], columns: int, least: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Headers and rows without those of the columns `dropped`, in this order, for which there is no room.
+
+    The last one, as long as it is there, may be cut to `least`.
+    """
+    last = headers[-1]
+    for name in dropped:
+        if name in headers and _least_breadth(headers, rows, least if headers[-1] == last else None) > columns:
+            headers, rows = _without(headers.index(name), headers, rows)
+    return headers, rows
+
+
+def breadth(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """The columns of a terminal that a table needs."""
+    return max(map(cells, Table(headers, width=None).lines(rows)))
+
+
+def _least_breadth(headers: Sequence[str], rows: Sequence[Sequence[str]], least: int | None) -> int:
+    if least is None:
+        return breadth(headers, rows)
+    return min(breadth(headers, rows), breadth(*_without(len(headers) - 1, headers, rows)) + len(GAP) + least)
+
+
+def _without(
+    at: int, headers: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    return [*headers[:at], *headers[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]

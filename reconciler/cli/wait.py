@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import loading
-from reconciler.cli.explanations import tell
+from reconciler.cli.explanations import tell, tell_degraded
 from reconciler.cli.failure import Failure, database_trouble, refuse_unknown
 from reconciler.cli.follow import Progress
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
@@ -24,7 +24,7 @@ from reconciler.cli.waiting import Duration
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
 
-CONDITIONS = ("Ready", "Progressing", "Degraded", "Reconciled", "Adopted")
+CONDITIONS = ("Ready", "Progressing", "Degraded", "Reconciled", "ContextCapped", "Slow", "Adopted")
 MOST_TOLD = 3
 """Servers whose state is told when the time is over."""
 
@@ -117,7 +117,8 @@ def wait(  # noqa: PLR0913 - what click hands over, each by its name
 ) -> None:
     """Wait until the named servers are as asked, whatever becomes of them meanwhile.
 
-    It asks for nothing: a server that has Failed is waited for too, until the time is over.
+    It asks for nothing: a server that has Failed is waited for too, until the time is over. One that is Ready may run
+    with less than was asked for: that is told on stderr, and `Degraded` in what -o json prints.
     """
     if bool(names) + everything + (labels is not None) != 1:
         raise click.UsageError("name the servers, or give -l or --all")
@@ -125,7 +126,9 @@ def wait(  # noqa: PLR0913 - what click hands over, each by its name
     with database_trouble(state):
         with opened(state) as db:
             chosen = _chosen(db, names, labels, goal)
-        unmet = _wait(_Wait(state, chosen, goal, timeout, is_silent=output is not None))
+        met, unmet = _wait(_Wait(state, chosen, goal, timeout, is_silent=output is not None))
+        if goal.text == "Ready":
+            tell_degraded(state, met)
         if unmet:
             tell(state, [item for item in unmet.values() if item is not None])
             raise _too_late(state, goal, timeout, unmet)
@@ -161,10 +164,10 @@ class _Wait:
     is_silent: bool
 
 
-def _wait(asked: _Wait) -> Mapping[str, Item | None]:
-    """The servers that were not as asked when the time was over, or when one of them was gone."""
+def _wait(asked: _Wait) -> tuple[Sequence[Item], Mapping[str, Item | None]]:
+    """The servers that got to be as asked, and those that were not when the time was over, or one of them gone."""
     began = time.monotonic()
-    waiting, found = list(asked.names), dict[str, Item | None]()
+    waiting, found, met = list(asked.names), dict[str, Item | None](), list[Item]()
 
     def look(db: sqlite3.Connection) -> dict[str, Item]:
         controller = is_controller_running(asked.state)
@@ -176,6 +179,7 @@ def _wait(asked: _Wait) -> Mapping[str, Item | None]:
             seconds = time.monotonic() - began
             for name in [name for name in waiting if asked.goal.holds(found[name])]:
                 waiting.remove(name)
+                met += [item] if (item := found[name]) else []
                 if not asked.is_silent:
                     progress.tell(name, Judgement(Verdict.DONE, asked.goal.text), seconds)
             progress.show(
@@ -183,7 +187,7 @@ def _wait(asked: _Wait) -> Mapping[str, Item | None]:
             )
             if not waiting or not (asked.goal.needs_none or all(found.values())):
                 break
-    return {name: found[name] for name in waiting}
+    return met, {name: found[name] for name in waiting}
 
 
 def _stand(item: Item | None, goal: Goal) -> str:

@@ -1,26 +1,24 @@
 """From a spec to what is executed: finds the binary, resolves paths, reads secrets at the last moment."""
 
 import os
-import stat
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from reconciler.controller.files import FileLooker
-from reconciler.controller.flag_gate import FlagGate, asking
-from reconciler.controller.policy import crowded, denial
+from reconciler.controller.flag_gate import FlagGate
+from reconciler.controller.policy import crowded, denial, may_run
+from reconciler.controller.secrets import SecretMissingError, Secrets
+from reconciler.controller.step_gate import StepGate
 from reconciler.core.gate import FileFacts, judge
 from reconciler.core.ladder import PRIMARY, Step, spec_on
 from reconciler.core.model import Document, GateFacts, Now
 from reconciler.core.policy import Denial
-from reconciler.core.rules import ANY
-from reconciler.core.source import LOCAL
-from reconciler.core.spec import FromEnv, FromFile, HfModel, ServerSpec
+from reconciler.core.spec import HfModel, ServerSpec
 from reconciler.core.turns import POLICY_DENIED, Turn
-from reconciler.discovery import find_llama_server
+from reconciler.discovery import BUILD, find_llama_server
 from reconciler.engines import ENGINES, engine_of
 from reconciler.engines.help import Help
 from reconciler.runtimes.binary_help import BinaryHelps
@@ -34,8 +32,8 @@ MOST_CROWDED = 64
 MOST_VERDICTS = 256
 """From this many on, those of earlier looks are forgotten."""
 NO_BINARY = (
-    "no llama-server was found: set LLAMA_SERVER to its path, put it on PATH, "
-    "or build it with: pip install 'reconciler[demo]'"
+    "no llama-server was found: put one on PATH, or start the controller with LLAMA_SERVER set to its path; "
+    f"or have one built, which takes a C++ compiler and minutes: {BUILD}"
 )
 
 
@@ -55,7 +53,9 @@ class Launcher:
         self.flags = FlagGate(helps)
         self._settings = settings
         self._environ = dict(environ)
+        self.secrets = Secrets(self._environ, self._resolve)
         self._files = FileLooker()
+        self._steps = StepGate()
         self._found = ""
         """The discovered binary, looked for again only when it is gone."""
         self._are_many = False
@@ -77,8 +77,17 @@ class Launcher:
         except LaunchError as error:
             trouble = (error.reason, str(error))
             binary = spec.binary or ""
-        facts = judge(self._files.look(binary, now), self._look_at_parts(spec, now), trouble, now.monotonic)
-        return self.flags.look(document, binary, asking(spec, self._inherited(spec.engine)), now, facts)
+        program = self._files.look(binary, now)
+        if spec.binary:
+            program = replace(program, field="spec.binary")
+        gate = self._judge(document, program, trouble, now)
+        on_steps = {number: self._judge(one, program, trouble, now) for number, one in self._steps.of(document)}
+        return replace(gate, on_steps=on_steps) if on_steps else gate
+
+    def _judge(self, document: Document, program: FileFacts, trouble: tuple[str, str], now: Now) -> GateFacts:
+        spec = document.spec
+        facts = judge(program, self._look_at_parts(spec, now), trouble, now.monotonic)
+        return self.flags.look(document, program.path, self._inherited(spec.engine), now, facts)
 
     def begin(self) -> None:
         """Ask the llama-server that most servers run for its flags, before the first of them is due."""
@@ -121,7 +130,7 @@ class Launcher:
         if denied := denial(asked, self._settings, self._discovered()):
             raise LaunchError(POLICY_DENIED, denied.message)
         binary, effective = self._binary(document), self.effective(document.spec, step)
-        spec = self.flags.fitted(effective, binary, asking(effective, self._inherited(effective.engine)))
+        spec = self.flags.fitted(effective, binary, self._inherited(effective.engine))
         model = self._model(spec)
         argv = engine_of(spec).render(
             spec,
@@ -156,10 +165,9 @@ class Launcher:
         """The first key that the server accepts, for asking it."""
         try:
             path = self._api_key_file(spec)
-            lines = Path(path).read_text().splitlines() if path else []
-        except (LaunchError, OSError, UnicodeDecodeError):
+        except LaunchError:
             return None
-        return next((line for line in lines if line), None)
+        return next((line for line in self.secrets.keys(path) if line), None) if path else None
 
     def _binary(self, document: Document) -> str:
         spec, found = document.spec, self._discovered()
@@ -168,10 +176,7 @@ class Launcher:
                 raise LaunchError("BinaryMissing", NO_BINARY)
             return found
         wanted = _absolute(spec.binary)
-        listed = self._settings.policy.of(document.origin).binaries
-        listed += self._settings.binaries if document.origin == LOCAL else ()
-        allowed = [_absolute(binary) for binary in (*listed, found) if binary]
-        if wanted not in allowed and ANY not in listed:
+        if not may_run(wanted, document.origin, self._settings, found):
             raise LaunchError(
                 "BinaryNotAllowed",
                 f"{wanted} is not allowed by the settings; add it to `binaries` in reconciler.toml",
@@ -209,33 +214,11 @@ class Launcher:
     def _environment(self, spec: ServerSpec) -> dict[str, str]:
         environment = dict(self._inherited(spec.engine))
         for name, value in spec.env.items():
-            match value:
-                case FromEnv(from_env=source):
-                    environment[name] = self._from_environment(name, source)
-                case FromFile(from_file=path):
-                    environment[name] = self._from_file(name, path)
-                case _:
-                    environment[name] = value
+            try:
+                environment[name] = value if isinstance(value, str) else self.secrets.value(name, value)
+            except SecretMissingError as error:
+                raise LaunchError("SecretMissing", str(error)) from None
         return environment
-
-    def _from_environment(self, name: str, source: str) -> str:
-        if source not in self._environ:
-            message = (
-                f"spec.env.{name}: the controller's environment has no {source}; set it and run the controller again"
-            )
-            raise LaunchError("SecretMissing", message)
-        return self._environ[source]
-
-    def _from_file(self, name: str, path: str) -> str:
-        resolved = Path(self._resolve(path))
-        try:
-            # A pipe would be waited for, and everything else with it.
-            if not stat.S_ISREG(resolved.stat().st_mode):
-                raise LaunchError("SecretMissing", f"spec.env.{name}: {resolved} is no file; write the value into one")
-            return resolved.read_text().removesuffix("\n").removesuffix("\r")
-        except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise LaunchError("SecretMissing", f"spec.env.{name}: {resolved} cannot be read: {why}") from None
 
 
 def _absolute(path: str) -> str:

@@ -1,5 +1,6 @@
 """Reads on in the logs of servers that run, and tells of requests that were refused for their size."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from reconciler.store.writer import Store
 
 PAUSE = 60.0
 """Seconds between two events of one server."""
+MEMORY = 60 * PAUSE
+"""Seconds for which the largest request is told again in place of smaller ones that follow."""
 
 
 class LiveLog:
@@ -26,6 +29,7 @@ class LiveLog:
         self._runtime = runtime
         self._largest = TooLarge()
         """Told again when smaller ones follow: the same event is counted, and not repeated."""
+        self._largest_at = -math.inf
         self._is_pending = False
         self._due = 0.0
         # What it wrote before this controller was told by the one before.
@@ -33,15 +37,20 @@ class LiveLog:
         if target.was_ready:
             self._offset = runtime.log_appended(target.server, target.uid, None)[1]
 
-    def look(self, target: Target) -> bool:
-        """Read on; whether there is something to be told now."""
+    def look(self, target: Target, effective: Effective | None = None) -> bool:
+        """Read on; whether there is something to be told now. `effective`: what the server says it runs with."""
         text, self._offset = self._runtime.log_appended(target.server, target.uid, self._offset)
         if text:
-            found = engine_of(target.spec).read_live(text)
+            found = engine_of(target.spec).read_live(text, effective)
             if found is not None:
-                self._largest = max(found, self._largest, key=lambda one: (one.tokens, one.room))
-                self._is_pending = True
+                self._take_in(found, time.monotonic())
         return self._is_pending and time.monotonic() >= self._due
+
+    def _take_in(self, found: TooLarge, now: float) -> None:
+        is_old = now - self._largest_at > MEMORY
+        if is_old or (found.tokens, found.room) >= (self._largest.tokens, self._largest.room):
+            self._largest, self._largest_at = found, now
+        self._is_pending = True
 
     def take(self) -> TooLarge | None:
         """What is to be told now, once; nothing more for a while then."""

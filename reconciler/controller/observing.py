@@ -110,7 +110,7 @@ class Observer:
     def _diagnosed(self, process: Process, desired: Desired, history: History, now: Now) -> Process:
         wanted, instance = desired.servers.get(process.server), history.instances.get(process.server)
         if wanted is None or not process.leader:
-            return process
+            return self._diagnoser.without_secrets(process, instance)
         if instance is not None and instance.uid == process.uid:
             return self._diagnoser.diagnosed(process, instance, _spec_of(instance, wanted), now)
         return self._diagnoser.diagnosed(process, None, wanted.spec, now)

@@ -56,6 +56,14 @@ def denial(document: Document, settings: Settings, llama_server: str) -> Denial 
     return together(_denied(document, settings, llama_server))
 
 
+def may_run(path: str, origin: str, settings: Settings, llama_server: str, *, is_sure: bool = True) -> bool:
+    """Whether a server of this origin may name a program; where that is not `is_sure`, `*` stands for none."""
+    listed = settings.policy.of(origin).binaries
+    listed += settings.binaries if origin == LOCAL else ()
+    named = [_absolute(one) for one in (*listed, llama_server) if one and one != ANY]
+    return _absolute(path) in named or (is_sure and ANY in listed)
+
+
 def _denied(document: Document, settings: Settings, llama_server: str) -> Iterator[Denial]:
     rules, origin = settings.policy.of(document.origin), document.origin
     places = _places(rules, settings.models, origin, llama_server)

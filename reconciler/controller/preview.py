@@ -75,9 +75,12 @@ def preview_texts(before: Before, look: Look, texts: Texts, launcher: Launcher, 
 
     leaving = {one.server for one in changes if _leaves_its_port(one, acceptance.documents.get(one.server))}
 
-    def blocked(document: Document) -> str:
+    def blocked(document: Document) -> tuple[str, str]:
         gate = launcher.look(document, now, crowded.get(document.name))
-        return gate.message or held_by_others(document, before.history.instances, leaving)
+        if gate.message:
+            return gate.reason, gate.message
+        held = held_by_others(document, before.history.instances, leaving)
+        return "PortInUse" if held else "", held
 
     return {
         "changes": [_change_data(change, acceptance.documents.get(change.server), blocked) for change in changes],
@@ -171,10 +174,13 @@ def _leaves_its_port(change: Change, document: Document | None) -> bool:
     return change.action == "stop" or (change.action == "restart" and elsewhere)
 
 
-def _change_data(change: Change, document: Document | None, blocked: Callable[[Document], str]) -> dict[str, Any]:
-    """With what would keep the server from starting, in `blocked`."""
+def _change_data(
+    change: Change, document: Document | None, blocked: Callable[[Document], tuple[str, str]]
+) -> dict[str, Any]:
+    """With what would keep the server from starting, in a word and in `blocked`."""
     starts = document is not None and change.action in ("start", "restart")
-    return {**asdict(change), "blocked": blocked(document) if starts and document else ""}
+    reason, message = blocked(document) if starts and document else ("", "")
+    return {**asdict(change), "blockedReason": reason, "blocked": message}
 
 
 def shown(folder: str) -> str:

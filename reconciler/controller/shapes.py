@@ -66,7 +66,9 @@ def _asks(wanted: Wanted, default: str) -> bool:
 def _is_in_trouble(processes: Iterable[Process], record: ServerRecord | None) -> bool:
     if any(process.step > 0 or cause_of(process.diagnosis).eases for process in processes):
         return True
-    return record is not None and (record.step > 0 or bool(record.tried) or cause_of(record.last_cause).eases)
+    if record is None:
+        return False
+    return bool(record.step or record.ready_step or record.tried) or cause_of(record.last_cause).eases
 
 
 def _read(path: str) -> Shape:

@@ -16,9 +16,10 @@ from reconciler.controller.http_get import Answer, Conversation, NotAskedError, 
 from reconciler.controller.live_logs import Heard, LiveLog
 from reconciler.controller.progress import STALL, Lasting, Loading, LoopStoodStillError, Serving, within
 from reconciler.controller.served import Served
+from reconciler.controller.slots import busy_slots, busy_slots_meanwhile
 from reconciler.controller.slowness import Slowness, Stopwatch, limit_of
 from reconciler.controller.target import Target
-from reconciler.controller.working import RAISE, Working, busy_slots, busy_slots_meanwhile
+from reconciler.controller.working import RAISE, Working
 from reconciler.core.durations import format_duration
 from reconciler.core.model import Health, HealthState
 from reconciler.engines import engine_of
@@ -94,6 +95,9 @@ class Watch:
             self._working = None
         self.target = target
         if drains_now:
+            # Who was idle a moment ago may be at work by now: what is not answered is not known.
+            self._answered = replace(self._answered, busy_slots=None)
+            self.health = replace(self.health, busy_slots=None)
             self._task.cancel()
             self._task = self._begin()
 
@@ -133,7 +137,7 @@ class Watch:
         if health.verified and not self.target.draining:
             if health.state is HealthState.OK and late <= timeout:
                 await self._look_at_more()
-            if self._log.look(self.target):
+            if self._log.look(self.target, self.health.effective):
                 self._on_change()
 
     async def _look(self, seconds: float, *, counts: bool) -> Health:
@@ -164,7 +168,9 @@ class Watch:
         await self._working.look(self.target)
         await self._served.look_again(self.target)
         if self.target.wants_slots:
-            self._answered = replace(self._answered, busy_slots=await busy_slots_meanwhile(self.target))
+            busy, hides = await busy_slots_meanwhile(self.target)
+            hides = self._answered.hides_slots if hides is None else hides
+            self._answered = replace(self._answered, busy_slots=busy, hides_slots=hides)
         self._show(self._with_more(self._answered))
 
     def _with_more(self, health: Health) -> Health:

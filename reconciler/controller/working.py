@@ -11,18 +11,15 @@ import h11
 
 from reconciler.controller.http_get import Conversation, NotAskedError, conversation
 from reconciler.controller.progress import Lasting, LoopStoodStillError, Read, Serving, within
+from reconciler.controller.slots import NOT_TOLD
 from reconciler.controller.target import Target
 from reconciler.core.durations import format_duration
 from reconciler.core.spec import LivenessProbe
 from reconciler.engines import engine_of
 from reconciler.engines.work import Work
 
-NOT_TOLD = frozenset({401, 403, 404, 405, 501})
-"""Answers on `/slots` that will stay so: no key, or `slots: false`."""
 LOOK = 30.0
 """Most seconds between looks at the slots."""
-MOST_WAIT = 2.0
-"""Seconds for a look at the slots on which nothing depends that is urgent."""
 MOST_GAP = 3.0
 """So many times the planned pause, and the timeout, count of the time between two looks; more was not watched."""
 
@@ -204,32 +201,3 @@ class Working:
         else:
             self._trials.serving.begin(loop.time())  # what it took was our own doing
             self._trials.judge(trial.path, *engine.read_trial(answer.status, answer.body))
-
-
-async def busy_slots(target: Target, talk: Conversation) -> int | None:
-    """Slots at work; None where that is not told."""
-    engine = engine_of(target.spec)
-    try:
-        answer = await talk.get(engine.slots_path(target.spec), target.api_key)
-        work = engine.read_work(answer.body) if answer.status == HTTPStatus.OK else None
-    except NotAskedError:
-        raise
-    except (OSError, h11.RemoteProtocolError, ValueError):
-        return None
-    return None if work is None else work.busy
-
-
-async def busy_slots_meanwhile(target: Target) -> int | None:
-    """The same of one that serves. One that may sleep is not asked: that would keep it awake."""
-    engine = engine_of(target.spec)
-    if target.adopted or engine.may_sleep(target.spec):
-        return None
-    is_tls = engine.scheme(target.spec) == "https"
-    try:
-        async with (
-            conversation(target.spec.host, target.port, tls=is_tls) as talk,
-            within(min(MOST_WAIT, target.spec.probes.liveness.timeout), talk),
-        ):
-            return await busy_slots(target, talk)
-    except (LoopStoodStillError, NotAskedError, TimeoutError):
-        return None

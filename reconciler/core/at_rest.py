@@ -1,7 +1,7 @@
 """Which servers need no planning: the shortcut for the many that are Ready and as declared."""
 
-from reconciler.core.fallback import is_as_declared, is_on_trial
-from reconciler.core.history import History, Instance, Requests
+from reconciler.core.fallback import is_as_declared, is_on_trial, stable_after
+from reconciler.core.history import History, Instance, Requests, ServerRecord
 from reconciler.core.model import Desired, HealthState, Now, Phase, Wanted
 from reconciler.core.observed import Observed
 
@@ -45,12 +45,12 @@ def is_at_rest(name: str, desired: Desired, observed: Observed, history: History
         and name not in observed.sharers
         and (
             not is_on_trial(record, instance)
-            or (instance.ready.boot == now.boot and stable_at(wanted, instance) > now.monotonic)
+            or (instance.ready.boot == now.boot and stable_at(wanted, record, instance) > now.monotonic)
         )
     )
 
 
-def stable_at(wanted: Wanted, instance: Instance) -> float:
+def stable_at(wanted: Wanted, record: ServerRecord, instance: Instance) -> float:
     """Monotonic time at which earlier failures are forgotten."""
     assert instance.ready
-    return instance.ready.after(wanted.spec.restart.stability_window)
+    return instance.ready.after(stable_after(wanted.spec.restart, record, instance))

@@ -5,8 +5,9 @@ from dataclasses import replace
 from reconciler.core.actions import Withdraw
 from reconciler.core.aftermath import follow
 from reconciler.core.causes import CAUSES
-from reconciler.core.fallback import ladder_of, off_the_ladder
+from reconciler.core.fallback import is_of_its_spec, ladder_of, off_the_ladder
 from reconciler.core.history import Instance, ServerRecord, Stamp, StopReason, Trigger
+from reconciler.core.ladder import as_marked
 from reconciler.core.model import Exit, Process
 from reconciler.core.server import UNASKED, Server
 
@@ -72,11 +73,14 @@ def _record_exit(server: Server, ended: Instance, process: Process | None) -> No
     tail = "\n".join(process.log_tail.splitlines()[-KEPT_LINES:]) if process else ""
     ended = replace(ended, exit=exit_, diagnosis=diagnosis, evidence=evidence, log_tail=tail)
     server.save_instance(ended)
-    error = ": ".join(part for part in (str(exit_), diagnosis, evidence) if part)
+    how = "ended by the controller" if stopped_by_us else str(exit_)
+    error = ": ".join(part for part in (how, diagnosis, evidence) if part)
     if ended.stop_reason is not None and not ended.stop_reason.is_failure:
         server.event("Stopped", f"instance {ended.uid} ended ({exit_}): {ended.stop_reason}")
-        server.record = _after_wish(server.record, ended.stop_reason)
-    elif server.wanted is not None and ended.fingerprint != server.wanted.fingerprint:
+        record = _after_wish(server.record, ended.stop_reason)
+        is_of_it = server.wanted is None or is_of_its_spec(ended, server.wanted)
+        server.record = record if is_of_it else off_the_ladder(record)
+    elif server.wanted is not None and not is_of_its_spec(ended, server.wanted):
         server.event("Crashed", f"{error}; it starts again as declared now", warning=True)
         record = replace(server.record, n=0, next_trigger=Trigger.SPEC_CHANGED, last_error=error)
         server.record = off_the_ladder(record)
@@ -86,14 +90,18 @@ def _record_exit(server: Server, ended: Instance, process: Process | None) -> No
 
 def _after_wish(record: ServerRecord, reason: StopReason) -> ServerRecord:
     record = replace(record, next_trigger=_trigger_after(reason))
-    if reason is StopReason.SPEC_CHANGED:
-        return off_the_ladder(replace(record, n=0))
-    return replace(record, step=0, tried=()) if reason is StopReason.PRIMARY_RETRIED else record
+    if reason is StopReason.RESTART_REQUESTED:
+        return record
+    if reason is StopReason.PRIMARY_RETRIED:
+        return replace(record, step=0, tried=())
+    return off_the_ladder(replace(record, n=0))
 
 
 def _trigger_after(reason: StopReason) -> Trigger:
     if reason is StopReason.PRIMARY_RETRIED:
         return Trigger.PRIMARY_RETRIED
+    if reason is StopReason.CPU_ONLY:
+        return Trigger.CPU_ONLY
     if reason is StopReason.RESTART_REQUESTED:
         return Trigger.REQUESTED
     if reason in (StopReason.SUSPENDED, StopReason.PARKED, StopReason.STOP_REQUESTED):
@@ -129,8 +137,9 @@ def adopt(server: Server) -> None:
 
 
 def _found_running(server: Server, process: Process) -> Instance:
-    """The row of one that the rows do not know; what its fallback step is follows from the ladder of today."""
-    step = next((step for step in ladder_of(server) if step.number == process.step), None)
+    """The row of one that the rows do not know. Its step is what its mark says, for the ladder may be another today."""
+    marked = as_marked(process.step, process.step_told, process.changes, hides_gpus=process.hides_gpus)
+    step = marked or next((step for step in ladder_of(server) if step.number == process.step), None)
     return Instance(
         uid=process.uid,
         server=server.name,

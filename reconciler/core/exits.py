@@ -20,3 +20,8 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def telling(evidence: str) -> str:
+    """The line of some evidence that tells most: the first."""
+    return " ".join(evidence.partition("; ")[0].split())

@@ -90,7 +90,8 @@ def _judge_binary(binary: FileFacts) -> tuple[str, str]:
         return _barred(binary)
     if not binary.exists or not binary.is_file:
         what = "no program" if not binary.exists else "a folder, and no program,"
-        return "BinaryMissing", f"{what} at {binary.path}; install it, or name another with LLAMA_SERVER"
+        named = "correct spec.binary" if binary.field == "spec.binary" else "name another with LLAMA_SERVER"
+        return "BinaryMissing", f"{what} at {binary.path}; install it, or {named}"
     if not binary.executable:
         allow = f"chmod +x {shlex.quote(binary.path)}"
         return "PermissionDenied", f"{binary.path} may not be executed; allow it with: {allow}"

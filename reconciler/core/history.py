@@ -24,6 +24,10 @@ class Trigger(StrEnum):
     """What was asked for, or the step before, did not run: a safer setting is tried."""
     PRIMARY_RETRIED = "PrimaryRetried"
     """What was asked for is tried again in place of a fallback step that runs."""
+    CPU_ONLY = "CpuOnly"
+    """The setting `cpu_only` is another than when it was started."""
+    UNBLOCKED = "Unblocked"
+    """Something outside the manifest had ended its start, and may be mended."""
     ADOPTED = "Adopted"
     """Found running: under our mark without a row, or started by hand and taken over."""
 
@@ -42,6 +46,8 @@ class StopReason(StrEnum):
     STARTUP_TIMEOUT = "StartupTimeout"
     PRIMARY_RETRIED = "PrimaryRetried"
     """A fallback step makes room for what was asked for."""
+    CPU_ONLY = "CpuOnly"
+    """It may not use a GPU any more, or may again."""
 
     @property
     def is_failure(self) -> bool:
@@ -187,8 +193,12 @@ class ServerRecord:
     """Why the next start will happen."""
     failed: Stamp | None = None
     """When the restart budget was used up."""
+    files: str = ""
+    """`GateFacts.identity` at its last start."""
     failed_files: str = ""
-    """`GateFacts.identity` at that time, or when its start was last ended by something outside the manifest."""
+    """The same when it failed, or when its start was last ended by something outside the manifest."""
+    failed_times: int = 0
+    """Times in a row that it failed with all its fallback steps, and was tried again by time."""
     completed: bool = False
     """It ended by itself, and its policy does not restart it."""
     was_ready: bool = False

@@ -9,7 +9,7 @@ from reconciler.core.fallback import off_the_ladder
 from reconciler.core.first_starts import is_first_start
 from reconciler.core.history import Stamp, StopReason, Trigger
 from reconciler.core.model import Phase, Process
-from reconciler.core.server import NO_CONTROLLER, Server
+from reconciler.core.server import NO_CONTROLLER, NOT_LOOKED, Server
 from reconciler.core.strangers import ignore_adopt_request
 
 WITH_CONTROLLER = 0
@@ -22,7 +22,11 @@ LEAST_PAUSE, MOST_PAUSE = 0.5, 10.0
 """Seconds before a start is tried again for which the machine had no room: the first and the longest pause."""
 MOST_PAUSE_OF_WORLD = 30.0
 """The longest pause where something outside the manifest must change, and only a try tells whether it has."""
-MOST_DOUBLINGS = 8
+MOST_PAUSE_OF_FAILED = 3600.0
+"""Seconds to which the pauses of one grow that fails with all its fallback steps each time."""
+FILES_LOOK = 5.0
+"""Seconds between looks at the files of a server that only an edit of them, or of its manifest, can mend."""
+MOST_DOUBLINGS = 16
 
 
 def plan_idle(server: Server) -> None:
@@ -103,7 +107,8 @@ def _plan_start(server: Server) -> None:
         server.record = replace(server.record, next_trigger=Trigger.REQUESTED)
     if server.adopt_request is not None:
         # Whoever is there is asked for now, whatever became of earlier starts.
-        server.record = replace(server.record, n=0, ended=None, delay=0.0, failed=None, completed=False)
+        record = off_the_ladder(replace(server.record, n=0, ended=None, delay=0.0, failed=None, completed=False))
+        server.record = record if is_first_start(record) else replace(record, next_trigger=Trigger.REQUESTED)
     if server.record.completed:
         server.show(
             Phase.STOPPED, "Completed", f"it exited with 0; run it again with: reconciler restart {server.name}"
@@ -128,23 +133,34 @@ def _may_retry(server: Server, failed: Stamp) -> bool:
         record = replace(server.record, failed=None, ended=None, n=0, delay=0.0, next_trigger=Trigger.RETRIED)
         server.record = off_the_ladder(record)
         return True
-    due, needs_edit = failed.after(policy.retry_failed_after), cause_of(record.last_cause).mends is Mends.EDIT
+    times = record.failed_times if any(one.step for one in record.tried) else -1
+    due = failed.after(_pause_of_failed(policy.retry_failed_after, times))
+    needs_edit = cause_of(record.last_cause).mends is Mends.EDIT
     retries = policy.retry_failed_after > 0 and policy.policy != "Never" and not needs_edit
     if retries and server.now.monotonic >= due:
         # One try only: the budget stays used up, so that a hopeless server does not load four times in a row.
         kept = min(record.n, policy.max_restarts)
         record = replace(record, failed=None, ended=None, n=kept, delay=0.0, next_trigger=Trigger.RETRIED)
-        server.record = off_the_ladder(record)
+        server.record = replace(off_the_ladder(record), failed_times=times + 1)
         return True
     if retries:
         server.wake(due)
+    elif needs_edit:
+        server.wake(server.now.monotonic + FILES_LOOK)
     _show_failed(server, needs_edit=needs_edit)
     return False
+
+
+def _pause_of_failed(first: float, times: int) -> float:
+    """Seconds until a Failed server is tried again: ever more where a try is a whole ladder."""
+    return min(first * 2.0 ** min(max(times, 0), MOST_DOUBLINGS), max(first, MOST_PAUSE_OF_FAILED))
 
 
 def _has_other_files(server: Server) -> bool:
     """Whether its files are others than when it failed, or was kept from running."""
     identity = server.gate.identity
+    if server.gate.reason == NOT_LOOKED.reason:
+        return False  # what the flags come to is not known yet
     if identity and not server.record.failed_files:
         server.record = replace(server.record, failed_files=identity)
     return bool(identity) and identity != server.record.failed_files
@@ -154,8 +170,10 @@ def _show_failed(server: Server, *, needs_edit: bool) -> None:
     assert server.wanted is not None
     policy, record = server.wanted.spec.restart, server.record
     why = gave_up(policy.max_restarts, policy.policy, record.last_error, record.last_cause)
-    reason = record.last_cause if needs_edit else "RestartsExhausted"
-    server.show(Phase.FAILED, reason, f"{why}; try again with: reconciler restart {server.name}")
+    again = f"try again with: reconciler restart {server.name}"
+    if needs_edit and policy.policy != "Never":
+        again = "it is tried again once its manifest or its files change"
+    server.show(Phase.FAILED, record.last_cause or "RestartsExhausted", f"{why}; {again}")
 
 
 def _is_backing_off(server: Server) -> bool:

@@ -6,6 +6,7 @@ from math import inf
 from typing import Any, Literal
 
 from reconciler.core.causes import CAUSES
+from reconciler.core.clean import clean
 from reconciler.core.spec import Fallback, FallbackStep, ServerSpec, dump_spec
 
 LEAST_CTX = 2048
@@ -16,6 +17,9 @@ EASED = frozenset(cause.name for cause in CAUSES.values() if cause.eases)
 """The causes that a written step answers, unless it names its own."""
 MEMORY = EASED - {"GpuUnavailable"}
 GPU_MEMORY = frozenset({"GpuOutOfMemory", "ContextTooLarge"})
+
+NAMES_FILES = frozenset({"model", "flags"})
+"""The fields of a step by which it may need other files than what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,15 @@ def _is_safer(step: Step, current: Step, spec: ServerSpec, cause: str) -> bool:
     # On the CPU more of the machine's own memory is needed, not less.
     mended = {"GpuOutOfMemory", "GpuUnavailable"} if spec.gpu_layers == 0 else GPU_MEMORY | {"GpuUnavailable"}
     return current.hides_gpus or not step.hides_gpus or cause in mended
+
+
+def as_marked(number: int, told: str, changes: Mapping[str, Any], *, hides_gpus: bool) -> Step | None:
+    """The step of a process that is known by its mark alone; None where the mark does not say what the step changes."""
+    try:
+        found = _changes(FallbackStep.model_validate(changes))
+    except ValueError:
+        return None
+    return Step(number, clean(told), found, hides_gpus) if number and found else None
 
 
 def told_of(spec: ServerSpec) -> str:

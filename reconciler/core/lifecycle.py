@@ -11,8 +11,10 @@ from reconciler.core.fallback import off_the_ladder
 from reconciler.core.first_starts import is_first_start
 from reconciler.core.history import Trigger
 from reconciler.core.idle import plan_idle
+from reconciler.core.model import Wanted
 from reconciler.core.running import plan_running
 from reconciler.core.server import Server
+from reconciler.core.spec import dump_spec
 from reconciler.core.strangers import ignore_adopt_request
 
 
@@ -34,8 +36,8 @@ def _note_generation(server: Server) -> None:
     if wanted is None or wanted.document.generation == record.generation:
         return
     keeps_trigger = record.generation == 0 or (server.instance is None and is_first_start(record))
-    # What runs on a step goes on, where only labels are others.
-    record = record if server.instance else replace(off_the_ladder(record), starved=None, starved_times=0)
+    if not _stays_on_its_step(server, wanted):
+        record = replace(off_the_ladder(record), starved=None, starved_times=0)
     server.record = replace(
         record,
         generation=wanted.document.generation,
@@ -46,6 +48,14 @@ def _note_generation(server: Server) -> None:
         completed=False,
         next_trigger=record.next_trigger if keeps_trigger else Trigger.SPEC_CHANGED,
     )
+
+
+def _stays_on_its_step(server: Server, wanted: Wanted) -> bool:
+    """Whether its ladder is what it was, as where only labels changed. What runs on a step is told by the old one."""
+    instance = server.instance
+    if instance is None:
+        return False
+    return bool(instance.step) or dict(instance.spec) == dump_spec(wanted.spec)
 
 
 def finish(server: Server) -> None:

@@ -159,6 +159,8 @@ class Limits:
     """What holds for servers whose spec says nothing of fallback steps."""
     cpu_only: bool = False
     """No server may use a GPU."""
+    has_gpus: bool = True
+    """This machine may have one: else there is none to be hidden from a server that asks for no layers there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +262,8 @@ class Health:
     models: tuple[Mapping[str, Any], ...] = ()
     busy_slots: int | None = None
     """Slots at work, asked only while draining, or where `Target.wants_slots`."""
+    hides_slots: bool = False
+    """It answers that it does not tell of its slots."""
     slow: float = 0.0
     """Seconds that `/health` takes lately, where that is too long; 0: it is not slow."""
     is_unreachable: bool = False
@@ -291,6 +295,10 @@ class Process:
     """Its command line may be that of an instance. Where it is not, it is a helper, or a copied mark."""
     step: int = 0
     """The fallback step that it was started on, as its mark says; 0: as asked for."""
+    step_told: str = ""
+    """That step in a few words."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of the spec in which it differs; empty where its mark does not say that."""
     hides_gpus: bool = False
     """The GPUs were hidden from it, as its mark says."""
 
@@ -311,3 +319,5 @@ class GateFacts:
     """Layers of the model; 0: not known."""
     for_leaving: bool = False
     """It is shut only because servers have their places still that the active profile leaves out."""
+    on_steps: "Mapping[int, GateFacts]" = field(default_factory=dict)
+    """The same for fallback steps that name a model or flags of their own; all others need what is needed anyway."""

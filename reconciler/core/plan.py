@@ -15,6 +15,7 @@ from reconciler.core.observed import Observed, Stranger
 from reconciler.core.port_claims import Ports
 from reconciler.core.ports import hosts_overlap
 from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, UNASKED, Server, phase_of
+from reconciler.core.startable import choose_start
 from reconciler.core.status import show_status
 from reconciler.core.stopping import begin_stop
 from reconciler.core.strangers import ignore_adopt_request, meet_strangers
@@ -36,7 +37,7 @@ def plan(desired: Desired, observed: Observed, history: History, requests: Reque
         if not is_at_rest(name, desired, observed, history, requests, now):
             servers.append(_server(name, desired, observed, history, requests, now))
         elif is_on_trial(history.servers[name], history.instances[name]):
-            wakes.append(stable_at(desired.servers[name], history.instances[name]))
+            wakes.append(stable_at(desired.servers[name], history.servers[name], history.instances[name]))
     _settle(servers, desired)
     _share(servers, desired, observed, history, now)
     for server in servers:
@@ -56,6 +57,7 @@ def _settle(servers: list[Server], desired: Desired) -> None:
     for server in servers:
         if not server.is_parked:
             settle(server)
+            choose_start(server)
     wait_for_dependencies(servers, desired)
     keep_leaving(servers, desired)
     for server in servers:
@@ -133,8 +135,10 @@ def _replace(claims: list[Server], ports: Ports, leaving: set[str]) -> None:
 def _stay(server: Server, obstacle: str) -> None:
     gate = server.gate
     if server.replace_reason is not StopReason.PRIMARY_RETRIED:  # nobody waits for that one
-        why = gate.message if gate.reason else f"the new port is held by {obstacle}"
+        why = f"{gate.reason}: {gate.message}" if gate.reason else f"the new port is held by {obstacle}"
         is_passing = gate.reason == NOT_LOOKED.reason
+        if is_passing:
+            why = gate.message
         server.waiting = (
             NOT_LOOKED.reason if is_passing else "GateShut",
             f"{why}; until then the instance that runs stays",
@@ -225,6 +229,7 @@ def _begin_start(server: Server, port: int) -> None:
     server.record = replace(
         record,
         next_trigger=None,
+        files=server.gate.identity,
         restarts=record.restarts + (trigger in UNASKED),
         step=step.number,
         tried=record.tried if step.number else (),

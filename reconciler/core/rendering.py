@@ -4,14 +4,16 @@ There is one such text of it, for the command line, the API and the dashboard. I
 `-o json` shows them.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from reconciler.core.durations import describe_duration, format_duration
-from reconciler.core.exits import how_ended
+from reconciler.core.exits import how_ended, telling
 from reconciler.core.reasons import Mends, find
-from reconciler.core.ways_out import Facts, Trouble, cause_reason, ways_out
+from reconciler.core.trouble import Facts, Trouble
+from reconciler.core.ways_out import cause_reason, ways_out
 
 __all__ = ["Explanation", "Facts", "explanation"]
 
@@ -25,6 +27,8 @@ PAUSED = frozenset({"ResourcesExhausted", "LogUnwritable"})
 NOTES = ("Slow", "ContextCapped")
 """Types of conditions that are only there while something is to be told."""
 MOST_DELAYS = 6
+_STUCK = re.compile(r"which is (?:Failed|Blocked|Invalid)\b")
+"""A dependency for which it is of no use to wait."""
 AS_ASKED = "as asked"
 WATCHED = Facts()
 """A controller runs."""
@@ -78,12 +82,12 @@ def explanation(
     state, reason, message = _standing(item, last, controller=facts.controller)
     if not state:
         return None
-    trouble = Trouble(item, state, reason, last)
+    trouble = Trouble(item, state, reason, last, message)
     return Explanation(
         item["metadata"]["name"],
         state,
         reason,
-        _happened(trouble, message) or _meaning(reason),
+        _happened(trouble) or _meaning(reason),
         _tried(trouble, ended, facts),
         ways_out(trouble, facts),
     )
@@ -105,7 +109,10 @@ def _standing(item: Mapping[str, Any], last: Mapping[str, Any] | None, *, contro
             message,
         )
     if phase == "Stopped":
-        return "", "", ""
+        unseen = not controller and item["status"]["instance"] is None and "NoController" in words
+        return (phase, "NoController", message) if unseen and "ended" in message else ("", "", "")
+    if phase == "Pending" and "WaitingForDependency" in words and _STUCK.search(message):
+        return phase, "WaitingForDependency", message
     fallback = item["status"].get("fallback") or {}
     if phase in ON_ITS_WAY and fallback.get("cause"):
         return phase, fallback["cause"], message
@@ -128,15 +135,20 @@ def _running(phase: str, conditions: Mapping[str, Mapping[str, Any]]) -> tuple[s
 # ---------------------------------------------------------------- what happened
 
 
-def _happened(trouble: Trouble, message: str) -> str:
+def _happened(trouble: Trouble) -> str:
+    """The most telling line; what else shows it stands with each start."""
     first = next((one["evidence"] for one in trouble.tried if one["evidence"]), "")
     if trouble.state == "Degraded" or trouble.state in ON_ITS_WAY:
-        return first or message
+        return telling(first) or trouble.message
     last = trouble.last
-    if trouble.state not in ENDED or last is None:
-        return message
+    if last is None or not (trouble.state in ENDED or trouble.is_shown_by_a_start):
+        return trouble.message
     ran = describe_duration(max(0.0, _unix(last["endedAt"]) - _unix(last["startedAt"])))
-    evidence = f": {last['evidence']}" if last["evidence"] else ""
+    evidence = f": {telling(last['evidence'])}" if last["evidence"] else ""
+    if not last["logTail"] and trouble.state in ENDED:
+        evidence += "; its log is empty"
+    if last["stopReason"]:
+        return f"the controller ended it after {ran}{evidence}"
     return f"it ended after {ran} ({how_ended(last)}){evidence}"
 
 
@@ -153,7 +165,7 @@ def _tried(trouble: Trouble, ended: Sequence[Mapping[str, Any]], facts: Facts) -
         return tuple(f"{number}. {_outcome(trouble, one)}" for number, one in enumerate(trouble.tried, 1))
     if not facts.controller and trouble.state in UNATTENDED - {"Failed", "Invalid"}:
         return ("nothing for now: no controller is running",)
-    return (_retries(trouble, ended),) if trouble.state in IN_TROUBLE else ()
+    return (_retries(trouble, ended, facts),) if trouble.state in IN_TROUBLE else ()
 
 
 def _outcome(trouble: Trouble, one: Mapping[str, Any]) -> str:
@@ -172,7 +184,7 @@ def _took(seconds: float) -> str:
     )
 
 
-_UNCOUNTED = "no restart was counted"
+_UNCOUNTED = "such tries do not count against restart.maxRestarts"
 _SAME_AGAIN = "nothing more: another try would end in the same way"
 _NONE_ALLOWED = "nothing more: restart.policy and restart.maxRestarts allow no restart"
 _NOT_COUNTED = {
@@ -182,11 +194,11 @@ _NOT_COUNTED = {
 }
 
 
-def _retries(trouble: Trouble, ended: Sequence[Mapping[str, Any]]) -> str:
+def _retries(trouble: Trouble, ended: Sequence[Mapping[str, Any]], facts: Facts) -> str:
     status = trouble.item["status"]
     if trouble.state == "Blocked" and trouble.reason in PAUSED:
         return f"it is tried again and again, after pauses of 0.5 to 10 s; {_UNCOUNTED}"
-    if trouble.state == "Blocked" and trouble.last is not None and trouble.last["diagnosis"] == trouble.reason:
+    if trouble.is_shown_by_a_start:
         return f"a start has shown it; it is tried again when that changes, and now and then; {_UNCOUNTED}"
     if trouble.state in _NOT_COUNTED:
         return _NOT_COUNTED[trouble.state]
@@ -194,7 +206,9 @@ def _retries(trouble: Trouble, ended: Sequence[Mapping[str, Any]]) -> str:
     delays = [format_duration(start["delay"]) for start in ended[-count:] if start["delay"]][-MOST_DELAYS:]
     after = f" (after {', '.join(delays)})" if delays else ""
     if trouble.state == "BackOff":
-        return f"{count} of {status['maxRestarts']} restarts{after}; the next one is at {status['backoffUntil']}"
+        due = max(0.0, _unix(status["backoffUntil"]) - facts.now) if facts.now else 0.0
+        when = f"in {describe_duration(due)}" if due >= 1 else "soon"
+        return f"{count} of {status['maxRestarts']} restarts{after}; the next one {when}"
     if count < 2:
         return _SAME_AGAIN if cause_reason(trouble.reason).mends is Mends.EDIT else _NONE_ALLOWED
     return f"{count - 1} restarts{after}, then it gave up"

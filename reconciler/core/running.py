@@ -2,7 +2,15 @@
 
 from dataclasses import replace
 
-from reconciler.core.fallback import is_as_declared, is_on_trial, noted, off_the_ladder, primary_due
+from reconciler.core.fallback import (
+    is_as_declared,
+    is_of_its_spec,
+    is_on_trial,
+    noted,
+    off_the_ladder,
+    primary_due,
+    stable_after,
+)
 from reconciler.core.history import Instance, Stamp, StopReason, Trigger
 from reconciler.core.model import HealthState, Phase, Process
 from reconciler.core.server import NO_CONTROLLER, STATE_UNWRITABLE, Server
@@ -40,7 +48,7 @@ def _claim_successor(server: Server, instance: Instance, process: Process) -> No
     if server.is_to_restart:
         server.claim, server.replace_reason = "replace", StopReason.RESTART_REQUESTED
     elif not _fits(server, instance):
-        server.claim, server.replace_reason = "replace", StopReason.SPEC_CHANGED
+        server.claim, server.replace_reason = "replace", _why_replaced(server, instance)
     elif _makes_room(server, instance, process):
         server.claim, server.replace_reason = "replace", StopReason.PRIMARY_RETRIED
 
@@ -55,6 +63,11 @@ def _go_on(server: Server, why: tuple[str, str]) -> None:
 
 def _fits(server: Server, instance: Instance) -> bool:
     return server.wanted is not None and is_as_declared(instance, server.wanted, server.limits)
+
+
+def _why_replaced(server: Server, instance: Instance) -> StopReason:
+    assert server.wanted is not None
+    return StopReason.CPU_ONLY if is_of_its_spec(instance, server.wanted) else StopReason.SPEC_CHANGED
 
 
 def _makes_room(server: Server, instance: Instance, process: Process) -> bool:
@@ -135,12 +148,12 @@ def _judge_ready(server: Server, instance: Instance, process: Process) -> None:
     server.show(Phase.READY, "Busy" if is_busy else "", health.message if is_busy or not health.failures else "")
     # Where completions fail it is Ready for as long as it takes to be sure: that is no stability.
     if is_on_trial(server.record, instance) and not health.failures:
-        window = server.wanted.spec.restart.stability_window
-        if instance.ready.age(server.now) >= window:
-            record = replace(server.record, n=0, delay=0.0)
+        after = stable_after(server.wanted.spec.restart, server.record, instance)
+        if instance.ready.age(server.now) >= after:
+            record = replace(server.record, n=0, delay=0.0, failed_times=0)
             server.record = record if instance.step else off_the_ladder(record)
         else:
-            server.wake(instance.ready.after(window))
+            server.wake(instance.ready.after(after))
 
 
 def _now_ready(server: Server, instance: Instance, process: Process) -> Instance:

@@ -7,7 +7,7 @@ from reconciler.core.actions import Event
 from reconciler.core.history import Condition, Status
 from reconciler.core.model import Phase
 from reconciler.core.server import NOT_LOOKED, STATE_UNWRITABLE, Server
-from reconciler.core.shortfalls import degradation, further
+from reconciler.core.shortfalls import degradation, further, not_degraded
 from reconciler.core.switching import WAITING
 from reconciler.core.taking_over import squatting
 
@@ -60,7 +60,7 @@ def _conditions(server: Server, less: tuple[str, str], more: tuple[Condition, ..
     return (
         Condition("Ready", ready, server.reason, server.message),
         Condition("Progressing", server.phase in PROGRESSING, server.reason),
-        Condition("Degraded", bool(why), why or "AsAsked", lacks),
+        Condition("Degraded", bool(why), why or not_degraded(server), lacks),
         *more,
         *_adopted(server),
         Condition("Reconciled", reconciled, reason, message),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from reconciler.core.actions import Kill, Terminate
-from reconciler.core.durations import parse_duration
+from reconciler.core.durations import format_duration, parse_duration
 from reconciler.core.fallback import off_the_ladder
 from reconciler.core.history import Instance, Stamp, StopReason
 from reconciler.core.model import Phase, Process
@@ -47,7 +47,7 @@ def begin_stop(server: Server, reason: StopReason) -> None:
         stopping=Stamp.of(server.now),
         stop_reason=reason,
         verdict=_verdict(reason, process),
-        evidence=process.health.message if reason.is_failure else "",
+        evidence=_evidence(server, reason, process),
     )
     server.save_instance(stopping)
     go_on_stopping(server, stopping, process)
@@ -60,6 +60,18 @@ def _verdict(reason: StopReason, process: Process) -> str:
     if reason is StopReason.STARTUP_TIMEOUT:
         return "StartupTimeout"
     return "Unreachable" if process.health.is_unreachable else "Hung"
+
+
+def _evidence(server: Server, reason: StopReason, process: Process) -> str:
+    """Why it is held to be of no use any more."""
+    health = process.health
+    if not reason.is_failure or server.wanted is None:
+        return ""
+    if reason is StopReason.UNRESPONSIVE:
+        return health.message
+    deadline = format_duration(server.wanted.spec.probes.startup.deadline)
+    told = f"not Ready, and no progress for {deadline} (probes.startup.deadline)"
+    return f"{told}; {health.message}" if health.message else told
 
 
 def go_on_stopping(server: Server, instance: Instance, process: Process) -> None:

@@ -19,6 +19,8 @@ _RESTARTS = frozenset(
         Trigger.REBOOTED,
         Trigger.FALLBACK,
         Trigger.PRIMARY_RETRIED,
+        Trigger.CPU_ONLY,
+        Trigger.UNBLOCKED,
     }
 )
 

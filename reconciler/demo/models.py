@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -91,7 +93,7 @@ def _gguf() -> ModuleType:
         import gguf  # noqa: PLC0415 - optional, and it brings numpy
     except ImportError:
         raise DemoNotInstalledError(
-            "writing a model needs the gguf package, which is not installed: pip install 'reconciler[demo]'"
+            f"writing a model needs the gguf package: {shlex.quote(sys.executable)} -m pip install gguf"
         ) from None
     return gguf  # type: ignore[no-any-return, unused-ignore]
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from reconciler.core.causes import CAUSES, Diagnosis, Ending
 from reconciler.core.clean import clean
 from reconciler.core.model import Exit
+from reconciler.engines.last_words import causes_at_the_end, crash_at_the_end, last_words
 from reconciler.engines.log_causes import causes_in, crash_in, last, support_for
 from reconciler.engines.log_lines import LONGEST, Line, has_open_request, lines_of, since_overcome
 from reconciler.engines.sizes_in_logs import shortfall
@@ -24,6 +25,8 @@ _CRASHES = frozenset(
 _WISHES = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM})
 """By which people, shells and service managers end a process."""
 _CLEAN_END = re.compile(r"cleaning up before exit")
+_GAVE_UP = re.compile(r"exiting due to|failed to load model")
+_LOADED = re.compile(r"\bmodel loaded\b")
 _SECOND_SIGNAL = re.compile(r"^Received second interrupt")
 _OF_MEMORY = frozenset(cause.name for cause in CAUSES.values() if cause.eases) - {"GpuUnavailable"}
 _CANNOT_EXECUTE, _NOT_FOUND = 126, 127
@@ -44,6 +47,8 @@ def diagnose(ending: Ending) -> Diagnosis:
         return found
     lines = lines_of(ending.log_tail)
     found = _by_log(ending, since_overcome(lines))
+    if found is None and number == signal.SIGILL and _is_foreign(ending, lines):
+        return _named("WrongArchitecture", "SIGILL: the program was built for another processor than this machine's")
     if found is None and number is not None:
         found = _crashed(ending, number, lines)
     return found or _unknown(ending, since_overcome(lines))
@@ -53,7 +58,8 @@ def _by_status(ending: Ending, number: int | None, lines: Sequence[Line]) -> Dia
     """The cause where the log has no say: it may tell of older, survived troubles."""
     if ending.killed_for_memory and (number == signal.SIGKILL or ending.exit == Exit()):
         return _named("OomKilled", ending.killed_for_memory)
-    if ending.exit.code in (0, None) and number is None and _says(_CLEAN_END, lines[-1:]):
+    gave_up = ending.exit == Exit() and _says(_GAVE_UP, lines)
+    if ending.exit.code in (0, None) and number is None and not gave_up and _says(_CLEAN_END, lines[-1:]):
         return _named("KilledByUser", "it was told to end, which nobody here did", *_texts(lines[-1:]))
     if ending.exit.code == 0:
         return _named("Exited", "exit code 0, which nobody here asked for", *_texts(lines[-1:]))
@@ -63,10 +69,8 @@ def _by_status(ending: Ending, number: int | None, lines: Sequence[Line]) -> Dia
 
 
 def _by_signal(ending: Ending, number: int | None) -> Diagnosis | None:
-    if number == signal.SIGBUS and ending.model_changed is not False:
+    if number == signal.SIGBUS and ending.model_changed:
         return _named("ModelFileChanged", "SIGBUS: a file in use was overwritten or cut short")
-    if number == signal.SIGILL and ending.phase == "Starting":
-        return _named("WrongArchitecture", "SIGILL: the program was built for another processor than this machine's")
     if number in _WISHES:
         return _named("KilledByUser", f"{_name(number)}, not sent from here")
     if number == signal.SIGKILL and ending.killed_for_memory is not None:
@@ -85,8 +89,14 @@ def _by_shell(exit_: Exit, lines: Sequence[Line]) -> Diagnosis | None:
     return None
 
 
+def _is_foreign(ending: Ending, lines: Sequence[Line]) -> bool:
+    """Whether it met an instruction unknown to this machine: an abort may end in SIGILL too, but says so."""
+    return ending.phase == "Starting" and not crash_in(lines) and not _says(_LOADED, lines)
+
+
 def _by_log(ending: Ending, lines: Sequence[Line]) -> Diagnosis | None:
-    found = list(causes_in(ending.phase, lines))
+    lines = lines if ending.phase == "Starting" else last_words(lines)
+    found = list(causes_in(lines) if ending.phase == "Starting" else causes_at_the_end(lines))
     if not found:
         missing = ending.model_missing and ending.phase == "Starting"
         return _named("ModelMissing", *_texts(lines[-1:])) if missing else None
@@ -102,8 +112,12 @@ def _by_log(ending: Ending, lines: Sequence[Line]) -> Diagnosis | None:
 
 def _crashed(ending: Ending, number: int, lines: Sequence[Line]) -> Diagnosis:
     newest = since_overcome(lines)
-    # How far a start came tells something; the last word of one that served mostly does not.
-    text = crash_in(newest) or (last(_texts(newest)) if ending.phase == "Starting" else "")
+    # How far a start came tells something; the last word of one that served mostly does not, or is a client's.
+    text = crash_in(newest) if ending.phase == "Starting" else crash_at_the_end(newest)
+    if not text and number == signal.SIGBUS and ending.model_changed is None:
+        text = "whether a file in use was changed cannot be told"
+    elif not text and ending.phase == "Starting":
+        text = last(_texts(newest))
     evidence = f"{_name(number)}: {text}" if text else _name(number)
     if ending.phase == "Ready" and has_open_request(lines):
         return _named("CrashedInRequest", evidence, "a request was being processed")
@@ -113,7 +127,8 @@ def _crashed(ending: Ending, number: int, lines: Sequence[Line]) -> Diagnosis:
 def _unknown(ending: Ending, lines: Sequence[Line]) -> Diagnosis:
     """With the first error of a start, from which the others follow, and how the log ends."""
     errors = [] if ending.phase == "Ready" else [line.text for line in lines if line.is_error]
-    return _named("Unknown", *(errors[:1] or _texts(lines[-1:]) or [str(ending.exit)]), *_texts(lines[-1:]))
+    newest = _texts([line for line in lines if not line.is_debug][-1:])
+    return _named("Unknown", *(errors[:1] or newest or [str(ending.exit)]), *newest)
 
 
 def _named(cause: str, *evidence: str) -> Diagnosis:

@@ -1,7 +1,7 @@
 """What an engine owes the house: everything that is peculiar to a kind of server, without I/O."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from reconciler.core.causes import Diagnosis, Ending
 from reconciler.core.gate import NamedFile
@@ -9,10 +9,12 @@ from reconciler.core.model import Effective, HealthState
 from reconciler.core.reach import Reach
 from reconciler.core.spec import ServerSpec
 from reconciler.engines.flags import Refusal
-from reconciler.engines.help import Help
-from reconciler.engines.live import TooLarge
 from reconciler.engines.throughput import Metrics, Slots
 from reconciler.engines.work import Trial, Work
+
+if TYPE_CHECKING:
+    from reconciler.engines.help import Help
+    from reconciler.engines.live import TooLarge
 
 
 class Engine(Protocol):
@@ -48,10 +50,13 @@ class Engine(Protocol):
     def without_gpus(self, spec: ServerSpec) -> ServerSpec:
         """The spec of the same server on the CPU alone, with the GPUs hidden from it."""
 
-    def judge_flags(self, spec: ServerSpec, known: Help) -> list[Refusal]:
-        """What a binary with this help would not take of a spec: each with its place and what to write instead."""
+    def judge_flags(self, spec: ServerSpec, known: "Help", *, lists_all: bool = True) -> list[Refusal]:
+        """What a binary with this help would not take of a spec: each with its place and what to write instead.
 
-    def fitted(self, spec: ServerSpec, known: Help) -> ServerSpec:
+        Without `lists_all` the binary may take flags that its help lacks.
+        """
+
+    def fitted(self, spec: ServerSpec, known: "Help") -> ServerSpec:
         """The spec with its flags written as a binary with this help wants them."""
 
     def named_files(self, spec: ServerSpec, folder: str, home: str) -> Iterator[NamedFile]:
@@ -104,6 +109,9 @@ class Engine(Protocol):
     def may_sleep(self, spec: ServerSpec) -> bool:
         """Whether a look at the slots could wake the server."""
 
+    def is_asleep(self, body: bytes) -> bool:
+        """Whether the properties of one that may sleep say that it does."""
+
     def trial(self, spec: ServerSpec) -> Trial:
         """The smallest piece of its work, to be asked for."""
 
@@ -115,11 +123,14 @@ class Engine(Protocol):
 
     # ------------------------------------------------------------ what a live log tells
 
-    def read_live(self, text: str) -> TooLarge | None:
-        """The largest request that whole lines of the log tell to have been refused for its size."""
+    def read_live(self, text: str, effective: Effective | None = None) -> "TooLarge | None":
+        """The largest request that whole lines of the log tell to have been refused for its size.
+
+        `effective`: what the server runs with, as far as it is known; what does not fit that is not believed.
+        """
 
     def tell_live(
-        self, found: TooLarge, spec: ServerSpec, effective: Effective | None, server: str, *, eased: str = ""
+        self, found: "TooLarge", spec: ServerSpec, effective: Effective | None, server: str, *, eased: str = ""
     ) -> str:
         """What happened to it and what can be done, in one sentence; `eased`: the fallback step that runs."""
 

@@ -23,6 +23,7 @@ _BULLET = re.compile(r"- (?P<word>[a-z][\w+-]*)(?: \(default\))?:", re.IGNORECAS
 _DEFAULT = re.compile(r"\(default: '?(?P<word>[\w.+-]+)'?[,) ]")
 _QUOTED = re.compile(r"'(?P<word>[a-z]+)'")
 _REMOVED = re.compile(r"(?:the |this )?(?:argument|option|flag|parameter) (?:has been|was|is) removed", re.IGNORECASE)
+_IGNORED = re.compile(r"\bDEPRECATED\b")
 _SUCCESSOR = re.compile(r"--(?P<name>[a-z][\w*-]*)")
 _UNTOLD: Mapping[str, tuple[str, ...]] = {"reasoning-format": ("auto", "none", "deepseek", "deepseek-legacy")}
 """Values that some builds take although their help leaves them out."""
@@ -131,6 +132,8 @@ def _with_values(option: Option, about: Sequence[str]) -> Option:
     if match := _REMOVED.match(text):
         told = re.sub(r"\s*\(env: \w+\)", "", text[match.start() :])
         return replace(option, removed=told, successors=tuple(_SUCCESSOR.findall(told)))
+    if _IGNORED.search(text):
+        return option  # whatever its value is, it does not count any more
     if option.placeholder == "N":
         return replace(option, is_number=True, words=tuple(_QUOTED.findall(text)))
     several = _SEVERAL.fullmatch(option.placeholder) is not None

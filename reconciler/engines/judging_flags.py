@@ -19,8 +19,23 @@ _UNWRITABLE = frozenset({*BLINDING, *EXITING, "api-key", "hf-token"})
 """Flags that no manifest may set, and none is told to."""
 
 
-def judge_flags(spec: ServerSpec, known: Help) -> list[Refusal]:
-    """What the binary would not take of a spec, its fallback steps included: each with its place and a remedy."""
+def judge_flags(spec: ServerSpec, known: Help, *, lists_all: bool = True) -> list[Refusal]:
+    """What the binary would not take of a spec, its fallback steps included: each with its place and a remedy.
+
+    Without `lists_all` it may take flags that its help lacks, as a script around another one may.
+    """
+    found = _judge(spec, known)
+    return found if lists_all else [refusal for refusal in found if not _is_lacked(refusal[0], known)]
+
+
+def _is_lacked(place: tuple[str | int, ...], known: Help) -> bool:
+    """Whether all that speaks against what is written there is that the help does not list it."""
+    if "flags" in place:
+        return str(place[place.index("flags") + 1]) not in known
+    return place[-1] != "gpuLayers"
+
+
+def _judge(spec: ServerSpec, known: Help) -> list[Refusal]:
     found = [*_judge_fields(spec, known), *_judge_each(spec.flags, known, ("flags",))]
     if isinstance(spec.fallback, Fallback):
         for index, step in enumerate(spec.fallback.steps):

@@ -1,6 +1,7 @@
 """What a llama-server that serves says in its log of requests that it cannot take.
 
-It says so at every verbosity, as an error, and prompts are no part of these lines.
+It says so at every verbosity, as an error, and prompts are no part of these lines. But a client can have lines logged
+that look so, as with a grammar that cannot be parsed: what is told must fit what the server is known to run with.
 """
 
 import re
@@ -16,9 +17,11 @@ SPARE = 1.25
 LEAST_BLOCK, BLOCK = 256, 1024
 """Tokens to a multiple of which a proposal is rounded up: up to 4096, and above."""
 SMALL = 4096
-_MOST_BEFORE = 120
-"""Characters before what is looked for: a time, a level, or the beginning of a line of JSON. More may be a prompt."""
-_ERROR = rf"^[^\n]{{0,{_MOST_BEFORE}}}?\bsend_error: task id = \d+, error: "
+MOST_TOKENS = 1 << 24
+"""More than any model's context: a request that is said to have more is an invention."""
+_BEGINNING = r"(?:[\d.\[\]m;\x1b ]{0,60}(?:E )?|\{[^\\\n]{0,80}\"msg\":\")"
+"""Of a line: the time and level, with colours, or JSON. Anything else may be a prompt."""
+_ERROR = rf"^{_BEGINNING}(?:\x1b\[\d*m)?srv +send_error: task id = \d+, error: "
 _LINE = re.compile(
     rf"{_ERROR}(?:request \((?P<tokens>\d{{1,12}}) tokens\) exceeds the available context size \((?P<slot>\d{{1,12}}) "
     rf"|input \((?P<input>\d{{1,12}}) tokens\) is too large to process\. .*batch size: (?P<batch>\d{{1,12}})\)"
@@ -44,11 +47,24 @@ class TooLarge:
     reason = REQUEST_TOO_LARGE
 
 
-def read_live(text: str) -> TooLarge | None:
-    """The largest request that whole lines of a log tell to have been refused for its size."""
+def read_live(text: str, effective: Effective | None = None) -> TooLarge | None:
+    """The largest request that whole lines of a log tell to have been refused for its size.
+
+    `effective`: what the server runs with, as far as it is known.
+    """
     if "send_error:" not in text:
         return None  # as in most of what is read: to look at each line takes 100 times as long
-    return max(_found(text), key=lambda one: (one.tokens, one.room), default=None)
+    slot = effective.ctx_per_slot if effective else None
+    found = (one for one in _found(text) if _may_be(one, slot))
+    return max(found, key=lambda one: (one.tokens, one.room), default=None)
+
+
+def _may_be(one: TooLarge, slot: int | None) -> bool:
+    """Whether a server whose slots have that many tokens can have refused it."""
+    if not one.tokens:
+        return True
+    is_of_slot = one.is_batch or slot is None or one.room == slot
+    return is_of_slot and one.room <= one.tokens < MOST_TOKENS
 
 
 def _found(text: str) -> Iterator[TooLarge]:

@@ -17,16 +17,14 @@ from reconciler.engines.answers import (
     slots_path,
 )
 from reconciler.engines.bounds import check_bounds
-from reconciler.engines.diagnosis import diagnose
 from reconciler.engines.environment import INHERITED, check_environment, inherits
 from reconciler.engines.files import named_files
 from reconciler.engines.flags import Refusal, as_written, check_flags, flag_arguments, inside
 from reconciler.engines.gpus import without_gpus
-from reconciler.engines.judging_flags import fitted, judge_flags
-from reconciler.engines.live import read_live, tell_live
+from reconciler.engines.later import diagnose, fitted, judge_flags, read_live, tell_live
 from reconciler.engines.reach import reach
 from reconciler.engines.throughput import metrics_path, read_metrics, read_slots, shows_metrics
-from reconciler.engines.work import check_work, may_sleep, read_trial, read_work, trial
+from reconciler.engines.work import check_work, is_asleep, may_sleep, read_trial, read_work, trial
 
 __all__ = [
     "INHERITED",
@@ -37,6 +35,7 @@ __all__ = [
     "fitted",
     "health_path",
     "inherits",
+    "is_asleep",
     "judge_flags",
     "may_sleep",
     "metrics_path",

@@ -43,6 +43,12 @@ def may_sleep(spec: ServerSpec) -> bool:
     return value is not None and str(value).strip() != "-1"
 
 
+def is_asleep(body: bytes) -> bool:
+    """Whether an answer on `/props` says that the model is asleep, as it only is while there is nothing to do."""
+    answer = _json(body)
+    return isinstance(answer, dict) and answer.get("is_sleeping") is True
+
+
 def check_work(spec: ServerSpec) -> list[Refusal]:
     """A completion now and then, and a model that sleeps when it has nothing to do, exclude each other."""
     if not (spec.probes.liveness.completion and may_sleep(spec)):

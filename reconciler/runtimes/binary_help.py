@@ -1,12 +1,12 @@
 """Asks programs for their `--help`: in threads, once for each of them, and remembered from controller to controller."""
 
 import hashlib
-import json
 import os
 import select
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from reconciler.runtimes.host import ResourceError
+from reconciler.runtimes.machine_code import is_machine_code
+from reconciler.runtimes.remembered_helps import remember, remembered
 from reconciler.runtimes.spawning import Bounds, Child, spawn
 
 TIMEOUT = 5.0
@@ -26,10 +28,14 @@ SLICE = 0.1
 """Seconds between looks whether the answer is still wanted."""
 LARGEST = 1024 * 1024
 """Most bytes that are read of a help."""
-MOST_KEPT = 32
-"""Helps that are remembered on disk."""
+MOST_KNOWN = 256
+"""From this many helps on, those in memory are forgotten."""
+MARK = "RECONCILER_HELP"
+"""Variable by which whatever is begun for a help is known again."""
+MOST_ASKED = 8
+"""Programs that are asked at the same time."""
 LOADER = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Variables by which one path can be different programs."""
+"""Variables by which one path can be different programs; for a script any of them can."""
 
 Table = TypeVar("Table")
 
@@ -43,8 +49,9 @@ def ask(
     room for a process.
     """
     reader, writer = os.pipe()
+    mark = f"{MARK}={uuid.uuid4().hex}"
     try:
-        child = spawn([binary, "--help"], environment, writer, Bounds())
+        child = spawn([binary, "--help"], {**environment, **dict([mark.split("=")])}, writer, Bounds())
     except (OSError, ValueError) as error:
         os.close(reader)
         if isinstance(error, ResourceError):
@@ -53,24 +60,36 @@ def ask(
     finally:
         os.close(writer)
     try:
-        return _read(reader, time.monotonic() + timeout, closing or threading.Event())
+        return _read(reader, child.pid, time.monotonic() + timeout, closing or threading.Event())
     finally:
         os.close(reader)
         _end(child)
+        _sweep(mark.encode())
 
 
-def _read(reader: int, deadline: float, closing: threading.Event) -> str | None:
+def _read(reader: int, pid: int, deadline: float, closing: threading.Event) -> str | None:
+    """All that it prints until it ends; who holds the pipe after that has nothing to do with its help."""
     found = bytearray()
     poll = select.poll()
     poll.register(reader, select.POLLIN)
     while len(found) <= LARGEST and time.monotonic() < deadline and not closing.is_set():
-        if not poll.poll(SLICE * 1000):
-            continue
-        chunk = os.read(reader, 65536)
-        if not chunk:
+        has_ended = _has_ended(pid)
+        if poll.poll(0 if has_ended else SLICE * 1000):
+            chunk = os.read(reader, 65536)
+            found += chunk
+            if chunk:
+                continue
             return found.decode(errors="replace")
-        found += chunk
+        if has_ended:
+            return found.decode(errors="replace")
     return None
+
+
+def _has_ended(pid: int) -> bool:
+    """Without taking its status, which leaves its number to it. Python has no waitid on macOS before 3.13."""
+    if not hasattr(os, "waitid"):
+        return False
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _end(child: Child) -> None:
@@ -78,6 +97,20 @@ def _end(child: Child) -> None:
     with suppress(OSError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+
+
+def _sweep(mark: bytes) -> None:
+    """End what a script around the program began in sessions of its own: it would keep a port, or memory."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark not in (entry / "environ").read_bytes().split(b"\0"):
+                continue
+            fd = os.pidfd_open(int(entry.name))
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    signal.pidfd_send_signal(fd, signal.SIGKILL)
+            finally:
+                os.close(fd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +145,30 @@ class BinaryHelps(Generic[Table]):
         self._on_answer = on_answer
         self._heard: dict[str, tuple[str, Heard[Table]]] = {}
         self._asking: dict[str, threading.Thread] = {}
+        self._scripts: dict[str, tuple[str, bool]] = {}
         self._lock = threading.Lock()
+        self._room = threading.Semaphore(MOST_ASKED)
         self._closing = threading.Event()
+
+    def is_script(self, binary: str) -> bool:
+        """Whether it is no machine code, and may so be a wrapper: other programs by its variables, more flags."""
+        return self._is_script(binary, _stamp(binary))
+
+    def _is_script(self, binary: str, stamp: str) -> bool:
+        before = self._scripts.get(binary)
+        if before is None or before[0] != stamp:
+            if len(self._scripts) >= MOST_KNOWN:
+                self._scripts.clear()
+            before = self._scripts[binary] = (stamp, bool(stamp) and not is_machine_code(binary))
+        return before[1]
 
     def look(self, binary: str, environment: Mapping[str, str], fresher_than: float = float("-inf")) -> Heard[Table]:
         """What is known by now. The program is asked when nothing is, or nothing as fresh as that."""
         stamp = _stamp(binary)
         if not stamp:
             return Heard()
-        key, now = _key(binary, environment), time.monotonic()
+        told_by = environment if self._is_script(binary, stamp) else LOADER
+        key, now = _key(binary, {one: environment[one] for one in told_by if one in environment}), time.monotonic()
         with self._lock:
             heard = self._so_far(key, stamp)
             least = max(fresher_than, float("-inf") if heard.table is not None else now - AGAIN)
@@ -141,6 +189,8 @@ class BinaryHelps(Generic[Table]):
     def _so_far(self, key: str, stamp: str) -> Heard[Table]:
         before = self._heard.get(key)
         if before is None or before[0] != stamp:
+            if len(self._heard) >= MOST_KNOWN:
+                self._heard = {one: self._heard[one] for one in self._asking if one in self._heard}
             before = self._heard[key] = (stamp, self._remembered(key, stamp) or Heard())
         return before[1]
 
@@ -162,7 +212,8 @@ class BinaryHelps(Generic[Table]):
 
     def _ask(self, key: str, stamp: str, binary: str, environment: Mapping[str, str]) -> None:
         try:
-            text = ask(binary, environment, closing=self._closing)
+            with self._room:
+                text = ask(binary, environment, closing=self._closing)
         except ResourceError:
             text = None
         table = self._read(text) if text else None
@@ -170,32 +221,13 @@ class BinaryHelps(Generic[Table]):
             self._heard[key] = (stamp, Heard(table, time.monotonic()))
             self._asking.pop(key, None)
         self._on_answer()
-        if text and table is not None:
-            self._remember(key, stamp, binary, text)
-
-    # ------------------------------------------------------------ on disk
+        if text and table is not None and self._folder is not None and self._keeps:
+            remember(self._folder, key, stamp, binary, text)
 
     def _remembered(self, key: str, stamp: str) -> Heard[Table] | None:
-        if self._folder is None:
-            return None
-        try:
-            data = json.loads((self._folder / f"{key}.json").read_bytes())
-            table = self._read(data["help"]) if data["stamp"] == stamp else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        text = remembered(self._folder, key, stamp) if self._folder is not None else None
+        table = self._read(text) if text else None
         return None if table is None else Heard(table)
-
-    def _remember(self, key: str, stamp: str, binary: str, text: str) -> None:
-        if self._folder is None or not self._keeps:
-            return
-        draft = self._folder / f".{key}.draft"
-        with suppress(OSError):
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            draft.write_text(json.dumps({"binary": binary, "stamp": stamp, "help": text}))
-            draft.replace(self._folder / f"{key}.json")
-            kept = sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
-            for path in kept[:-MOST_KEPT]:
-                path.unlink()
 
 
 def _stamp(binary: str) -> str:
@@ -208,5 +240,5 @@ def _stamp(binary: str) -> str:
 
 
 def _key(binary: str, environment: Mapping[str, str]) -> str:
-    loader = "".join(f"\0{name}={environment[name]}" for name in LOADER if name in environment)
-    return hashlib.sha256(f"{binary}{loader}".encode(errors="surrogateescape")).hexdigest()[:16]
+    variables = "".join(f"\0{name}={value}" for name, value in sorted(environment.items()))
+    return hashlib.sha256(f"{binary}{variables}".encode(errors="surrogateescape")).hexdigest()[:16]

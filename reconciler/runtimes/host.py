@@ -1,10 +1,11 @@
 """What the runtime needs to know from the operating system, in one small interface with two ways to answer it."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypedDict
 
 from reconciler.core.model import Exit, Identity
 from reconciler.core.observed import Listener
@@ -15,12 +16,15 @@ UID = "RECONCILER_UID"
 FINGERPRINT = "RECONCILER_FINGERPRINT"
 PORT = "RECONCILER_PORT"
 STEP = "RECONCILER_STEP"
+CHANGES = "RECONCILER_CHANGES"
 FOLDER = "RECONCILER_FOLDER"
-MARKS = (INSTALLATION, FOLDER, SERVER, UID, FINGERPRINT, PORT, STEP)
+MARKS = (INSTALLATION, FOLDER, SERVER, UID, FINGERPRINT, PORT, STEP, CHANGES)
 """The environment variables by which a process is known without the database."""
 _HIDDEN = " cpu"
 """Stands behind the number of a step from which the GPUs are hidden."""
 _DIGITS = 4
+MOST_CHANGES = 8192
+"""Characters of the mark CHANGES: a step that cannot be told in so many is told by its number alone."""
 
 
 class ResourceError(OSError):
@@ -55,6 +59,10 @@ class Marked:
     """The fallback step that it was started on."""
     hides_gpus: bool = False
     """The GPUs were hidden from it."""
+    step_told: str = ""
+    """That step in a few words."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """The fields of the spec in which it differs, as far as that is told."""
 
 
 def step_mark(step: int, *, hides_gpus: bool) -> str:
@@ -67,6 +75,37 @@ def read_step_mark(mark: str) -> tuple[int, bool]:
     number = mark.removesuffix(_HIDDEN)
     is_step = number.isascii() and number.isdigit() and len(number) <= _DIGITS
     return (int(number), number != mark) if is_step else (0, False)
+
+
+def changes_mark(told: str, changes: Mapping[str, Any]) -> str:
+    """What the mark CHANGES says of a fallback step: the ladder that it is a step of may be another by tomorrow."""
+    mark = json.dumps([told, changes]) if changes else ""
+    return mark if len(mark) <= MOST_CHANGES else ""
+
+
+def read_changes_mark(mark: str) -> tuple[str, Mapping[str, Any]]:
+    """A step in a few words, and what it changes. Nothing where the mark is none of ours."""
+    try:
+        told, changes = json.loads(mark) if 0 < len(mark) <= MOST_CHANGES else ("", {})
+    except (ValueError, TypeError, RecursionError):
+        return "", {}
+    return (told, changes) if isinstance(told, str) and isinstance(changes, dict) else ("", {})
+
+
+class MarkedStep(TypedDict):
+    """What the marks of a process say of its fallback step."""
+
+    step: int
+    hides_gpus: bool
+    step_told: str
+    changes: Mapping[str, Any]
+
+
+def read_step(marks: Mapping[str, str]) -> MarkedStep:
+    """All that the marks of a process say of its fallback step."""
+    step, hides_gpus = read_step_mark(marks.get(STEP, ""))
+    told, changes = read_changes_mark(marks.get(CHANGES, ""))
+    return MarkedStep(step=step, hides_gpus=hides_gpus, step_told=told, changes=changes)
 
 
 @dataclass(frozen=True, slots=True)

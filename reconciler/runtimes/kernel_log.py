@@ -14,6 +14,7 @@ LONGEST_RECORD = 8192
 _FIRST_NAMESPACE = 0xEFFFFFFC
 """Inode of the pid namespace that a machine begins with: only there are pids those of the kernel's log."""
 _CHOICE = re.compile(r"oom-kill:constraint=(?P<why>\w+),.*?(?:oom_memcg=(?P<group>[^,]*),.*)?pid=(?P<pid>\d+)")
+_LIST, _LISTED = re.compile(r"Tasks state \(memory values"), re.compile(r"\[ *(?P<pid>\d+)\] +\d+ +\d+ +\d+ ")
 _KILL = re.compile(r"Killed process (?P<pid>\d+) .*?anon-rss:(?P<held>\d+)kB")
 
 
@@ -27,6 +28,8 @@ class Killed:
     """KiB of memory of its own."""
     read_at: float
     """Monotonic time at which it was read."""
+    beside: frozenset[int] = frozenset()
+    """The pids of all that were in the memory cgroup that was full, as far as the kernel lists them."""
 
 
 class KernelLog:
@@ -36,7 +39,8 @@ class KernelLog:
         self._file: int | None = None
         self.killed: dict[int, Killed] = {}
         """By pid, oldest first."""
-        self._groups: dict[int, str] = {}
+        self._groups: dict[int, tuple[str, frozenset[int]]] = {}
+        self._listed: set[int] = set()
         self._file = _open(path)
 
     @property
@@ -47,12 +51,19 @@ class KernelLog:
     def read(self, now: float) -> None:
         """Take in what was written since; `now` is the monotonic time."""
         for record in self._records():
-            if found := _CHOICE.search(record):
-                self._groups = {int(found["pid"]): found["group"] or ""}
+            if _LIST.search(record):
+                self._listed = set()
+            elif found := _LISTED.search(record):
+                self._listed.add(int(found["pid"]))
+            elif found := _CHOICE.search(record):
+                group = found["group"] or ""
+                self._groups = {int(found["pid"]): (group, frozenset(self._listed) if group else frozenset())}
+                self._listed = set()
             elif found := _KILL.search(record):
                 pid = int(found["pid"])
                 self.killed.pop(pid, None)
-                self.killed[pid] = Killed(self._groups.get(pid, ""), int(found["held"]), now)
+                group, beside = self._groups.get(pid, ("", frozenset()))
+                self.killed[pid] = Killed(group, int(found["held"]), now, beside)
         for pid in list(self.killed)[:-MOST_KEPT]:
             del self.killed[pid]
 

@@ -18,12 +18,11 @@ from reconciler.runtimes.host import (
     INSTALLATION,
     PORT,
     SERVER,
-    STEP,
     UID,
     Marked,
     Progress,
     ResourceError,
-    read_step_mark,
+    read_step,
 )
 from reconciler.runtimes.sockets import can_answer, listening_sockets
 
@@ -128,7 +127,7 @@ class LinuxHost:
             leader = os.getsid(pid) == pid
             port = int(marks.get(PORT) or 0)
             names = (marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""))
-            yield Marked(identity, leader, *names, port, marks.get(FOLDER, ""), *read_step_mark(marks.get(STEP, "")))
+            yield Marked(identity, leader, *names, port, marks.get(FOLDER, ""), **read_step(marks))
 
     def watch(self, identity: Identity, on_end: Callable[[], None]) -> PidfdWatch | None:
         """Open the pidfd first, then look whether the number still means the same process."""

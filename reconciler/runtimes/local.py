@@ -11,6 +11,7 @@ from reconciler.core.model import Identity, Process
 from reconciler.core.observed import Listener
 from reconciler.runtimes.holding import Holder, Holdings
 from reconciler.runtimes.host import (
+    CHANGES,
     FINGERPRINT,
     FOLDER,
     INSTALLATION,
@@ -21,6 +22,7 @@ from reconciler.runtimes.host import (
     Host,
     Progress,
     ResourceError,
+    changes_mark,
     step_mark,
 )
 from reconciler.runtimes.logs import Logs
@@ -133,6 +135,7 @@ class LocalRuntime:
             FINGERPRINT: instance.fingerprint,
             PORT: str(instance.port),
             STEP: step_mark(instance.step, hides_gpus=instance.hides_gpus),
+            CHANGES: changes_mark(instance.step_told, instance.changes),
         }
         popen = self._spawn(instance, launch, marks)
         identity = self._identify(popen)
@@ -145,6 +148,8 @@ class LocalRuntime:
             fingerprint=instance.fingerprint,
             port=instance.port,
             step=instance.step,
+            step_told=instance.step_told,
+            changes=instance.changes,
             hides_gpus=instance.hides_gpus,
         )
         self._processes.add(process, popen)

@@ -1,19 +1,23 @@
 """Whether the kernel killed a process for want of memory: SIGKILL itself does not tell who sent it.
 
 The kernel's log names its victims, but few users may read it. Its counters can be read by all, and tell whether anybody
-was killed since they were read last, on the machine or in a memory cgroup.
+was killed since they were read last, in a memory cgroup or on the machine. The machine's alone prove only that it was
+not the kernel: where they rose, it may have been another that was killed.
 """
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from reconciler.runtimes.kernel_log import KERNEL_LOG, KernelLog, Killed
 
+_NONE: Mapping[int, int] = {}
 SPACING = 10.0
 """Seconds between the readings that are kept: a kill is counted a moment before its victim is seen to have ended."""
+SELDOM = 10
+"""At each so many-th fresh look it is looked anew in which memory cgroup a process is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,19 @@ class MemoryKills:
         """By the file in which a memory cgroup counts."""
         self._files: dict[int, str] = {}
         """That of each process, by pid; empty: there is none."""
+        self._looks = 0
+        """Fresh ones so far."""
+        self._alive: set[int] = set()
+        """At the last fresh look."""
+        self._parents: dict[int, int] = {}
+        """Of processes that were seen to belong to a script, by pid."""
 
-    def look(self, pids: Collection[int], *, fresh: bool) -> None:
-        """Read the counters of these live processes: of new ones, and where `fresh` of all."""
+    def look(self, pids: Collection[int], *, fresh: bool, children: Mapping[int, int] = _NONE) -> None:
+        """Read the counters of these live processes: of new ones, and where `fresh` of all.
+
+        `children`: those of them that a script began in its place, with the script's pid.
+        """
+        self._parents.update(children)
         new = set(pids) if fresh else set(pids) - self._files.keys()
         if not new and self._machine is not None:
             return
@@ -69,13 +83,23 @@ class MemoryKills:
             self._log.killed.pop(pid, None)  # of another process, which had that number
         machine = _kills_in(f"{self._places.proc}/vmstat")
         self._machine = _noted(self._machine, machine, now)
+        unresolved = new
         if fresh:
-            self._files = {pid: file for pid, file in self._files.items() if pid in new}
-        self._files |= {pid: self._count_of(pid) for pid in new}
+            unresolved = {pid for pid in new if self._is_to_be_resolved(pid)}
+            self._looks += 1
+            # What has ended since the last time is judged after this look.
+            kept, self._alive = new | self._alive, new
+            self._files = {pid: file for pid, file in self._files.items() if pid in kept}
+            self._parents = {pid: parent for pid, parent in self._parents.items() if parent in kept}
+        self._files |= {pid: self._count_of(pid) for pid in unresolved}
         for file in set(self._files.values()) - {""} if fresh else {self._files[pid] for pid in new} - {""}:
             if (count := _noted(self._counts.get(file), _kills_in(file), now)) is not None:
                 self._counts[file] = count
         self._counts = {file: count for file, count in self._counts.items() if file in self._files.values()}
+
+    def _is_to_be_resolved(self, pid: int) -> bool:
+        """Who has just begun may be moved into another cgroup yet; later that is rare, and asking costs much."""
+        return pid not in self._files or pid not in self._alive or pid % SELDOM == self._looks % SELDOM
 
     def _count_of(self, pid: int) -> str:
         """The file in which the memory cgroup of a process counts kills, as far as there is one."""
@@ -112,16 +136,23 @@ class MemoryKills:
             return None if rise is None else ""
         others = [victim for victim, killed in self._log.killed.items() if killed.read_at >= machine.older_at]
         if others and not is_itself:
-            return self.named(others[-1])
+            mine = [victim for victim in others if self._is_child(victim, self._log.killed[victim], pid)]
+            return self.named(mine[-1]) if mine else None
         if is_itself and len(others) >= rise:
             return ""
         file = self._files.get(pid, "")
         within = _rise(count, file)
-        if within == 0:
-            return None  # somebody was killed, but not where this one was seen last
+        if not within:
+            return None  # somebody was killed, but not where this one was seen last, or nobody knows where
         self._claim(pid)
-        where = f"in its memory cgroup ({file})" if within else f"on this machine ({self._places.proc}/vmstat)"
-        return f"the kernel has killed for want of memory {where}: oom_kill rose by {within or rise}"
+        return f"the kernel has killed for want of memory in its memory cgroup ({file}): oom_kill rose by {within}"
+
+    def _is_child(self, victim: int, killed: Killed, pid: int) -> bool:
+        """Whether one that the kernel killed was seen to belong to this one, or stood with it in a group of their own.
+
+        Where this program stands in the group too, so may anybody.
+        """
+        return self._parents.get(victim) == pid or (pid in killed.beside and os.getpid() not in killed.beside)
 
     def _claim(self, pid: int) -> None:
         file = self._files.get(pid, "")

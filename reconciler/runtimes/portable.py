@@ -17,11 +17,10 @@ from reconciler.runtimes.host import (
     INSTALLATION,
     PORT,
     SERVER,
-    STEP,
     UID,
     Marked,
     Progress,
-    read_step_mark,
+    read_step,
 )
 from reconciler.runtimes.sockets import can_answer
 
@@ -95,8 +94,8 @@ class PortableHost:
                 with suppress(OSError, ValueError):
                     leader = os.getsid(pid) == pid
                     names = (marks.get(SERVER, ""), marks.get(UID, ""), marks.get(FINGERPRINT, ""))
-                    port, step = int(marks.get(PORT) or 0), read_step_mark(marks.get(STEP, ""))
-                    yield Marked(identity, leader, *names, port, marks.get(FOLDER, ""), *step)
+                    port = int(marks.get(PORT) or 0)
+                    yield Marked(identity, leader, *names, port, marks.get(FOLDER, ""), **read_step(marks))
 
     def watch(self, identity: Identity, on_end: Callable[[], None]) -> PolledWatch | None:
         """`on_end` is never called: the controller polls."""

@@ -13,7 +13,7 @@ from reconciler.core.model import Identity, Process
 from reconciler.runtimes.bearers import Bearer, leads_to, lineage, look_at_bearer, marks_of
 from reconciler.runtimes.host import FOLDER, INSTALLATION, Host, Marked, ResourceError
 from reconciler.runtimes.spawning import Child
-from reconciler.runtimes.tracked import Tracked, ended_unseen, has_group, process_of, session_members
+from reconciler.runtimes.tracked import Tracked, ended_unseen, has_group, known_by_row, process_of, session_members
 
 _NAME = re.compile(r"[a-z0-9][-a-z0-9]{0,62}", re.ASCII)
 _UID = re.compile(r"[A-Za-z0-9][-\w]{0,63}", re.ASCII)
@@ -148,18 +148,7 @@ class Processes:
             if not instance.adopted and self._is_anothers(identity.pid):
                 watch.close()
                 continue
-            process = Process(
-                uid=instance.uid,
-                server=instance.server,
-                identity=identity,
-                leader=True,
-                alive=True,
-                fingerprint="" if instance.adopted else instance.fingerprint,
-                port=instance.port,
-                step=instance.step,
-                hides_gpus=instance.hides_gpus,
-            )
-            self._tracked[identity] = Tracked(process, watch, alone=instance.adopted)
+            self._tracked[identity] = Tracked(known_by_row(instance), watch, alone=instance.adopted)
 
     def _note_gone(self) -> None:
         """Those that ended while nobody watched: their logs tell why, though not how."""

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.core.history import Instance
 from reconciler.core.model import Exit, Identity, Process
@@ -104,28 +104,35 @@ def process_of(marked: Marked, bearer: Bearer | None) -> Process:
         fingerprint=marked.fingerprint,
         port=marked.port,
         step=marked.step,
+        step_told=marked.step_told,
+        changes=marked.changes,
         hides_gpus=marked.hides_gpus,
         program=bearer.program if bearer is not None else "",
         is_launched=bearer is None or str(marked.port) in bearer.argv,
     )
 
 
-def ended_unseen(instance: Instance, log_tail: str) -> Process:
-    """The process of an instance that ended while nobody watched: who could have known how is gone."""
+def known_by_row(instance: Instance) -> Process:
+    """The process of an instance, as its row has it; an adopted one was started by another command line."""
     assert instance.identity is not None
     return Process(
         uid=instance.uid,
         server=instance.server,
         identity=instance.identity,
         leader=True,
-        alive=False,
-        fingerprint=instance.fingerprint,
+        alive=True,
+        fingerprint="" if instance.adopted else instance.fingerprint,
         port=instance.port,
-        exit=Exit(),
-        log_tail=log_tail,
         step=instance.step,
+        step_told=instance.step_told,
+        changes=instance.changes,
         hides_gpus=instance.hides_gpus,
     )
+
+
+def ended_unseen(instance: Instance, log_tail: str) -> Process:
+    """The process of an instance that ended while nobody watched: who could have known how is gone."""
+    return replace(known_by_row(instance), alive=False, exit=Exit(), log_tail=log_tail)
 
 
 def session_members(

@@ -16,6 +16,8 @@ AT_REST = frozenset({"Failed", "Stopped", "Invalid"})
 UNKNOWN = "Unknown"
 """The phase of a process that is alive, while nobody asks how it is."""
 NO_CONTROLLER = "NoController"
+ENDED_ALONE = "ended while no controller was running; start one with: reconciler run"
+"""The message of a server that did so: it is Stopped, and nobody asked for that."""
 
 Item = dict[str, Any]
 
@@ -140,7 +142,8 @@ def distrust(item: Item, instance: Item | None, alive: Callable[[Mapping[str, An
         status["message"] = f"no controller is running; pid {instance['identity']['pid']} is alive, last seen {last}"
     elif instance is not None:
         status.update(phase="Stopped", instance=None, uptimeSeconds=None, fingerprint=None, effective=None, models=[])
-        status["message"] = "ended while no controller was running; start one with: reconciler run"
+        status["message"] = ENDED_ALONE
+        ready += [one for one in status["conditions"] if one["type"] == "Reconciled" and one["status"] == "True"]
     elif status["phase"] not in AT_REST and not any(condition["reason"] == NO_CONTROLLER for condition in ready):
         status["message"] = f"no controller is running; last seen {last}"
     for condition in ready:

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks import starts
+from benchmarks import idle_pass, starts
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.fleet import Options, kill, open_pids, running
 
@@ -35,6 +35,13 @@ def test_a_benchmark_yields_numbers_and_leaves_nothing(name: str, options: Optio
         assert row.median > 0 or name == "idle", row.what  # half a second of idling may take no whole tick
     assert list(options.scratch.iterdir()) == []
     assert _processes_of(options.scratch) == []
+    assert psutil.Process().children() == []
+
+
+def test_a_pass_that_fails_is_not_measured(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(idle_pass._WellWatch, "heard")
+    with pytest.raises(RuntimeError, match=r"passes failed; the first: .* AttributeError"):
+        BENCHMARKS["idle-pass"](options)
     assert psutil.Process().children() == []
 
 

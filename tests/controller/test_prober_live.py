@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.controller import live_logs, served, slowness, working
+from reconciler.controller import live_logs, served, slowness
+from reconciler.controller import slots as slots_module
 from reconciler.controller.live_logs import Heard
 from reconciler.core.model import Effective, HealthState
 from reconciler.engines.live import TooLarge
@@ -270,9 +271,34 @@ async def test_slots_of_one_that_may_sleep_are_left_alone(changes: dict[str, Any
     assert "/slots" not in asked.asked
 
 
+async def test_one_that_sleeps_is_idle_and_is_left_asleep() -> None:
+    awake = props(is_sleeping=False)
+    asked = server([OK], slots=[IDLE], props=[awake, awake, awake, props(is_sleeping=True)])
+    async with serving(asked) as port:
+        with probing(target(port, wants_slots=True, spec={"flags": {"sleep-idle-seconds": 60}})) as probed:
+            await until(lambda: probed.health.busy_slots == 0)
+            count = asked.asked.count("/props")
+            probed.retarget(draining=True)
+            await until(lambda: asked.asked.count("/props") > count and probed.health.busy_slots == 0)
+    assert count >= 3, "awake it may have been at work"
+    assert "/slots" not in asked.asked
+
+
+@pytest.mark.parametrize(("slots", "hides"), [(HANG, False), ((501, {}), True), ((401, {}), True), ((500, {}), False)])
+async def test_who_hides_its_slots_is_told_from_who_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, slots: Reply, hides: bool
+) -> None:
+    monkeypatch.setattr(slots_module, "MOST_WAIT", 0.05)
+    asked = server([OK], slots=[slots])
+    async with serving(asked) as port:
+        with probing(target(port, wants_slots=True)) as probed:
+            await looks(asked, "/slots", 3)
+            assert probed.health.hides_slots is hides
+
+
 @pytest.mark.parametrize("slots", [HANG, (501, {}), (401, {}), (200, b"garbage")])
 async def test_slots_that_are_not_told_are_not_idle(monkeypatch: pytest.MonkeyPatch, slots: Reply) -> None:
-    monkeypatch.setattr(working, "MOST_WAIT", 0.05)
+    monkeypatch.setattr(slots_module, "MOST_WAIT", 0.05)
     asked = server([OK], slots=[slots])
     async with serving(asked) as port:
         with probing(target(port, wants_slots=True)) as probed:
@@ -288,6 +314,19 @@ async def test_the_slots_of_one_that_does_not_answer_are_not_known() -> None:
             await until(lambda: probed.health.busy_slots == 0)
             await probed.until(HealthState.FAILING)
             assert probed.health.busy_slots is None
+
+
+async def test_slots_that_were_idle_before_a_drain_are_not_known_until_they_are_told_again() -> None:
+    asked = server([OK], slots=[IDLE])
+    async with serving(asked) as port:
+        with probing(target(port, wants_slots=True, spec=patient(period="10s", timeout="10s"))) as probed:
+            await until(lambda: probed.health.busy_slots == 0)
+            asked.delays["/health"] = 0.4
+            probed.retarget(draining=True)
+            assert probed.health.busy_slots is None
+            count = asked.asked.count("/slots")
+            await until(lambda: probed.health.busy_slots == 0)
+            assert asked.asked.count("/slots") > count
 
 
 # ---------------------------------------------------------------- the log
@@ -341,6 +380,16 @@ async def test_more_of_them_are_heard_after_a_while_as_the_largest(soon: None) -
             assert time.monotonic() - began >= 0.15
             machine.log += LINE.format("5000 tokens")
             assert (await next_heard(probed)).tokens == 5000
+
+
+async def test_the_largest_is_forgotten_in_time(soon: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_logs, "MEMORY", 0.0)
+    machine = Machine(log=LINE.format("900 tokens"))
+    async with serving(server([OK])) as port:
+        with probing(target(port), machine) as probed:
+            assert (await next_heard(probed)).tokens == 900
+            machine.log += LINE.format("800 tokens")
+            assert (await next_heard(probed)).tokens == 800
 
 
 async def test_what_was_there_before_this_controller_was_heard_before() -> None:

@@ -50,6 +50,7 @@ def shape(
         (replace(DEAD, diagnosis="GpuOutOfMemory"), None),
         (replace(DEAD, alive=True, step=2), None),
         (None, ServerRecord("chat", step=1)),
+        (replace(DEAD, alive=True), ServerRecord("chat", ready_step=2, last_cause="Crashed")),
         (None, ServerRecord("chat", tried=(Tried(0, "as asked", "OomKilled"),))),
         (None, ServerRecord("chat", last_cause="ContextTooLarge")),
     ],

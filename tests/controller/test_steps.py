@@ -42,6 +42,44 @@ def declared(origin: str = "local", **fields: Any) -> Document:
     return Document("LlamaServer", "chat", "chat.yaml", ServerSpec.model_validate(spec), origin=origin)
 
 
+# ---------------------------------------------------------------- the gate
+
+
+def test_the_gate_of_a_step_looks_at_its_own_files(models: Path) -> None:
+    steps = [
+        {"model": "b.gguf"},
+        {"model": "none.gguf"},
+        {"ctx": 512},
+        {"flags": {"lora": "gone.gguf"}},
+        {"threads": 2, "flags": {"chat-template-file": "a.gguf"}},
+    ]
+    one, found = launcher(models), declared(fallback={"steps": steps})
+    assert [(number, gate.reason) for number, gate in one.look(found, NOW).on_steps.items()] == [
+        (1, ""),
+        (2, "ModelMissing"),
+        (4, "ModelMissing"),
+        (5, ""),
+    ]
+    assert one.look(found, NOW).reason == ""
+    (models / "a.gguf").unlink()
+    gate = one.look(found, NOW)
+    assert (gate.reason, gate.on_steps[1].reason, gate.on_steps[5].reason) == ("ModelMissing", "", "ModelMissing")
+    (models / "none.gguf").write_bytes(b"GGUF")
+    later = replace(NOW, monotonic=NOW.monotonic + 9, wall=NOW.wall + 9)
+    assert one.look(found, later).on_steps[2].reason == ""
+
+
+@pytest.mark.parametrize("fallback", [None, "auto", "off", {"steps": [{"ctx": 512}]}])
+def test_for_most_steps_the_gate_is_that_of_what_was_asked_for(models: Path, fallback: Any) -> None:
+    assert launcher(models).look(declared(fallback=fallback), NOW).on_steps == {}
+
+
+def test_other_steps_of_the_same_name_are_looked_at_anew(models: Path) -> None:
+    one = launcher(models)
+    assert one.look(declared(fallback={"steps": [{"model": "b.gguf"}]}), NOW).on_steps[1].reason == ""
+    assert one.look(declared(fallback={"steps": [{"model": "c.gguf"}]}), NOW).on_steps[1].reason == "ModelMissing"
+
+
 # ---------------------------------------------------------------- launches
 
 

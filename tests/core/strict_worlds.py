@@ -4,11 +4,13 @@ from typing import Any
 from unittest.mock import patch
 
 from reconciler.core.actions import Plan, SaveInstance, Start, Terminate
+from reconciler.core.causes import CAUSES
 from reconciler.core.fallback import is_as_declared
 from reconciler.core.first_starts import FIRST
 from reconciler.core.history import Instance, StopReason, Trigger
 from reconciler.core.model import Desired, Exit, GateFacts, Identity, Limits, Wanted
 from reconciler.core.plan import plan
+from reconciler.core.server import UNASKED
 from reconciler.runtimes.host import ResourceError
 from tests.core.worlds import Action, Simulated, World
 
@@ -21,6 +23,17 @@ CAUSE_OF_BEHAVIOUR = {
     "port taken": "PortInUse",
     "memory late": "OomKilled",
 }
+ANEW = frozenset(
+    {
+        Trigger.SPEC_CHANGED,
+        Trigger.RESUMED,
+        Trigger.REBOOTED,
+        Trigger.RETRIED,
+        Trigger.PRIMARY_RETRIED,
+        Trigger.CPU_ONLY,
+    }
+)
+"""Triggers of starts that begin with what was asked for."""
 LASTS = {"crash": 0.05, "crash late": 5.0, "exit 0": 0.3, "memory late": 70.0}
 WORDS = [
     "quick",
@@ -48,10 +61,12 @@ class StrictWorld(World):
     deaths: int
     descended: dict[str, set[int]]
     """The steps that were begun one after the other since what was asked for was begun."""
+    last_begun: dict[str, Instance]
 
     def __init__(self) -> None:
         super().__init__(limits=Limits(loads=2, port_high=8003))
         self.behaviours, self.known, self.terminated, self.deaths, self.descended = {}, {}, set(), 0, {}
+        self.last_begun = {}
         self.on_spawn = self._behave
 
     def _behave(self, process: Simulated) -> None:
@@ -78,12 +93,20 @@ class StrictWorld(World):
         return LASTS.get(behaviour, float("inf"))
 
     def _judge_descent(self, process: Simulated) -> None:
-        """Each step is begun once for each time that what was asked for is."""
+        """Each step is begun once for each time that what was asked for is, and follows a start from the same spec."""
         instance = self.instances[process.server]
+        before = self.last_begun.get(process.server, instance)
+        self.last_begun[process.server] = instance
+        # Other policies alone do not have what was asked for begun anew.
+        follows = before.spec == instance.spec or (not before.step and before.fingerprint == instance.fingerprint)
+        tried = [(one.step, one.result) for one in self.records[process.server].tried]
+        is_led_here = tried == [(0, "ModelMissing")]  # by the gate that was shut for what was asked for
+        is_known = not instance.step or follows or is_led_here
+        assert is_known, f"{instance.step_told} follows a start of another spec"
         begun = self.descended.setdefault(process.server, set())
-        if instance.step == 0:
+        if instance.step == 0 or is_led_here:
             begun.clear()
-        elif instance.trigger is Trigger.FALLBACK:
+        if instance.step and instance.trigger is Trigger.FALLBACK:
             assert instance.step not in begun, f"{instance.step_told} was begun twice: {begun}"
             begun.add(instance.step)
 
@@ -113,6 +136,7 @@ class StrictWorld(World):
         """First starts wait for the switch, and for those that they depend on; what is left out is not started."""
         for start in starts:
             wanted = self.desired.servers[start.server]
+            self._judge_way(start)
             assert not wanted.parked
             assert start.step.hides_gpus or not self.limits.cpu_only
             if start.trigger in (Trigger.CRASHED, Trigger.UNRESPONSIVE):
@@ -125,6 +149,15 @@ class StrictWorld(World):
             for name in wanted.spec.depends_on:
                 ready = any(process.health.verified for process in self.alive(name))
                 assert ready, f"{start.server} was started before {name}"
+
+    def _judge_way(self, start: Start) -> None:
+        """Who was blocked is not counted, and who begins anew does so as asked for, if the gate lets it."""
+        record = self.records.get(start.server)
+        is_blocked = record is not None and record.starved is not None and record.starved_reason in CAUSES
+        assert not is_blocked or start.trigger not in UNASKED, f"{start.trigger} is counted"
+        is_shut = record is not None and record.last_cause == "ModelMissing"
+        is_shut = is_shut or bool(self.gates.get(start.server, GateFacts()).reason)
+        assert not start.step.number or start.trigger not in ANEW or is_shut, f"{start.trigger} on {start.step.told}"
 
     def _judge_stop(self, action: SaveInstance) -> None:
         """Nothing that is as it should be is stopped, and what stays while its successor could not start stays."""
@@ -145,8 +178,10 @@ class StrictWorld(World):
         asked = instance.server in self.requests["restart"] or instance.server in self.requests["primary"]
         changed = asked or not is_as_declared(instance, wanted, self.limits)
         assert wanted.spec.suspend or changed, f"{instance.server} was stopped for nothing: {instance.stop_reason}"
-        gate_is_open = not self.gates.get(instance.server, GateFacts()).reason
-        assert wanted.spec.suspend or gate_is_open, f"{instance.server} was stopped though it could not start again"
+        gate = self.gates.get(instance.server, GateFacts())
+        if instance.stop_reason is StopReason.RESTART_REQUESTED and instance.server not in self.requests["primary"]:
+            gate = gate.on_steps.get(self.records[instance.server].step, gate)
+        assert wanted.spec.suspend or not gate.reason, f"{instance.server} was stopped though it could not start again"
 
     def _judge_retry(self, instance: Instance, wanted: Wanted, before: Instance) -> None:
         """What runs makes room for what was asked for only where that is asked for, and nobody is served."""

@@ -38,7 +38,7 @@ def test_every_cause_that_a_manifest_may_name_is_known() -> None:
 def test_what_no_retry_mends_is_failed_at_once(cause: str) -> None:
     world = ended_by(cause)
     assert (world.phase("a"), world.reason("a"), world.records["a"].n) == (Phase.FAILED, cause, 0)
-    message = f"no restart mends this: exit code 1: {cause}; try again with: reconciler restart a"
+    message = f"no restart mends this: exit code 1: {cause}; it is tried again once its manifest or its files change"
     assert world.status("a").message == message
     world.advance(1e5)
     world.settle()
@@ -75,7 +75,52 @@ def test_what_the_world_must_mend_is_blocked_and_no_restart_is_counted(cause: st
         assert len(world.starts) == tries
         dies(world, cause)
     assert pauses == pytest.approx([0.5, 1, 2, 4, 8, 16, 30, 30, 30])
-    assert world.records["a"].n == 0
+    assert (world.records["a"].n, world.records["a"].restarts) == (0, 0)
+    assert {str(start.trigger) for start in world.starts[1:]} == {"Unblocked"}
+
+
+@pytest.mark.parametrize("cause", BY_WORLD)
+def test_one_that_was_ready_before_it_is_restarted_within_its_budget(cause: str) -> None:
+    world = World()
+    world.declare("a", fallback="off")
+    world.settle()
+    for restarts in range(4):
+        ready(world)
+        dies(world, cause)
+        assert world.records["a"].restarts == restarts
+        if world.phase("a") is Phase.BACKOFF:
+            world.advance(10.0)
+            world.settle()
+    assert world.phase("a") is Phase.FAILED
+
+
+@pytest.mark.parametrize("cause", BY_EDIT)
+def test_files_that_were_others_at_the_start_are_tried(cause: str) -> None:
+    """Such as a model that was whole only when the server had read half of it."""
+    world = World(gates={"a": GateFacts(identity="half")})
+    world.declare("a", fallback="off")
+    world.settle()
+    world.gates["a"] = GateFacts(identity="whole")
+    dies(world, cause)
+    assert (world.phase("a"), world.records["a"].n) == (Phase.BACKOFF, 1)
+    world.advance(0.5)
+    world.settle()
+    ready(world)
+    assert world.phase("a") is Phase.READY
+
+
+def test_files_that_change_with_every_start_are_not_tried_for_ever() -> None:
+    world = World()
+
+    def behave(process: Simulated) -> None:
+        world.gates["a"] = GateFacts(identity=process.uid)
+        process.diagnosis, process.exits_at = "InvalidFlag", world.now.monotonic + 0.1
+
+    world.on_spawn = behave
+    world.declare("a")
+    while world.follow():
+        assert len(world.starts) < 9
+    assert (world.phase("a"), len(world.starts)) == (Phase.FAILED, 4)
 
 
 @pytest.mark.parametrize("cause", BY_WORLD)
@@ -181,3 +226,10 @@ def test_a_start_that_stands_still_is_a_cause() -> None:
     world.advance(600.0)
     world.settle()
     assert world.ended[-1].diagnosis == "StartupTimeout"
+
+
+@pytest.mark.parametrize("cause", ["OomKilled", "CrashedInRequest", "Unknown"])
+def test_one_that_is_given_up_shows_the_cause_and_not_the_giving_up(cause: str) -> None:
+    world = ended_by(cause, restart={"maxRestarts": 0})
+    assert (world.phase("a"), world.reason("a")) == (Phase.FAILED, cause)
+    assert world.status("a").message.endswith("; try again with: reconciler restart a")

@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.core.history import Tried
 from reconciler.core.model import Exit, GateFacts, HealthState, Identity, Limits, Phase
-from tests.core.states import ready
+from tests.core.states import SHUT, ready
 from tests.core.worlds import Simulated, World, fingerprint_of, health_of
 
 OOM = "GpuOutOfMemory"
@@ -352,16 +352,56 @@ def cpu_only(world: World, on: bool) -> None:
 
 
 def test_the_cpu_alone_is_forced_on_all_and_given_up_again() -> None:
-    world = server()
+    world = server(gpuLayers=99)
     ready(world)
     cpu_only(world, on=True)
     ready(world)
     cpu_only(world, on=True)
     assert [start.step.hides_gpus for start in world.starts] == [False, True]
-    assert degraded(world)[0] is False
+    why = "asked for gpuLayers 99; running on the CPU, for cpu_only is set (in the settings, or RECONCILER_CPU_ONLY)"
+    assert degraded(world) == (True, "CpuOnly", why)
+    assert (world.status("a").message, world.told("Degraded")) == (why, [why])
     cpu_only(world, on=False)
     assert [start.step.hides_gpus for start in world.starts] == [False, True, False]
-    assert begun(world)[1:] == [("SpecChanged", 0)] * 2
+    assert begun(world)[1:] == [("CpuOnly", 0)] * 2
+    assert [one.stop_reason for one in world.ended] == ["CpuOnly"] * 2
+    ready(world)
+    assert degraded(world) == (False, "AsAsked", "")
+
+
+def test_a_step_on_the_cpu_alone_says_so() -> None:
+    world = World(limits=Limits(cpu_only=True))
+    world.declare("a", ctx=32768, gpuLayers=99, port=8001)
+    world.settle()
+    dies(world, "HostOutOfMemory")
+    world.advance(1.0)
+    ready(world)
+    assert "running ctx 16384 on the CPU (cpu_only is set), for HostOutOfMemory" in degraded(world)[2]
+
+
+@pytest.mark.parametrize(
+    ("layers", "has_gpus", "starts"), [(0, False, 1), (0, True, 3), (99, False, 3), (None, False, 3), (None, True, 3)]
+)
+def test_who_wants_no_gpu_is_left_alone_where_there_is_none(layers: int | None, has_gpus: bool, starts: int) -> None:
+    world = World(limits=Limits(has_gpus=has_gpus))
+    world.declare("a", port=8001, **({} if layers is None else {"gpuLayers": layers}))
+    world.settle()
+    ready(world)
+    for on in (True, False):
+        cpu_only(world, on=on)
+        ready(world)
+        assert degraded(world)[0] is (on and layers == 99)
+    assert len(world.starts) == starts
+
+
+def test_one_that_is_kept_although_the_gpus_are_back_says_so() -> None:
+    world = server(gpuLayers=99)
+    cpu_only(world, on=True)
+    ready(world)
+    world.gates["a"] = SHUT
+    cpu_only(world, on=False)
+    assert world.reason("a", "Reconciled") == "GateShut"
+    assert "cpu_only was set (in the settings, or RECONCILER_CPU_ONLY) when it was started" in degraded(world)[2]
 
 
 def test_who_hides_the_gpus_by_a_step_is_not_replaced_for_it() -> None:

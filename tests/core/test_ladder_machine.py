@@ -7,10 +7,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from reconciler.core.causes import CAUSES
+from reconciler.core.causes import CAUSES, Mends, cause_of
 from reconciler.core.history import Trigger
 from reconciler.core.model import Exit, GateFacts, HealthState, Phase
 from tests.core.strict_worlds import StrictWorld
+from tests.core.worlds import OPEN as AS_EVER
 from tests.core.worlds import ControllerDied
 
 FALLBACKS = st.sampled_from(
@@ -27,10 +28,21 @@ POLICIES = st.sampled_from(
         {"retryPrimaryAfter": "5s"},
         {"maxRestarts": 0, "retryPrimaryAfter": "1m"},
         {"retryFailedAfter": "0s"},
+        {"policy": "Never"},
     ]
 )
 WORDS = ["quick", "quick", "too large", "too large", "far too large", "no GPU", "wrong flag", "crash", "crash late"]
 MORE = ["memory late", "missing", "slow", "no room"]
+OPEN, SHUT = GateFacts(identity="x", trained=4096, layers=9), GateFacts("ModelMissing", "no file", identity="x")
+LACKING = GateFacts("ModelBroken", "not a GGUF")
+GATES = [
+    SHUT,
+    OPEN,
+    replace(SHUT, on_steps={1: GateFacts(), 2: LACKING}),
+    replace(SHUT, on_steps={1: LACKING, 2: GateFacts()}),
+    replace(OPEN, on_steps={1: LACKING}),
+    replace(OPEN, on_steps={1: LACKING, 2: LACKING, 3: LACKING}),
+]
 MOST_STEPS = 200
 
 
@@ -45,7 +57,9 @@ class Descent(RuleBasedStateMachine):
 
     @initialize(fallback=FALLBACKS, restart=POLICIES, behaviour=st.sampled_from(WORDS))
     def begin(self, fallback: Any, restart: Any, behaviour: str) -> None:
-        self.fields = {"ctx": 32768, "gpuLayers": "all", "fallback": fallback, "restart": restart, "port": 8001}
+        drains = {"drain": "30s"}
+        self.fields = {"ctx": 32768, "gpuLayers": "all", "fallback": fallback, "restart": restart, "stop": drains}
+        self.fields["port"] = 8001
         self.world.behaviours["a"] = behaviour
         self._declare()
         self.follow(8)
@@ -63,12 +77,17 @@ class Descent(RuleBasedStateMachine):
         self.fields["restart"] = restart
         self._declare()
 
+    @rule(fallback=FALLBACKS)
+    def change_ladder(self, fallback: Any) -> None:
+        self.fields["fallback"] = fallback
+        self._declare()
+
     @rule(ctx=st.sampled_from([4096, 32768]))
     def change_ctx(self, ctx: int) -> None:
         self.fields["ctx"] = ctx
         self._declare()
 
-    @rule(kind=st.sampled_from(["restart", "primary", "stop"]))
+    @rule(kind=st.sampled_from(["restart", "primary", "stop", "adopt"]))
     def ask(self, kind: str) -> None:
         self.world.ask(kind, "a")
 
@@ -89,6 +108,24 @@ class Descent(RuleBasedStateMachine):
     @rule(slots=st.sampled_from([None, 0, 0, 1]))
     def serve(self, slots: int | None) -> None:
         self.world.process("a").busy_slots = slots
+
+    @precondition(lambda self: self.world.alive("a"))
+    @rule()
+    def the_file_became_whole_meanwhile(self) -> None:
+        self.world.gates.clear()
+        self.world.process("a").end(Exit(code=1), "ModelBroken")
+
+    @precondition(lambda self: self.world.alive("a"))
+    @rule()
+    def stop_is_taken_back_while_it_drains(self) -> None:
+        self.serve(1)
+        self.look()
+        self.world.ask("stop", "a")
+        self.look()
+        self.world.requests["stop"].clear()
+        for process in self.world.alive("a"):
+            process.busy_slots = 0
+        self.look()
 
     def _makes_room(self) -> bool:
         instance = self.world.instances.get("a")
@@ -112,9 +149,7 @@ class Descent(RuleBasedStateMachine):
     def answer(self, answers: HealthState) -> None:
         self.world.process("a").answers = answers
 
-    @rule(
-        facts=st.sampled_from([GateFacts("ModelMissing", "no file"), GateFacts(identity="x", trained=4096, layers=9)])
-    )
+    @rule(facts=st.sampled_from(GATES))
     def gate(self, facts: GateFacts) -> None:
         self.world.gates["a"] = facts
 
@@ -161,6 +196,15 @@ class Descent(RuleBasedStateMachine):
                 break
         assert self._is_settled(), f"{self.world.status('a')} {self.world.last}"
         assert self.world.spawned - before <= 5 * 16
+        self._judge_files()
+
+    def _judge_files(self) -> None:
+        """No file that came while it was started is left untried."""
+        record = self.world.records["a"]
+        policy = self.fields["restart"]
+        if record.failed is None or policy.get("policy") == "Never" or policy.get("maxRestarts") == 0:
+            return
+        assert cause_of(record.last_cause).mends is not Mends.EDIT or record.files == AS_EVER.identity
 
     def _is_settled(self) -> bool:
         phase, alive = self.world.phase("a"), self.world.alive("a")
@@ -171,7 +215,9 @@ class Descent(RuleBasedStateMachine):
 
     def _tells_its_step(self) -> bool:
         degraded = next(one for one in self.world.status("a").conditions if one.type == "Degraded")
-        return degraded.status == bool(self.world.instances["a"].step) and bool(degraded.message) == degraded.status
+        instance = self.world.instances["a"]
+        lacks_its_gpu = instance.hides_gpus and instance.spec.get("gpuLayers") not in (None, 0, "auto")
+        return degraded.status == bool(instance.step or lacks_its_gpu) and bool(degraded.message) == degraded.status
 
     def teardown(self) -> None:
         self.converge()

@@ -302,7 +302,8 @@ class Life(RuleBasedStateMachine):
         """It runs on although the profile leaves it out, for another one cannot run."""
         world = self.world
         asked = {one for one, document in world.documents.items() if not (document.spec.suspend or world.parked(one))}
-        lacking = {one for one in asked - world.requests["stop"].keys() if world.phase(one) is not Phase.READY}
+        awaited = asked - world.requests["stop"].keys()
+        lacking = {one for one in awaited if world.phase(one) is not Phase.READY or world.reason(one) == "Loading"}
         if not world.parked(name) or world.switch == "StopFirst" or not (lacking or world.desired.broken):
             return False
         return world.reason(name, "Reconciled") in ("WaitingForSwitch", "SwitchHeld", "InvalidManifest", "PruneHeld")

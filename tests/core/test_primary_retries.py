@@ -1,5 +1,6 @@
 """What was asked for is tried again in place of a step: when due, while nobody is served, and ever less often."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from reconciler.core.history import Tried
 from reconciler.core.model import GateFacts, HealthState, Phase
 from tests.core.states import ready
-from tests.core.test_fallback import begun, degraded, dies, on_step
-from tests.core.worlds import World, health_of
+from tests.core.test_fallback import begun, degraded, dies, on_step, server
+from tests.core.worlds import Simulated, World, health_of
 
 AFTER = {"retryPrimaryAfter": "100s", "stabilityWindow": "60s"}
 
@@ -28,9 +29,9 @@ def idle_on_step(after: float = 100.0, **restart: Any) -> World:
     return world
 
 
-def tried_again(**restart: Any) -> World:
+def tried_again(after: float = 100.0, **restart: Any) -> World:
     """What was asked for has just been begun again."""
-    world = idle_on_step(**restart)
+    world = idle_on_step(after, **restart)
     world.advance(0.5)
     world.settle()
     assert begun(world)[-1] == ("PrimaryRetried", 0)
@@ -69,6 +70,16 @@ def test_who_serves_is_left_alone(slots: int | None) -> None:
     assert (len(world.starts), world.sent, world.told("Stopping")) == (2, [], [])
     serves(world, 0)
     assert world.phase("a") is Phase.STOPPING
+
+
+@pytest.mark.parametrize(("after", "is_told"), [("100s", True), ("0s", False)])
+def test_one_that_hides_its_slots_is_told_not_to_go_back_by_itself(after: str, is_told: bool) -> None:
+    world = on_step(restart={"retryPrimaryAfter": after})
+    assert "by itself" not in degraded(world)[2]
+    world.process("a").health = replace(world.process("a").health, hides_slots=True)
+    world.settle()
+    assert ("; it does not go back by itself, for it does not tell" in degraded(world)[2]) is is_told
+    assert degraded(world)[2].endswith("; go back with: reconciler restart a --primary")
 
 
 @pytest.mark.parametrize("slots", [1, None])
@@ -149,11 +160,15 @@ def test_a_try_that_loads_for_ever_goes_back_too() -> None:
     assert begun(world)[-1] == ("Fallback", 1)
 
 
-def test_one_that_is_stable_has_arrived() -> None:
-    world = tried_again()
+@pytest.mark.parametrize(("after", "held"), [("100s", 600.0), ("700s", 700.0)])
+def test_one_that_held_for_as_long_as_it_was_waited_for_has_arrived(after: str, held: float) -> None:
+    world = tried_again(float(after[:-1]), retryPrimaryAfter=after)
     ready(world)
     assert degraded(world)[0] is False
-    world.advance(60.0)
+    world.advance(held - 1.0)
+    assert not world.settle().actions
+    assert (world.records["a"].ready_step, world.last.wake_at) == (1, world.now.monotonic + 1.0)
+    world.advance(1.0)
     world.settle()
     record = world.records["a"]
     assert (record.ready_step, record.primary_tries, record.tried) == (0, 0, ())
@@ -165,7 +180,7 @@ def test_one_that_is_stable_has_arrived() -> None:
 def test_one_that_was_stable_unseen_has_arrived_too() -> None:
     world = tried_again()
     ready(world)
-    world.advance(61.0)
+    world.advance(601.0)
     dies(world, "Crashed")
     assert (world.phase("a"), world.records["a"].ready_step) == (Phase.BACKOFF, 0)
 
@@ -185,6 +200,24 @@ def test_each_failed_try_doubles_the_pause_up_to_a_day() -> None:
         ready(world)
     hour = 3600.0
     assert pauses == pytest.approx([hour, 2 * hour, 4 * hour, 8 * hour, 16 * hour, *[24 * hour] * 4])
+
+
+@pytest.mark.parametrize(("window", "lasts"), [("0s", 0.5), ("5s", 6.0), ("60s", 65.0)])
+def test_one_that_dies_in_service_each_time_is_tried_ever_less_often(window: str, lasts: float) -> None:
+    world = server(restart={"retryPrimaryAfter": "1s", "stabilityWindow": window})
+
+    def behave(process: Simulated) -> None:
+        now, process.busy_slots, process.diagnosis = world.now.monotonic, 0, "OomKilled"
+        process.ready_at = now + 0.1
+        process.exits_at = float("inf") if process.step else now + lasts
+
+    world.on_spawn = behave
+    dies(world)
+    while world.now.monotonic < 1000.0 + 24 * 3600.0:
+        world.follow()
+    assert {step for _, step in begun(world)} == {0, 1}
+    assert world.records["a"].primary_tries > 10
+    assert len(world.starts) < 60
 
 
 def test_a_controller_that_dies_on_the_way_loses_nothing_of_it() -> None:

@@ -27,6 +27,7 @@ PROGRAMS = (
     "ls",
     "mv",
     "head",
+    "ldd",
 )
 """What the texts tell people to run."""
 COMMAND = re.compile(rf"`((?:{'|'.join(PROGRAMS)})\b[^`]*)`")

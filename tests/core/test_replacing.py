@@ -75,7 +75,7 @@ def test_a_shut_gate_keeps_the_running_one() -> None:
     assert world.settle().wake_at == world.now.monotonic + 1.0
     assert (world.sent, world.phase("a")) == ([], Phase.READY)
     assert world.reason("a", "Reconciled") == "GateShut"
-    assert world.status("a").message == (f"{SHUT.message}; until then the instance that runs stays")
+    assert world.status("a").message == (f"ModelMissing: {SHUT.message}; until then the instance that runs stays")
     del world.gates["a"]
     world.settle()
     assert (world.phase("a"), len(world.sent)) == (Phase.STARTING, 1)

@@ -8,6 +8,7 @@ import pytest
 from reconciler.core.history import Stamp, Trigger
 from reconciler.core.model import Exit, GateFacts, HealthState, Phase
 from reconciler.core.plan import plan
+from reconciler.core.server import NOT_LOOKED
 from tests.core.states import (
     SHUT,
     STATES,
@@ -265,6 +266,16 @@ def test_files_that_were_never_looked_at_are_no_other_files() -> None:
     assert world.records["a"].failed_files == "binary-1 model-1"
 
 
+def test_while_its_flags_are_looked_at_it_is_not_known_whether_its_files_are_others() -> None:
+    world = failed()
+    world.gates.update(a=replace(NOT_LOOKED, identity="other"))
+    world.settle()
+    assert world.phase("a") is Phase.FAILED
+    world.gates.update(a=GateFacts(identity="other"))
+    world.settle()
+    assert world.phase("a") is Phase.STARTING
+
+
 # ---------------------------------------------------------------- policies
 
 
@@ -313,7 +324,7 @@ def test_a_hung_server_that_obeys_sigterm_has_not_completed(policy: str) -> None
     fail_probes(6)(world)
     world.settle()
     assert (world.phase("a"), world.records["a"].n) == (Phase.BACKOFF, 1)
-    assert world.status("a").message == "exit code 0: Hung: no answer; restart 1 of 3 after 0.5 s"
+    assert world.status("a").message == "ended by the controller: Hung: no answer; restart 1 of 3 after 0.5 s"
     world.advance(0.5)
     world.settle()
     assert (world.starts[-1].trigger, world.starts[-1].delay) == (Trigger.UNRESPONSIVE, 0.5)

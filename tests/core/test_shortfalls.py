@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.history import Condition
-from reconciler.core.model import Effective, Phase
+from reconciler.core.model import Effective, GateFacts, Phase
 from tests.core.states import SHUT
 from tests.core.worlds import World, health_of
 
@@ -72,6 +72,11 @@ def test_layers_that_are_not_on_the_gpu(asked: Any, effective: Effective | None,
             Effective(512, 4, is_capped=True),
             "asked for ctx 1024; running with 512 in each of 4 slots: the model allows no more",
         ),
+        (
+            {"ctx": 4096},
+            Effective(512, 1, trained=8192),
+            "asked for ctx 4096; running with 512 in each of 1 slots",
+        ),
         ({}, Effective(512, 1, trained=512), ""),
         ({}, Effective(512, 1, is_capped=True), "running with 512 in each of 1 slots: the model allows no more"),
         ({"ctx": 4096}, Effective(), ""),
@@ -105,3 +110,17 @@ def test_what_runs_on_an_older_spec_is_not_held_against_the_new_one() -> None:
     world.settle()
     assert world.reason("a", "Reconciled") == "GateShut"
     assert told(world, "Degraded") == ""
+    assert world.reason("a", "Degraded") == "GateShut"
+    assert world.starts[0].step.number == 0
+
+
+def test_what_does_not_run_is_not_said_to_run_as_asked_for() -> None:
+    world = World()
+    world.declare("a", suspend=True)
+    world.declare("b")
+    world.gates["b"] = SHUT
+    world.settle()
+    assert [world.reason(name, "Degraded") for name in "ab"] == ["NotRunning"] * 2
+    world.gates["b"] = GateFacts()
+    world.settle()
+    assert (world.phase("b"), world.reason("b", "Degraded")) == (Phase.STARTING, "AsAsked")

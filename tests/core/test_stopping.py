@@ -283,4 +283,5 @@ def test_a_start_without_progress_is_stopped_and_counts() -> None:
     world.advance(400.0)
     world.settle()
     assert (world.phase("a"), world.records["a"].n) == (Phase.BACKOFF, 1)
-    assert world.status("a").message == "exit code 0: StartupTimeout; restart 1 of 3 after 0.5 s"
+    why = "StartupTimeout: not Ready, and no progress for 10m (probes.startup.deadline)"
+    assert world.status("a").message == f"ended by the controller: {why}; restart 1 of 3 after 0.5 s"

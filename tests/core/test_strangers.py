@@ -51,6 +51,22 @@ def test_one_that_is_as_declared_is_taken_over_as_it_is() -> None:
     assert world.told("PortInUse") == []
 
 
+@pytest.mark.parametrize("is_asked_to", [False, True])
+def test_one_that_was_taken_over_runs_on_as_it_is_where_no_gpu_may_be_used(is_asked_to: bool) -> None:
+    world = world_with()
+    ready(world)
+    if is_asked_to:
+        world.ask("restart", "a")
+    world.limits = replace(world.limits, cpu_only=True)
+    world.settle()
+    if is_asked_to:
+        (start,) = world.starts
+        assert start.step.hides_gpus
+    else:
+        assert (world.starts, world.sent, world.phase("a")) == ([], [], Phase.READY)
+        assert world.reason("a", "Reconciled") == "AsDeclared"
+
+
 def test_one_that_was_not_adopted_has_no_such_condition() -> None:
     world = World()
     world.declare("a")

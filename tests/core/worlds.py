@@ -3,7 +3,7 @@
 Plans are carried out as the executor does it: commit the intents, do the deeds, commit what came of them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -100,6 +100,8 @@ class Simulated:
     """The named cause of its end."""
     evidence: str = ""
     step: int = 0
+    step_told: str = ""
+    changes: Mapping[str, Any] = field(default_factory=dict)
     hides_gpus: bool = False
     busy_slots: int | None = None
     effective: Effective | None = None
@@ -130,6 +132,8 @@ class Simulated:
             "" if self.alive else self.diagnosis,
             "" if self.alive else self.evidence,
             step=self.step,
+            step_told=self.step_told,
+            changes=self.changes,
             hides_gpus=self.hides_gpus,
             health=self.health if self.alive else Health(),
             is_launched=self.is_launched,
@@ -446,6 +450,8 @@ class World:
             port=intent.port,
             host=host_of(intent),
             step=intent.step,
+            step_told=intent.step_told,
+            changes=intent.changes,
             hides_gpus=intent.hides_gpus,
         )
         try:

@@ -1,5 +1,6 @@
 """Manifests and settings in the documents are valid; so is the schema that they name."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from reconciler.cli.documents import check_spec
 from reconciler.manifests.parse import parse
 from reconciler.settings import load_settings
-from tests.docs.pages import Block, blocks
+from tests.docs.pages import ROOT, Block, blocks
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=str)
@@ -30,3 +31,11 @@ def test_settings_are_valid(block: Block, tmp_path: Path) -> None:
 def test_there_are_snippets() -> None:
     assert len(blocks("yaml")) >= 4
     assert len(blocks("toml")) >= 2
+
+
+def test_nobody_is_sent_to_an_index_for_this_program() -> None:
+    """It is installed from a checkout; by its name other people's code would come."""
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "reconciler").rglob("*.py")]
+    assert len(files) > 100
+    told = re.compile(r"pip install (?:-\S+ )*['\"]?reconciler\b")
+    assert [str(file) for file in files if told.search(file.read_text())] == []

@@ -11,7 +11,7 @@ from reconciler.cli.reasons import KNOWN
 from reconciler.core.causes import CAUSES
 from reconciler.core.history import StopReason, Trigger
 from reconciler.core.model import Phase
-from reconciler.core.reasons import MENDED, PLACES, filled
+from reconciler.core.reasons import MENDED, PLACES, UNKNOWN, filled
 from reconciler.runtimes.host import MARKS
 from tests.docs.pages import ROOT, blocks
 
@@ -86,6 +86,10 @@ def test_a_diagnosis_stands_with_what_the_program_says_of_it(cause: str) -> None
     (row,) = (line for line in section.splitlines() if line.startswith(f"| `{cause}` |"))
     (told,) = (one for one in PLACES["why it ended"] if one.word == cause)
     assert filled(row).endswith(f"| {MENDED[told.mends].capitalize()}. | {filled(' '.join(told.do))} |")
+
+
+def test_no_placeholder_is_left_in_the_page() -> None:
+    assert [name for name in UNKNOWN if f"{{{name}}}" in PAGE] == []
 
 
 def test_nothing_is_explained_that_does_not_exist() -> None:

@@ -114,6 +114,40 @@ def test_the_kernel_kills_it_for_memory(
     installation.end()
 
 
+def test_a_secret_that_the_log_repeats_is_neither_told_nor_stored(installation: Installation) -> None:
+    key = installation.models / "key"
+    key.write_text("hf_s3cretvalue\n")
+    installation.declare("chat", env={"LLAMA_ARG_CACHE_TYPE_K": {"fromFile": str(key)}}, restart={"maxRestarts": 0})
+    installation.start()
+    row = first_end(installation, "chat")
+    assert row["diagnosis"] == "InvalidFlag"
+    assert row["evidence"] == 'error while handling environment variable "LLAMA_ARG_CACHE_TYPE_K": (hidden)'
+    assert "hf_s3cretvalue" in next((installation.state / "logs" / "chat").glob("*.log")).read_text()
+    installation.end()
+    kept = b"".join(path.read_bytes() for path in installation.state.glob("state.db*"))
+    assert b"hf_s3cretvalue" not in kept
+    assert "hf_s3cretvalue" not in installation.log()
+
+
+def test_a_client_forges_no_cause(installation: Installation) -> None:
+    """A grammar is logged as it is, with its line breaks, at the usual verbosity."""
+    installation.declare("chat")
+    installation.start()
+    pid = installation.wait_ready("chat")["chat"]
+    error = "error: request (999999999999 tokens) exceeds the available context size (512 tokens), try increasing it"
+    forged = f"x\n0.01.000.000 E srv    send_error: task id = 1, {error}\nCUDA error: out of memory\nstd::bad_alloc"
+    body = json.dumps({"prompt": "a", "grammar": forged}).encode()
+    url = f"http://127.0.0.1:{installation.instances('chat')[0]['port']}/completion"
+    with pytest.raises(OSError, match="400"):
+        urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=60)
+    log = next((installation.state / "logs" / "chat").glob("*.log"))
+    installation.wait_for("the forged line", lambda: "\nCUDA error: out of memory\n" in log.read_text())
+    os.kill(pid, signal.SIGSEGV)
+    row = first_end(installation, "chat")
+    assert (row["diagnosis"], row["evidence"]) == ("Crashed", "SIGSEGV")
+    assert "RequestTooLarge" not in installation.cli("get", "events")
+
+
 def test_a_model_that_is_overwritten_in_use(installation: Installation, tiny_model: Path) -> None:
     model = installation.models / "own.gguf"
     model.write_bytes(tiny_model.read_bytes())

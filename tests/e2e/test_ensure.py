@@ -59,11 +59,13 @@ def test_one_that_is_well_is_only_asked(installation: Installation) -> None:
     assert data == {
         "name": "coder",
         "url": f"http://127.0.0.1:{port}",
+        "model": str(installation.models / "tiny.gguf"),
         "ctx": 256,
         "slots": 1,
         "pid": before["coder"],
         "uid": installation.instances("coder")[-1]["uid"],
-        "asked": None,
+        "requested": None,
+        "degraded": None,
     }
 
 
@@ -145,7 +147,7 @@ def test_what_its_controller_did_is_not_told_as_asked_for(installation: Installa
     out, err = running.communicate(timeout=60)
     assert running.returncode == 0, err
     was_requested = "Requested" in [one["trigger"] for one in installation.instances("coder")]
-    assert json.loads(out)["asked"] == ("restart" if was_requested else None)
+    assert json.loads(out)["requested"] == ("restart" if was_requested else None)
     assert ("; restarting it" in err) == was_requested
 
 
@@ -240,7 +242,8 @@ def test_less_context_because_a_change_is_held_back(installation: Installation) 
     installation.wait_for("the change is seen", lambda: "stays" in installation.cli("describe", "server", "coder"))
     done = ensure(installation, "coder", "--ctx", "512")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("error: coder has a context of 256, not of 512, and is not as declared: no file at ")
+    held = "is not as declared: ModelMissing: no file at "
+    assert done.err.startswith(f"error: coder has a context of 256, not of 512, and {held}")
     assert done.err.endswith("hint: see more with: reconciler describe server coder\n")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.trouble import EASED
 from tests.cli.pasted import commands
 from tests.e2e.installation import Installation
 from tests.e2e.limited import ASKED, Limited
@@ -99,8 +100,110 @@ def test_a_broken_model_is_told_by_the_verb_that_waited(installation: Installati
     assert lines[at + 4].startswith("error: not Ready")
     assert "it ended after " in lines[at + 1]
     answers = paste(installation, "broken")
-    assert "restart broken" in answers
-    assert "✗ broken  Failed: ModelBroken" in answers["restart broken"]
+    assert not [told for told in answers if told.startswith("restart")], "it would end in the same way"
+    (installation.models / "broken.gguf").write_bytes((installation.models / "tiny.gguf").read_bytes())
+    installation.reconcile()
+    installation.wait_ready("broken", "chat")
+
+
+# ---------------------------------------------------------------- what is told first brings it back
+
+
+def mended(installation: Installation, name: str, count: int = 1) -> None:
+    """Paste the first of its ways out, with what follows from it."""
+    ways = list(pasted([way.removeprefix("then ") for way in can_do(installation, name)]))[:count]
+    for arguments in ways:
+        installation.cli(*arguments)
+    installation.wait_for(f"{name} well", lambda: "✗" not in installation.cli("describe", "server", name))
+    assert installation.phases()[name] == "Ready"
+
+
+def stand_in(installation: Installation, script: str) -> str:
+    """A program in place of llama-server that runs a line of a script before it."""
+    path = installation.root / "stand-in"
+    path.write_text(f'#!/bin/sh\n{script}\nexec {shlex.quote(installation.environ["LLAMA_SERVER"])} "$@"\n')
+    path.chmod(0o755)
+    settings = installation.root / "reconciler.toml"
+    settings.write_text(f'binaries = ["{path}", "{installation.root / "gone"}"]\n{settings.read_text()}')
+    return str(path)
+
+
+GPU_GONE = """\
+case "$*" in *--help*) ;; *) [ "${CUDA_VISIBLE_DEVICES-unset}" = "" ] || {
+  echo "ggml_cuda_init: failed to initialize CUDA: no CUDA-capable device is detected" >&2
+  echo "CUDA error: no CUDA-capable device is detected" >&2; kill -ABRT $$; } ;; esac"""
+
+
+def test_what_runs_on_the_cpu_alone_is_kept_by_what_is_told(installation: Installation) -> None:
+    installation.declare("chat", binary=stand_in(installation, GPU_GONE), gpuLayers=99, ctx=128)
+    installation.start()
+    installation.wait_ready("chat")
+    lines = told(installation, "chat")
+    assert lines[0] == "✗ chat  Degraded: GpuUnavailable"
+    assert "CPU only → Ready" in lines[2]
+    mended(installation, "chat")
+
+
+@pytest.mark.parametrize(
+    ("flags", "spec", "first"),
+    [
+        ({"draft-max": 8}, {}, ("unset server/chat spec.flags.draft-max", "set server/chat spec.flags.spec-draft")),
+        ({"ctx-siez": 256}, {}, ("unset server/chat spec.flags.ctx-siez", "set server/chat spec.ctx=256")),
+        ({}, {"host": "192.0.2.7"}, ("set server/chat spec.host=127.0.0.1",)),
+    ],
+)
+def test_what_is_told_of_a_field_mends_it(
+    installation: Installation, flags: dict[str, Any], spec: dict[str, Any], first: tuple[str, ...]
+) -> None:
+    installation.declare("chat", flags={"warmup": False, **flags}, **spec)
+    installation.start()
+    installation.wait_phase("chat", "Blocked")
+    ways = can_do(installation, "chat")
+    for way, start in zip(ways, first, strict=False):
+        assert f"reconciler {start}" in way
+    mended(installation, "chat", len(first))
+
+
+def test_a_program_that_is_not_there_is_told_with_its_field(installation: Installation) -> None:
+    stand_in(installation, "")
+    installation.declare("chat", binary=str(installation.root / "gone"))
+    installation.start()
+    installation.wait_phase("chat", "Blocked")
+    assert "LLAMA_SERVER" not in "".join(told(installation, "chat"))
+    mended(installation, "chat")
+
+
+def test_more_context_than_there_is_is_asked_for_as_it_is(installation: Installation) -> None:
+    installation.declare("chat", ctx=100_000, parallel=2)
+    installation.start()
+    installation.wait_ready("chat")
+    assert told(installation, "chat")[0] == "✗ chat  Ready: ContextCapped"
+    mended(installation, "chat")
+
+
+def test_fallback_that_is_off_is_told_first(installation: Installation) -> None:
+    limited = Limited(installation)
+    limited.declare(installation, fallback="off", restart={"maxRestarts": 0})
+    installation.start()
+    installation.wait_phase("coder", "Failed")
+    assert installation.conditions("coder")["Ready"]["reason"] in EASED, "the cause, and not that it was given up"
+    installation.cli(*next(pasted(can_do(installation, "coder"))), "--wait")
+    assert told(installation, "coder")[0].startswith("✗ coder  Degraded: ")
+    assert "Runs on fallback step 1:\n" in installation.cli("describe", "server", "coder")
+
+
+def test_a_start_that_takes_too_long_was_ended_by_the_controller(installation: Installation) -> None:
+    program = stand_in(installation, 'case "$*" in *--help*) ;; *) exec sleep 1000 ;; esac')
+    startup, restart = {"startup": {"deadline": "1s"}}, {"maxRestarts": 0}
+    installation.declare("chat", binary=program, probes=startup, restart=restart)
+    installation.start()
+    installation.wait_phase("chat", "Failed")
+    headline, happened, _, ways = told(installation, "chat")
+    assert headline == "✗ chat  Failed: StartupTimeout"
+    assert "the controller ended it after " in happened
+    assert happened.endswith("no progress for 1s (probes.startup.deadline); its log is empty")
+    assert "reconciler logs" not in ways
+    assert "signal" not in installation.cli("get", "servers"), "nobody has killed it"
 
 
 def test_a_reason_that_is_shown_can_be_explained(installation: Installation) -> None:

@@ -1,7 +1,10 @@
 """What does not run as asked for runs with less, says so, and finds the way back; over the real llama-server."""
 
+import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,9 @@ from psutil import Process as OsProcess
 
 from reconciler.demo.limits import write_limited_program
 from reconciler.demo.models import write_demo_models
+from reconciler.settings import load_settings
 from tests.e2e.installation import Installation
-from tests.e2e.limited import ASKED, LIMIT, Limited
+from tests.e2e.limited import ASKED, LIMIT, SPEC, Limited
 
 HALF = ASKED // 2
 MANIFESTS = Path(__file__).parents[2] / "manifests"
@@ -40,6 +44,17 @@ def context(installation: Installation, name: str = "coder") -> int:
     port = installation.instances(name)[-1]["port"]
     answer = httpx.get(f"http://127.0.0.1:{port}/props", timeout=10).json()
     return int(answer["default_generation_settings"]["n_ctx"])
+
+
+@contextmanager
+def long_completion(port: int) -> Iterator[Iterator[str]]:
+    """What comes of a request that takes many seconds, line by line."""
+    body = {"prompt": "a", "n_predict": 6000, "ignore_eos": True, "stream": True}
+    with (
+        httpx.Client(timeout=60) as client,
+        client.stream("POST", f"http://127.0.0.1:{port}/completion", json=body) as answer,
+    ):
+        yield answer.iter_lines()
 
 
 # ---------------------------------------------------------------- there and back
@@ -185,6 +200,25 @@ def test_a_try_that_fails_goes_straight_back_to_the_step_that_ran(installation: 
     assert installation.query("select n, restarts from servers where name = 'coder'") == [(0, 0)]
 
 
+@pytest.mark.parametrize(
+    ("flags", "goes_back"), [({"sleep-idle-seconds": 2}, True), ({"slots": False}, False)], ids=["sleeps", "no slots"]
+)
+def test_the_way_back_of_one_whose_slots_cannot_be_looked_at(
+    installation: Installation, limited: Limited, flags: dict[str, Any], goes_back: bool
+) -> None:
+    """While it sleeps nobody needs it; where it never tells, that is said."""
+    liveness = {"liveness": {"period": "200ms"}}
+    restart = {"retryPrimaryAfter": "1s"}
+    limited.declare(installation, restart=restart, probes=liveness, flags={**SPEC["flags"], **flags})
+    installation.start()
+    installation.wait_ready("coder")
+    limited.limit(None)
+    if goes_back:
+        installation.wait_for("the way back", lambda: _triggers(installation)[2:] == ["PrimaryRetried"])
+    else:
+        installation.wait_for("a word", lambda: "does not go back by itself" in degraded(installation))
+
+
 def _triggers(installation: Installation) -> list[str]:
     return [row["trigger"] for row in installation.instances("coder")]
 
@@ -197,16 +231,37 @@ def test_it_does_not_go_back_while_a_request_is_processed(installation: Installa
     installation.wait_ready("coder")
     port = installation.instances("coder")[-1]["port"]
     limited.limit(None)
-    body = {"prompt": "a", "n_predict": 6000, "ignore_eos": True, "stream": True}
-    with (
-        httpx.Client(timeout=60) as client,
-        client.stream("POST", f"http://127.0.0.1:{port}/completion", json=body) as answer,
-    ):
-        chunks, until = answer.iter_lines(), time.monotonic() + 3
+    with long_completion(port) as chunks:
+        until = time.monotonic() + 3
         while time.monotonic() < until:
             assert next(chunks, None) is not None, "the completion was too short for this test"
         assert len(_triggers(installation)) == 2
     installation.wait_for("the way back", lambda: _triggers(installation)[2:] == ["PrimaryRetried"])
+
+
+def test_who_stands_still_when_it_is_asked_once_more_is_not_taken_for_idle(
+    installation: Installation, limited: Limited
+) -> None:
+    """As while its memory is swapped: it was idle at the last look, has got a request since, and answers nobody."""
+    limited.declare(
+        installation, restart={"retryPrimaryAfter": "3s"}, probes={"liveness": {"period": "20s", "timeout": "10s"}}
+    )
+    installation.start()
+    installation.wait_ready("coder")
+    row, pid = installation.instances("coder")[-1], installation.pids()["coder"]
+    limited.limit(None)
+    due = row["ready"]["monotonic"] + 3.0
+    with long_completion(row["port"]) as chunks:
+        while time.monotonic() < due - 0.3:
+            assert next(chunks, None) is not None, "the completion was too short for this test"
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(max(0.0, due + 1.2 - time.monotonic()))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        for _ in range(200):
+            assert next(chunks, None) is not None, "it was stopped while it processed a request"
+        assert len(_triggers(installation)) == 2
 
 
 # ---------------------------------------------------------------- the controller dies
@@ -244,6 +299,23 @@ def test_without_its_database_it_is_known_by_its_mark(installation: Installation
     assert context(installation) == ASKED
 
 
+@pytest.mark.parametrize("now", ["off", {"steps": [{"ctx": 1024}]}], ids=["no steps", "another step"])
+def test_without_its_database_it_is_told_as_it_runs(installation: Installation, limited: Limited, now: Any) -> None:
+    """The ladder of today may be another than that by which it was started."""
+    limited.declare(installation, fallback={"steps": [{"ctx": HALF}]})
+    installation.start()
+    pids = installation.wait_ready("coder")
+    installation.end(signal.SIGKILL)
+    for path in installation.state.glob("state.db*"):
+        path.unlink()
+    limited.declare(installation, fallback=now)
+    installation.start()
+    installation.wait_for("it is taken over", lambda: installation.phases().get("coder") == "Ready")
+    assert installation.wait_ready("coder") == pids
+    assert degraded(installation).startswith(f"Fallback: asked for ctx {ASKED}; running ctx {HALF}; ")
+    assert "ContextCapped" not in installation.conditions("coder")
+
+
 @pytest.mark.parametrize("when", range(6))
 def test_a_controller_killed_on_the_way_down_leaves_one_server_on_one_step(
     installation: Installation, limited: Limited, when: int
@@ -266,29 +338,42 @@ def test_a_controller_killed_on_the_way_down_leaves_one_server_on_one_step(
 # ---------------------------------------------------------------- no GPU for anybody
 
 
-def test_where_no_gpu_may_be_used_every_server_is_replaced_and_back_again(installation: Installation) -> None:
+def test_where_no_gpu_may_be_used_who_asks_for_one_is_replaced_and_back_again(installation: Installation) -> None:
     installation.declare("chat", gpuLayers=99)
+    installation.declare("small", gpuLayers=0)
     installation.start()
-    before = installation.wait_ready("chat")
+    before = installation.wait_ready("chat", "small")
     assert "none" not in OsProcess(before["chat"]).cmdline()
     installation.end()
     installation.start(RECONCILER_CPU_ONLY="1")
     installation.wait_for("on the CPU", lambda: installation.pids().get("chat") not in (None, before["chat"]))
-    on_cpu = installation.wait_ready("chat")
+    on_cpu = installation.wait_ready("chat", "small")
     running = OsProcess(on_cpu["chat"])
     argv, environ = running.cmdline(), running.environ()
     assert argv[argv.index("--device") + 1] == "none"
     assert argv[argv.index("--n-gpu-layers") + 1] == "0"
     assert environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert degraded(installation, "chat").startswith(
+        "CpuOnly: asked for gpuLayers 99; running on the CPU, for cpu_only"
+    )
+    assert "✗ chat  Degraded: CpuOnly\n" in installation.cli("wait", "chat", "small")
+    assert "✗ chat  Degraded: CpuOnly\n" in installation.cli("ensure", "chat", "--url")
     installation.end(signal.SIGKILL)
     installation.start(RECONCILER_CPU_ONLY="1")
     installation.wait_for("a look", installation.is_controlled)
     installation.reconcile()
-    assert installation.wait_ready("chat") == on_cpu
+    assert installation.wait_ready("chat", "small") == on_cpu
     installation.end()
     installation.start()
     installation.wait_for("as asked", lambda: installation.pids().get("chat") not in (None, on_cpu["chat"]))
-    installation.wait_ready("chat")
+    installation.wait_ready("chat", "small")
+    rows = installation.instances("chat")
+    assert [(row["trigger"], row["stop_reason"]) for row in rows] == [
+        ("Created", "CpuOnly"),
+        ("CpuOnly", "CpuOnly"),
+        ("CpuOnly", None),
+    ]
+    assert len(installation.instances("small")) == (3 if load_settings({}, os.devnull).limits().has_gpus else 1)
     assert len({row["fingerprint"] for row in installation.instances("chat")}) == 1
 
 

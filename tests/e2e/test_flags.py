@@ -169,16 +169,37 @@ def test_each_binary_is_asked_once_and_remembered(installation: Installation, ll
 def test_another_binary_is_asked_anew_and_lets_it_start(installation: Installation, llama_server: str) -> None:
     """As when llama-server is upgraded: what the older one lacks the newer one has."""
     help_text = installation.root / "older.txt"
-    installation.declare("chat", flags=with_flags(load_mode="none"))
+    installation.declare("chat", flags=with_flags(cache_type_k="bf16"))
     older = Path(__file__).parents[1] / "engines" / "helps" / "table.txt"
-    help_text.write_text(older.read_text())
+    help_text.write_text(older.read_text().replace("f16, bf16, ", "f16, "))
     body = f'if [ "$1" = --help ]; then exec cat {help_text}; fi\nexec {llama_server} "$@"'
     installation.environ["LLAMA_SERVER"] = program(installation.root / "llama-server", body)
     installation.start()
     wait_refused(installation)
-    assert "; write `mmap: false`" in message(installation, "chat")
+    assert "it takes one of these: f32, f16, q8_0, q4_0" in message(installation, "chat")
     program(installation.root / "llama-server", f'exec {llama_server} "$@"')
     installation.wait_ready("chat")
+
+
+BY_BUILD = """\
+if [ "$1" = --fast ]; then shift; fi
+if [ "$BUILD" != new ]; then if [ "$1" = --help ]; then exec cat {older}; fi; exit 1; fi
+exec {real} "$@"
+"""
+
+
+def test_a_script_with_a_flag_of_its_own_and_a_build_by_variable_starts(
+    installation: Installation, llama_server: str
+) -> None:
+    older = Path(__file__).parents[1] / "engines" / "helps" / "table.txt"
+    body = 'for one; do shift; [ "$one" = --fast ] || set -- "$@" "$one"; done\n' + BY_BUILD
+    wrapper = program(installation.root / "wrapper", body.format(older=older, real=llama_server))
+    installation.environ["LLAMA_SERVER"] = wrapper
+    installation.declare("chat", flags=with_flags(fast=True, load_mode="none"), env={"BUILD": "new"})
+    installation.start()
+    installation.wait_ready("chat")
+    out = installation.cli("validate", code=0)
+    assert f"spec.flags.fast: this llama-server has no such flag; leave it out; or {wrapper} takes it itself" in out
 
 
 # ---------------------------------------------------------------- asked before
@@ -186,14 +207,18 @@ def test_another_binary_is_asked_anew_and_lets_it_start(installation: Installati
 
 def test_a_dry_run_tells_with_and_without_a_controller(installation: Installation) -> None:
     installation.declare("chat", flags=with_flags(mlock=True))
-    without = installation.cli("apply", "--dry-run", code=None)
+    without = installation.cli("apply", "--dry-run", code=2)
     assert f"blocked: {MLOCK}" in without
     assert not (installation.state / "helps").exists()
     installation.start()
     wait_refused(installation)
     (installation.root / "other.yaml").write_text(document("other", flags=with_flags(draft=4)))
-    with_one = installation.cli("apply", "--dry-run", "-f", "other.yaml", code=None)
+    with_one = installation.cli("apply", "--dry-run", "-f", "other.yaml", code=2)
     assert "blocked: spec.flags.draft: it has been removed" in with_one
+    assert "2 servers with flags that the llama-server does not take: chat, other" in with_one
+    installation.declare("plain")
+    others = "of the servers that are not named: 1 start (1 blocked)"
+    assert others in installation.cli("apply", "--dry-run", "plain", code=0)
 
 
 def test_apply_without_a_controller_names_the_flag(installation: Installation) -> None:

@@ -35,7 +35,8 @@ def _nothing_left() -> Iterator[None]:
 def wrapper(installation: Installation, script: str) -> str:
     """A program that begins helpers, and becomes llama-server; the settings allow it."""
     path = installation.root / "wrapped-llama-server"
-    path.write_text(f'#!/bin/sh\n{script}\nexec {installation.environ["LLAMA_SERVER"]} "$@"\n')
+    server = f'exec {installation.environ["LLAMA_SERVER"]} "$@"'
+    path.write_text(f'#!/bin/sh\n[ "$1" = --help ] && {server}\n{script}\n{server}\n')
     path.chmod(0o755)
     settings = installation.root / "reconciler.toml"
     settings.write_text(f'binaries = ["{path}"]\n{settings.read_text()}')

@@ -57,11 +57,11 @@ def test_the_history_tells_what_was_changed_and_what_was_started(changed: Instal
     assert second["changes"] == [{"path": "spec.ctx", "old": 128, "new": 256, "source": ""}]
     assert [(start["trigger"], start["because"]) for start in second["starts"]] == [  # type: ignore[attr-defined]
         ("SpecChanged", ""),
-        ("Crashed", "Killed"),
+        ("Crashed", "KilledByUser"),
         ("Requested", ""),
     ]
     table = changed.cli("rollout", "history", "coder")
-    assert "SpecChanged, Crashed (Killed), Requested" in table
+    assert "SpecChanged, Crashed (KilledByUser), Requested" in table
     assert "ctx 128→256" in table
 
 

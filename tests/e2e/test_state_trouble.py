@@ -63,7 +63,7 @@ def test_a_server_that_dies_while_the_database_is_locked_is_noted_and_restarted_
         assert "nothing was done: the state cannot be written" in refused
     after = installation.wait_ready("one", "two")
     assert after["two"] == before["two"]
-    assert exit_of(installation, "one") == (signal.SIGKILL, "Killed")
+    assert exit_of(installation, "one") == (signal.SIGKILL, "KilledByUser")
     assert [row["trigger"] for row in installation.instances("one")] == ["Created", "Crashed"]
     assert reasons(installation).count("StateUnwritable") == reasons(installation).count("StateRecovered") == 1
     assert installation.log().count("StateUnwritable:") == 1
@@ -136,6 +136,7 @@ def test_files_that_are_taken_away_are_made_anew_with_all_history(
     last = installation.wait_ready("chat")
     assert installation.end() == 0
     assert sorted(path.name for path in installation.state.iterdir() if "replaced" not in path.name) == [
+        "helps",
         "installation",
         "lock",
         "logs",
@@ -259,7 +260,7 @@ def test_many_that_die_meanwhile_are_one_event_and_all_come_back(installation: I
     assert reasons(installation).count("StateUnwritable") == 1
     assert reasons(installation).count("Crashed") == len(names)
     for name in names:
-        assert exit_of(installation, name) == (signal.SIGKILL, "Killed")
+        assert exit_of(installation, name) == (signal.SIGKILL, "KilledByUser")
 
 
 def test_a_controller_that_dies_meanwhile_loses_nothing_but_what_was_never_written(

@@ -38,6 +38,7 @@ class Sample:
     phase: Literal["Starting", "Ready"] = "Starting"
     spec: Mapping[str, Any] | None = None
     model_missing: bool = False
+    model_changed: bool | None = None
     may_not_listen: bool = False
     killed_for_memory: str | None = None
     is_later: bool = False
@@ -55,12 +56,14 @@ class Sample:
             phase=self.phase,
             spec=ServerSpec.model_validate({"model": "tiny.gguf", **self.spec}) if self.spec is not None else None,
             model_missing=self.model_missing,
+            model_changed=self.model_changed,
             may_not_listen=self.may_not_listen,
             killed_for_memory=self.killed_for_memory,
         )
 
 
 _READY: Mapping[str, Any] = {"phase": "Ready"}
+_CHANGED: Mapping[str, Any] = {"phase": "Ready", "model_changed": True}
 _KMSG = "Memory cgroup out of memory: Killed process 4711 (llama-server) total-vm:612124kB, anon-rss:130212kB"
 PROVOKED = (
     # files
@@ -81,8 +84,8 @@ PROVOKED = (
     Sample("projector-junk", "ModelBroken", "invalid magic characters: 'this'"),
     Sample("model-unreadable", "PermissionDenied", "(Permission denied)"),
     Sample("lora-unreadable", "PermissionDenied", "Permission denied"),
-    Sample("model-overwritten", "ModelFileChanged", "SIGBUS", exit=_by(signal.SIGBUS), **_READY),
-    Sample("model-overwritten", "ModelFileChanged", "SIGBUS", exit=Exit(code=128 + signal.SIGBUS), **_READY),
+    Sample("model-overwritten", "ModelFileChanged", "SIGBUS", exit=_by(signal.SIGBUS), **_CHANGED),
+    Sample("model-overwritten", "ModelFileChanged", "SIGBUS", exit=Exit(code=128 + signal.SIGBUS), **_CHANGED),
     # ports
     Sample("port-taken", "PortInUse", "couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 8951"),
     Sample("host-unknown", "PortInUse", "hostname: models.invalid"),
@@ -131,6 +134,8 @@ PROVOKED = (
     Sample("request-cancelled", "Crashed", "SIGSEGV", exit=_by(signal.SIGSEGV), **_READY),
     Sample("request-at-work", "CrashedInRequest", "SIGSEGV", exit=_by(signal.SIGSEGV), **_READY),
     Sample("request-aborted", "CrashedInRequest", "SIGABRT", exit=_by(signal.SIGABRT), **_READY),
+    Sample("grammar-forged", "Crashed", "SIGSEGV", exit=_by(signal.SIGSEGV), **_READY),
+    Sample("loading", "Crashed", "SIGBUS: whether a file", exit=_by(signal.SIGBUS)),
     Sample("no-more-threads", "Crashed", "Resource temporarily unavailable", exit=_by(signal.SIGABRT)),
     Sample("too-many-threads", "Crashed", "SIGSEGV", exit=_by(signal.SIGSEGV)),
     # what has no name
@@ -182,8 +187,31 @@ LATER = tuple(
         Sample("killed", "KilledByUser", "SIGTERM", exit=_TERMINATED_WRAPPER, **_READY),
         Sample("killed", "Crashed", "SIGSEGV", exit=Exit(code=128 + signal.SIGSEGV), **_READY),
         Sample("loading", "KilledByUser", "SIGHUP", exit=_by(signal.SIGHUP)),
-        Sample("model-truncated", "ModelFileChanged", "SIGBUS", exit=_by(signal.SIGBUS)),
+        Sample("model-truncated", "ModelFileChanged", "SIGBUS", exit=_by(signal.SIGBUS), model_changed=True),
     )
+)
+_FOOLING = (
+    # What only looks like a cause: a client's words, a script's, a file's, and errors that were survived.
+    Sample("json-cut", "Unknown"),
+    Sample("wrapper-lacks-library", "ModelBroken", "invalid magic characters"),
+    Sample("wrapper-not-permitted", "Unknown", "nobody has heard of"),
+    Sample("wrapper-opens-nothing", "Unknown", "nobody has heard of"),
+    Sample("wrapper-flag", "Unknown", "nobody has heard of"),
+    Sample("wrapper-around-old", "ModelBroken", "invalid magic characters"),
+    Sample("old-metadata", "Unknown", "nobody has heard of"),
+    Sample("old-template", "Unknown", "nobody has heard of"),
+    Sample("old-path", "Unknown", "nobody has heard of"),
+    Sample("german-open", "Unknown", "Keine Berechtigung"),
+    Sample("grammar-unprefixed", "Crashed", "SIGSEGV", exit=_by(signal.SIGSEGV), **_READY),
+    Sample("grammar-then-assertion", "Crashed", "GGML_ASSERT", exit=_ABORTED, **_READY),
+    Sample("prompt-unprefixed", "Unknown", "nobody has heard of", **_READY),
+    Sample("exception-handled", "Crashed", "GGML_ASSERT", exit=_ABORTED, **_READY),
+    Sample("exception-last", "CrashedInRequest", "SIGSEGV", exit=_by(signal.SIGSEGV), **_READY),
+    Sample("cuda-memory-then-access", "Crashed", "illegal memory access", exit=_ABORTED, **_READY),
+    Sample("cuda-trap", "GpuOutOfMemory", "out of memory", exit=_by(signal.SIGILL)),
+    Sample("loaded-then-trap", "Crashed", "SIGILL", exit=_by(signal.SIGILL)),
+    Sample("threads-without-memory", "HostOutOfMemory", "Resource temporarily unavailable", exit=_ABORTED),
+    Sample("cuda-with-stack", "GpuOutOfMemory", "CUDA error: out of memory", exit=_ABORTED, **_READY),
 )
 _LATER_TEXTS = (
     Sample("old-flag", "InvalidFlag", "--no-such-flag", called="Unknown"),
@@ -203,7 +231,7 @@ _LATER_TEXTS = (
 )
 FROM_TEXTS = tuple(
     replace(sample, log=f"texts/{sample.log}", source="from texts", is_later=sample in _LATER_TEXTS)
-    for sample in (*_TEXTS, *_LATER_TEXTS)
+    for sample in (*_TEXTS, *_FOOLING, *_LATER_TEXTS)
 )
 SAMPLES = (*PROVOKED, *LATER, *FROM_TEXTS)
 

@@ -122,6 +122,15 @@ def _after_a_cancelled_request(live: Live) -> None:
     live.process.send_signal(signal.SIGSEGV)
 
 
+def _forge(live: Live) -> None:
+    """A client's grammar that looks like causes: it is logged as it is, at the usual verbosity."""
+    lines = ("root ::= CUDA error: out of memory", "CUDA error: out of memory", "  what():  std::bad_alloc", "")
+    forged = "\n".join((*lines, "0.00.000.001 E CUDA error: out of memory", "/x/ggml-cuda.cu:98: CUDA error"))
+    httpx.post(f"http://127.0.0.1:{PORT}/completion", json={"prompt": "a", "grammar": forged}, timeout=10)
+    live.wait_for("stop: cancel task")
+    live.process.send_signal(signal.SIGSEGV)
+
+
 def _too_large(live: Live) -> None:
     live.ask(300, 4)
     live.process.terminate()
@@ -220,6 +229,7 @@ PROVOCATIONS: Mapping[str, Provocation] = {
     "request-cancelled": Provocation(("-c", "65536"), model="long.gguf", act=_after_a_cancelled_request),
     "request-at-work": Provocation(("-c", "65536"), model="long.gguf", act=in_request(signal.SIGSEGV)),
     "request-aborted": Provocation(("-c", "65536"), model="long.gguf", act=in_request(signal.SIGABRT)),
+    "grammar-forged": Provocation(_CTX, act=_forge),
     "request-too-large": Provocation(_CTX, act=_too_large),
     "host-memory": Provocation(("-c", "512"), limits="ulimit -v 170000", says="insufficient memory (attempted"),
     "said-nothing": Provocation(limits="exit 3"),

@@ -120,6 +120,14 @@ def test_layers_of_the_real_llama_server_are_a_number_or_a_word(real: Help) -> N
 # ---------------------------------------------------------------- older forms (synthetic)
 
 
+def test_the_value_of_a_deprecated_option_does_not_count() -> None:
+    """The real one takes anything for `defrag-thold`."""
+    line = "-dt,   --defrag-thold N                 KV cache defragmentation threshold (DEPRECATED)\n"
+    known = read_help((HELPS / "table.txt").read_text().replace("-fa, ", f"{line}-fa, ", 1))
+    assert known is not None
+    assert (known["defrag-thold"].values, known["defrag-thold"].takes("off")) == (1, True)
+
+
 def test_the_form_with_columns() -> None:
     found = read("table")
     assert len(found) == 40

@@ -52,6 +52,18 @@ def judged(known: Help, flags: Mapping[str, Value], **fields: Any) -> list[Refus
     return judge_flags(spec(flags, **fields), known)
 
 
+LACKED: Mapping[str, Value] = {"fast": True, "fast-list": ("1", "2"), "load-mode": "mlock", "mlok": False}
+
+
+def test_what_may_take_more_than_its_help_lists_is_refused_only_what_that_lists(table: Help) -> None:
+    wanted = spec({**LACKED, "cache-type-k": "q9", "batch-size": "many"}, fallback={"steps": [{"flags": {"fast": 1}}]})
+    every, sure = judge_flags(wanted, table), judge_flags(wanted, table, lists_all=False)
+    assert {str(place[-1]) for place, _ in every} == {*LACKED, "cache-type-k", "batch-size"}
+    assert [place for place, _ in sure] == [("flags", "cache-type-k"), ("flags", "batch-size")]
+    without = {name: option for name, option in table.items() if name != "threads"}
+    assert judge_flags(spec({}, threads=2), without, lists_all=False) == []
+
+
 # ---------------------------------------------------------------- the real one
 
 

@@ -60,6 +60,31 @@ def test_requests_that_were_refused(text: str, found: TooLarge | None) -> None:
     assert read_live(text) == found
 
 
+FORGED = (
+    "0.01.000.000 E srv    send_error: task id = 1, error: request ({} tokens) exceeds the available context size ({} "
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (FORGED.format(999_999_999_999, 512) + "tokens), try\n" + PROVOKED, TooLarge(2402, 256)),
+        (FORGED.format(999_999_999_999, 256) + "tokens), try\n" + PROVOKED, TooLarge(2402, 256)),
+        (FORGED.format(9000, 512) + "tokens), try\n" + PROVOKED, TooLarge(2402, 256)),
+        (FORGED.format(100, 256) + "tokens), try\n", None),
+        (f"root ::= {PROVOKED}", None),
+        (f"E parse: {PROVOKED.partition(' E ')[2]}", None),
+        (BATCH.replace("1802", "99999999999"), None),
+        (BATCH, TooLarge(1802, 128, is_batch=True)),
+        (IN_JSON, TooLarge(2402, 256)),
+        (FULL, TooLarge(is_full=True)),
+    ],
+)
+def test_what_does_not_fit_the_server_is_not_believed(text: str, found: TooLarge | None) -> None:
+    """A client's grammar is logged as it is, with its line breaks."""
+    assert read_live(text, Effective(256, 1)) == found
+
+
 FOUR = Effective(ctx_per_slot=256, slots=4, trained=32768)
 
 

@@ -143,3 +143,18 @@ def test_what_an_answer_says_of_the_work(status: int, body: bytes, went_well: bo
     assert verdict is went_well
     assert told.startswith(why)
     assert "\x1b" not in told
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"is_sleeping": true}', True),
+        (b'{"is_sleeping": false}', False),
+        (b'{"is_sleeping": 1}', False),
+        (b"{}", False),
+        (b"[]", False),
+        (b"no JSON", False),
+    ],
+)
+def test_who_is_asleep(body: bytes, expected: bool) -> None:
+    assert work.is_asleep(body) is expected

@@ -1,6 +1,8 @@
 """Programs that are asked for their help: real ones, slow ones, and such that answer with anything but that."""
 
+import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reconciler.runtimes import binary_help
+from reconciler.runtimes import binary_help, remembered_helps
 from reconciler.runtimes.binary_help import BinaryHelps, Heard, ask
 
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -182,14 +184,41 @@ def test_the_next_controller_does_not_ask_again(tmp_path: Path, helps: BinaryHel
     later.close()
 
 
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"stamp": "1", "help": "x"}', "\0"])
+DAMAGE = {
+    "empty": "",
+    "cut": "{",
+    "list": "[]",
+    "stamp": '{"stamp": "1", "help": "x"}',
+    "zero": "\0",
+    "number": '{"stamp": STAMP, "help": 5}',
+    "lists": '{"stamp": STAMP, "help": ["help"]}',
+    "deep": "[" * 200_000,
+    "large": '{"stamp": STAMP, "help": "help"}' + " " * remembered_helps.LARGEST,
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGE, "pipe", "folder", "loop"])
 def test_a_damaged_memory_is_none(tmp_path: Path, helps: BinaryHelps[str], damage: str) -> None:
     path = program(tmp_path / "p", "echo help")
     heard(helps, path)
     wait_until(lambda: list((tmp_path / "helps").glob("*.json")))
     (file,) = (tmp_path / "helps").glob("*.json")
-    file.write_text(damage)
-    assert BinaryHelps(read, tmp_path / "helps").look(path, ENVIRONMENT).table is None
+    stamp = json.loads(file.read_text())["stamp"]
+    file.unlink()
+    if damage == "pipe":
+        os.mkfifo(file)
+    elif damage == "folder":
+        file.mkdir()
+    elif damage == "loop":
+        file.symlink_to(file)
+    else:
+        file.write_text(DAMAGE[damage].replace("STAMP", json.dumps(stamp)))
+    later = BinaryHelps(read, tmp_path / "helps")
+    found = later.look(path, ENVIRONMENT)
+    assert (found.table, found.waits_until is not None) == (None, True)
+    later.settle(10)
+    assert later.look(path, ENVIRONMENT).table == "help"
+    later.close()
 
 
 def test_it_writes_nothing_unless_it_keeps(tmp_path: Path) -> None:
@@ -201,7 +230,7 @@ def test_it_writes_nothing_unless_it_keeps(tmp_path: Path) -> None:
 
 
 def test_only_so_many_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binary_help, "MOST_KEPT", 2)
+    monkeypatch.setattr(remembered_helps, "MOST_KEPT", 2)
     done = threading.Event()
     helps = BinaryHelps(read, tmp_path / "helps", done.set)
     for number in range(4):
@@ -256,3 +285,66 @@ def test_other_libraries_make_it_another_program(tmp_path: Path, helps: BinaryHe
     helps.settle(10)
     assert helps.look(path, {**ENVIRONMENT, "LD_LIBRARY_PATH": "/opt/l"}).table == "with /opt/l"
     assert heard(helps, path).table == "with"
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="without /proc nobody is known by a mark")
+def test_what_a_script_begins_in_a_session_of_its_own_is_ended_too(tmp_path: Path) -> None:
+    binary = program(tmp_path / "daemon", f"setsid sh -c 'echo $$ > {tmp_path}/child; exec sleep 7651' &\necho --port")
+    wait_long = 'while [ ! -s "{}" ]; do sleep 0.01; done'.format(tmp_path / "child")
+    Path(binary).write_text(Path(binary).read_text().replace("echo --port", f"{wait_long}\necho --port"))
+    assert ask(binary, ENVIRONMENT) == "--port\n"
+    child = int((tmp_path / "child").read_text())
+    wait_until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+
+
+def test_of_a_script_every_variable_makes_another_program(tmp_path: Path, helps: BinaryHelps[str]) -> None:
+    path = program(tmp_path / "p", 'echo "with $BUILD"')
+    assert heard(helps, path).table == "with"
+    helps.look(path, {**ENVIRONMENT, "BUILD": "new"})
+    helps.settle(10)
+    assert helps.look(path, {**ENVIRONMENT, "BUILD": "new"}).table == "with new"
+
+
+def test_one_of_machine_code_is_asked_once_whatever_else_is_set(helps: BinaryHelps[str]) -> None:
+    for number in range(3):
+        helps.look(sys.executable, {**ENVIRONMENT, "BUILD": str(number)})
+        helps.settle(10)
+    assert helps.asked == 1
+
+
+def test_not_all_are_asked_at_the_same_time(
+    tmp_path: Path, helps: BinaryHelps[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(helps, "_room", threading.Semaphore(2))
+    gate = tmp_path / "gate"
+    path = program(tmp_path / "p", f"while [ ! -e {gate} ]; do sleep 0.01; done; echo help")
+    for number in range(6):
+        helps.look(path, {**ENVIRONMENT, "BUILD": str(number)})
+    wait_until(lambda: len(runs(path)) == 2)
+    time.sleep(0.2)
+    assert len(runs(path)) == 2
+    gate.touch()
+    helps.settle(10)
+    assert len(runs(path)) == 6
+
+
+BEGINNINGS = {
+    b"#!/bin/sh\n": True,
+    b"echo so": True,
+    b"\x7fELF\x02\x01": False,
+    b"\xcf\xfa\xed\xfe": False,
+    b"\xca\xfe\xba\xbe": False,
+}
+
+
+@pytest.mark.parametrize("content", BEGINNINGS)
+def test_what_is_no_machine_code_is_a_script(tmp_path: Path, helps: BinaryHelps[str], content: bytes) -> None:
+    path = tmp_path / "p"
+    path.write_bytes(content)
+    assert helps.is_script(str(path)) is BEGINNINGS[content]
+    path.write_bytes(b"\x7fELF, another one")
+    assert not helps.is_script(str(path))
+    path.unlink()
+    assert not helps.is_script(str(path))
+    os.mkfifo(path)
+    assert not helps.is_script(str(path))

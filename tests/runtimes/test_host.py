@@ -20,13 +20,16 @@ from reconciler.core.observed import Listener
 from reconciler.runtimes.host import (
     FINGERPRINT,
     INSTALLATION,
+    MOST_CHANGES,
     PORT,
     SERVER,
     STEP,
     UID,
     Host,
     Marked,
+    changes_mark,
     choose_host,
+    read_changes_mark,
     read_step_mark,
     step_mark,
 )
@@ -150,6 +153,20 @@ def test_the_mark_of_a_step_is_read_as_it_is_written(step: int, hides_gpus: bool
 def test_a_copied_mark_of_a_step_may_hold_anything(text: str) -> None:
     step, _ = read_step_mark(text)
     assert 0 <= step <= 9999
+    told, changes = read_changes_mark(text)
+    assert isinstance(told, str)
+    assert isinstance(changes, dict)
+
+
+@pytest.mark.parametrize(
+    "mark", ["[" * 8000, '["x", {}, 1]', "{}", "7", "null", '["x"]', "[" + " " * 9000 + '"x", {"ctx": 1}]']
+)
+def test_what_is_no_mark_of_changes_says_nothing(mark: str) -> None:
+    assert read_changes_mark(mark) == ("", {})
+
+
+def test_changes_too_long_for_a_mark_are_not_told() -> None:
+    assert changes_mark("long", {"flags": {"x": "y" * MOST_CHANGES}}) == ""
 
 
 def test_a_zombie_bears_no_mark(host: Host, spawn: Spawn) -> None:

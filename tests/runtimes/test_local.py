@@ -104,6 +104,7 @@ def test_a_child_gets_its_environment_its_session_its_log_and_nothing_else(make:
         "RECONCILER_FINGERPRINT": "1:abc",
         "RECONCILER_PORT": "8001",
         "RECONCILER_STEP": "0",
+        "RECONCILER_CHANGES": "",
     }
     assert os.getsid(identity.pid) == identity.pid
     assert str((proc / "cwd").readlink()) == "/"
@@ -113,13 +114,15 @@ def test_a_child_gets_its_environment_its_session_its_log_and_nothing_else(make:
 
 
 def test_the_step_of_an_instance_is_told_by_its_mark_to_the_next_controller(make: Make) -> None:
-    on_cpu = replace(instance(), step=2, step_told="CPU only", hides_gpus=True)
+    changes = {"gpuLayers": 0, "flags": {"x": ["\u00e4", 1.5, True]}}
+    on_cpu = replace(instance(), step=2, step_told="CPU only", changes=changes, hides_gpus=True)
     first = make()
     first.start(on_cpu, launch("/bin/sleep", "60"))
     (known,) = first.observe(fresh=False)["chat"]
     first.close()
     (found,) = eventually(lambda: make().observe(fresh=True).get("chat", ()))
     assert (known.step, known.hides_gpus) == (found.step, found.hides_gpus) == (2, True)
+    assert (known.step_told, known.changes) == (found.step_told, found.changes) == ("CPU only", changes)
 
 
 def test_one_that_ended_while_nobody_watched_is_told_with_its_log(make: Make) -> None:

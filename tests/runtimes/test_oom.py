@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.runtimes.kernel_log import KernelLog
-from reconciler.runtimes.oom import SPACING, MemoryKills, Places
+from reconciler.runtimes.oom import SELDOM, SPACING, MemoryKills, Places
 from tests.runtimes.groups import MemoryGroup
 
 EATER = "import sys\nsys.stdin.readline()\nheld = []\nwhile True: held.append(bytearray(1 << 20))"
@@ -76,13 +76,59 @@ def test_a_kill_in_its_memory_group_is_evidence(kernel: Kernel, line: str, file:
     assert kills.evidence(PID) == "", "one kill ends one process"
 
 
-def test_without_a_group_the_machine_counts(kernel: Kernel) -> None:
+@pytest.mark.parametrize("is_itself", [True, False])
+def test_a_kill_somewhere_on_the_machine_leaves_it_open(kernel: Kernel, *, is_itself: bool) -> None:
+    """It may have been another's, and a person's kill its own end."""
     kills = kernel.kills()
     kills.look({PID}, fresh=True)
+    assert kills.evidence(PID, is_itself=is_itself) == ""
     kernel.machine(2)
-    told = kills.evidence(PID)
-    assert told is not None
-    assert "on this machine" in told
+    assert kills.evidence(PID, is_itself=is_itself) is None
+
+
+def test_what_ended_since_the_last_look_is_still_known(kernel: Kernel) -> None:
+    kernel.group(*V1, 0)
+    kills = kernel.kills()
+    kills.look({PID}, fresh=True)
+    kernel.machine(1)
+    kernel.group(*V1, 1)
+    kills.look(set(), fresh=True)
+    assert kills.evidence(PID)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (2, SELDOM)], ids=["just begun", "later"])
+def test_one_that_is_moved_into_another_group_is_followed(kernel: Kernel, before: int, after: int) -> None:
+    kernel.group(*V2, 0)
+    kills = kernel.kills()
+    kills.look({PID}, fresh=False)
+    for _ in range(before):
+        kills.look({PID}, fresh=True)
+    file = "servers/b/memory.events"
+    kernel.group("0::/servers/b", file, 0)
+    for _ in range(after):
+        kills.look({PID}, fresh=True)
+    kernel.machine(1)
+    kernel.group("0::/servers/b", file, 1)
+    assert file in (kills.evidence(PID) or "")
+
+
+def test_the_group_of_each_is_not_read_at_every_look(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That would be a third of what a look at all servers takes."""
+    for pid in range(PID, PID + 20):
+        kernel.group(*V2, 0, pid=pid)
+    kills = kernel.kills()
+    kills.look(range(PID, PID + 20), fresh=True)
+    read: list[int] = []
+    look_up = kills._count_of
+
+    def counted(pid: int) -> str:
+        read.append(pid)
+        return look_up(pid)
+
+    monkeypatch.setattr(kills, "_count_of", counted)
+    for _ in range(SELDOM):
+        kills.look(range(PID, PID + 20), fresh=True)
+    assert sorted(read) == list(range(PID, PID + 20)), "each once"
 
 
 def test_a_kill_elsewhere_leaves_it_open(kernel: Kernel) -> None:
@@ -223,9 +269,40 @@ def test_a_kill_of_another_is_not_taken_for_its_own(log: Callable[..., None], ke
     kernel.group(*V1, 1)
     log(KILL.format(PID + 1))
     assert kills.evidence(PID) == ""
+    assert kills.evidence(PID, is_itself=False) is None, "nobody knows whether it was a child of it"
+    assert kills.named(PID + 1), "which is left to whom it belongs"
+    kills.close()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="there are no namespaces here")  # noqa: PTH110
+@pytest.mark.parametrize(
+    ("listed", "children", "is_child"),
+    [
+        ((), {PID + 1: PID}, True),
+        ((), {PID + 1: PID + 9}, False),
+        ((PID, PID + 1), {}, True),
+        ((PID + 1, PID + 2), {}, False),
+        ((PID, PID + 1, os.getpid()), {}, False),
+    ],
+    ids=["seen to be its child", "another's child", "in a group with it", "not in its group", "in everybody's group"],
+)
+def test_a_child_of_a_script_is_known_as_such(
+    log: Callable[..., None], kernel: Kernel, listed: tuple[int, ...], children: dict[int, int], *, is_child: bool
+) -> None:
+    kills = kernel.kills()
+    kills.look({PID}, fresh=True)
+    kills.look({PID, *children}, fresh=True, children=children)
+    kernel.machine(1)
+    task = "6,1,1,-;[{0:>7}]     0 {0}   137645    40815    37330     3485         0   430080        0   0 llama-server"
+    tasks = ["6,0,0,-;Tasks state (memory values in pages):", *(task.format(pid) for pid in listed)]
+    for record in (*tasks, CHOICE.format(PID + 1), KILL.format(PID + 1)):
+        log(record)
+        kills.named(0)
     told = kills.evidence(PID, is_itself=False)
-    assert told == "the kernel killed it: the machine's memory was full, and it held 27 MiB", "a child of it was"
-    assert kills.evidence(PID, is_itself=False) == "", "and only once"
+    assert told == (
+        "the kernel killed it: its memory cgroup /servers was full, and it held 27 MiB" if is_child else None
+    )
+    assert (kills.named(PID + 1) is None) == is_child
     kills.close()
 
 

@@ -35,11 +35,14 @@ KNOWN: frozenset[str] = frozenset(reason.word for reasons in PLACES.values() for
 MENDED: Mapping[Mends, str] = {
     Mends.RETRY: "another try may go well, and is made by itself",
     Mends.WORLD: "a retry helps only when something outside the manifest has changed; it is looked for",
+    Mends.LATER: "another try may go well; it is made when asked for, or after the time that the manifest sets",
     Mends.EDIT: "no retry helps; something must be changed first",
     Mends.PASSES: "it passes by itself",
     Mends.NOTHING: "nothing needs a retry",
 }
 """Whether another try can help, in words."""
+UNKNOWN: Mapping[str, str] = {"server": "NAME", "port": "PORT", "file": "FILE", "program": "llama-server"}
+"""What stands for the placeholders of a text where nothing is known of them."""
 _LINK = re.compile(r"\[([^]]+)]\([^)]+\)")
 
 
@@ -56,6 +59,8 @@ def find(word: str, *places: str) -> Reason | None:
     return next(iter([*wanted, *reversed(found.values())]), None)
 
 
-def filled(text: str, *, server: str = "NAME", port: str = "PORT") -> str:
-    """A text for a terminal, about a server: without links."""
-    return _LINK.sub(r"\1", text).replace("{server}", server).replace("{port}", port)
+def filled(text: str, **known: str) -> str:
+    """A text for a terminal, about a server: without links, and with what is `known` of it."""
+    for name, unknown in UNKNOWN.items():
+        text = text.replace(f"{{{name}}}", known.get(name, unknown))
+    return _LINK.sub(r"\1", text)

@@ -9,8 +9,8 @@ ENDS = (
         "A file of the model, projector, draft or LoRA is not there.",
         (
             (
-                "Put the file that is named into its place, or correct its path: `reconciler edit {server}`; "
-                "relative paths start from the models folder."
+                "Put the file that is named into its place, or correct its path, which starts from the models folder "
+                "where it is relative: `reconciler edit {server}`."
             ),
             "See which models there are: `reconciler models`.",
         ),
@@ -42,10 +42,8 @@ ENDS = (
         Mends.EDIT,
         "llama-server does not know a flag, or not with that value.",
         (
-            (
-                "Correct the flag under `spec.flags`: `reconciler edit {server}`; `llama-server --help` lists those "
-                "of this build."
-            ),
+            ("Correct the flag: `reconciler edit {server}`."),
+            "See which this build has: `{program} --help`.",
         ),
     ),
     Reason(
@@ -89,6 +87,7 @@ ENDS = (
                 "Ask for less context: `reconciler set server/{server} spec.ctx=4096`, or for fewer slots with "
                 "`spec.parallel`."
             ),
+            "Use a smaller model; see which there are: `reconciler models`.",
         ),
     ),
     Reason(
@@ -97,10 +96,8 @@ ENDS = (
         "The GPU that it is to use cannot be used: no driver, no right to its device, or no device. Of a server "
         "that is Ready: layers that were asked for are not on the GPU.",
         (
-            (
-                "See what llama-server finds: `llama-server --list-devices`, and whether the driver answers: "
-                "`nvidia-smi`."
-            ),
+            "See what llama-server finds: `{program} --list-devices`.",
+            "See whether the driver answers: `nvidia-smi`.",
             "Run it on the CPU: `reconciler set server/{server} spec.gpuLayers=0`.",
         ),
     ),
@@ -110,10 +107,10 @@ ENDS = (
         "llama-server needs a library that the system's loader does not find.",
         (
             (
-                "Install the library that is named, or name its folder in the controller's environment: `export "
-                "LD_LIBRARY_PATH=FOLDER`, and run the controller again."
+                "Install the library that is named, or name its folder in LD_LIBRARY_PATH where the controller is "
+                "started, and start it again: `reconciler run`."
             ),
-            "See what is missing: `reconciler doctor`.",
+            "See what is missing: `ldd {program}`.",
         ),
     ),
     Reason(
@@ -131,7 +128,7 @@ ENDS = (
         "WrongArchitecture",
         Mends.EDIT,
         "The program is not one for this machine: built for another processor, or no program at all.",
-        (("Install a llama-server for this machine; see which it is: `uname -m`, and what the file is: `file PATH`."),),
+        ("Install a llama-server for this machine, which is: `uname -m`.", "See what the file is: `file {program}`."),
     ),
     Reason(
         "DownloadFailed",
@@ -147,10 +144,8 @@ ENDS = (
         Mends.WORLD,
         "The controller's user may not read a file, or not execute the program.",
         (
-            (
-                "Allow it: `chmod a+r FILE`, or `chmod a+rx FILE` for a program or a folder; see whose it is: `ls "
-                "-l FILE`."
-            ),
+            "Allow it: `chmod a+rX {file}`, and `chmod a+rx {file}` where it is a program.",
+            "See whose it is: `ls -ld {file}`.",
         ),
     ),
     Reason(
@@ -194,7 +189,8 @@ ENDS = (
         Mends.RETRY,
         "It crashed while it served a request; others like it may do the same.",
         (
-            "Read the end of its log: `reconciler logs {server}`; a newer llama-server may help.",
+            "Read the end of its log: `reconciler logs {server}`.",
+            "A newer llama-server may help.",
             "If one kind of request does it, leave that out, or ask for less with other `spec.flags`.",
         ),
     ),
@@ -202,7 +198,10 @@ ENDS = (
         "Crashed",
         Mends.RETRY,
         "llama-server crashed or gave up (SIGABRT, SIGSEGV, …); the evidence is the line that tells most.",
-        ("Read the end of its log: `reconciler logs {server}`; a newer llama-server or other flags may help.",),
+        (
+            "Read the end of its log: `reconciler logs {server}`.",
+            "A newer llama-server or other flags may help.",
+        ),
     ),
     Reason(
         "KilledByUser",

@@ -31,8 +31,9 @@ EVENTS = (
     ),
     Reason(
         "Failed",
-        Mends.EDIT,
-        "It is given up until something changes; the message has the diagnosis.",
+        Mends.LATER,
+        "It is given up until something changes or, where another try can help, `restart.retryFailedAfter` is over; "
+        "the message has the diagnosis.",
         ("See what mends it: `reconciler describe server {server}`.",),
     ),
     Reason(
@@ -48,7 +49,7 @@ EVENTS = (
     ),
     Reason(
         "Degraded",
-        Mends.RETRY,
+        Mends.LATER,
         "It runs with less than was asked for: on a [fallback step](fallback.md), or without the GPU.",
         (
             "See what runs, and what mends it: `reconciler describe server {server}`.",

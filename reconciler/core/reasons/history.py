@@ -58,6 +58,17 @@ TRIGGERS = (
         "`restart.retryPrimaryAfter` says.",
     ),
     Reason(
+        "CpuOnly",
+        Mends.NOTHING,
+        "[`cpu_only`](fallback.md#the-cpu-alone) (`RECONCILER_CPU_ONLY`) was set or unset since it was started.",
+    ),
+    Reason(
+        "Unblocked",
+        Mends.NOTHING,
+        "Something outside its manifest had ended its start, and it is tried whether that is mended. No restart is "
+        "counted.",
+    ),
+    Reason(
         "Adopted",
         Mends.NOTHING,
         "A controller found it running: under this installation's mark without a record of it, or [started by "
@@ -116,6 +127,11 @@ STOPS = (
         "PrimaryRetried",
         Mends.NOTHING,
         "It makes room for what was asked for, which is tried again.",
+    ),
+    Reason(
+        "CpuOnly",
+        Mends.NOTHING,
+        "[`cpu_only`](fallback.md#the-cpu-alone) (`RECONCILER_CPU_ONLY`) was set or unset since it was started.",
     ),
 )
 """Why an instance was stopped."""

@@ -12,6 +12,8 @@ class Mends(StrEnum):
     EDIT = "Edit"
     PASSES = "Passes"
     """It ends by itself."""
+    LATER = "Later"
+    """Another try may go well, but it is made only when asked for, or after a time that the manifest sets."""
     NOTHING = "Nothing"
     """There is nothing to be mended."""
 
@@ -23,4 +25,4 @@ class Reason(NamedTuple):
     mends: Mends
     means: str
     do: tuple[str, ...] = ()
-    """Ways out, a sentence each, with `{server}` and `{port}` for what it is about; the most usual one first."""
+    """Ways out, a sentence each, with placeholders (see `filled`) for what it is about; the most usual one first."""

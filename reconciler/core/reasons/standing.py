@@ -13,7 +13,7 @@ RUNNING = (
         "GateShut",
         Mends.WORLD,
         "The file asks for a new process, but that could not start (the message says why), so the old one stays.",
-        ("Put right what the message says; what would change: `reconciler diff`.",),
+        ("Put right what the message says.", "See what would change: `reconciler diff`."),
     ),
     Reason(
         "WaitingForSwitch",
@@ -47,9 +47,10 @@ RUNNING = (
         "True while it is so.",
         (
             (
-                "Ask for what there is: `reconciler describe server {server}` shows the context in effect; or use a "
-                "model with more."
+                "Ask for the context in effect, which is shown beside what was asked for: `reconciler get servers "
+                "{server} -o wide`."
             ),
+            "Use a model that was trained with more: `reconciler models`.",
         ),
     ),
     Reason(
@@ -58,6 +59,16 @@ RUNNING = (
         "`/health` takes long to answer, mostly because the machine is short of CPU. A condition, True while it is "
         "so; nothing is restarted for it.",
         ("See what takes the CPU: `reconciler top`.",),
+    ),
+    Reason(
+        "CpuOnly",
+        Mends.EDIT,
+        "It asks for layers on the GPU, and `cpu_only` (`RECONCILER_CPU_ONLY`) keeps [all servers on the "
+        "CPU](fallback.md#the-cpu-alone).",
+        (
+            "Have the GPUs used: unset that, and start the controller again: `reconciler run`.",
+            "Ask for the CPU: `reconciler set server/{server} spec.gpuLayers=0`.",
+        ),
     ),
 )
 """Reasons of Reconciled=False and Degraded=True: it runs, but not as the file says."""
@@ -118,14 +129,10 @@ WAITING = (
     ),
     Reason(
         "RestartsExhausted",
-        Mends.EDIT,
-        "It has Failed: too many ends in a row.",
-        (
-            (
-                "Mend the cause, then `reconciler restart {server}`; a change of its manifest, model or "
-                "llama-server is enough."
-            ),
-        ),
+        Mends.LATER,
+        "It has Failed, and nothing is known of why it ended. Where more is known, the cause stands here. It is tried "
+        "once more after `restart.retryFailedAfter`.",
+        ("See how it ended: `reconciler get restarts {server}`.", "Try again now: `reconciler restart {server}`."),
     ),
     Reason(
         "Suspended",
@@ -174,7 +181,12 @@ WELL = (
     Reason(
         "AsAsked",
         Mends.NOTHING,
-        "`Degraded=False`: it runs with the settings that were asked for.",
+        "`Degraded=False`: it runs, and that with the settings that were asked for.",
+    ),
+    Reason(
+        "NotRunning",
+        Mends.NOTHING,
+        "`Degraded=False`: nothing of it runs, so nothing is less than was asked for; `Ready` says why it does not.",
     ),
     Reason(
         "StateWritable",
@@ -216,8 +228,9 @@ WELL = (
     ),
     Reason(
         "Failed",
-        Mends.EDIT,
-        "It is not started again by itself before something changes, or `restart.retryFailedAfter` is over.",
+        Mends.LATER,
+        "It is not started again before its manifest or its files change, or, where another try can help, "
+        "`restart.retryFailedAfter` is over.",
         ("See the cause: `reconciler describe server {server}`; when it is mended: `reconciler restart {server}`.",),
     ),
     Reason(

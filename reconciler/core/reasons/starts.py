@@ -10,8 +10,8 @@ STARTS = (
         "another file that the spec names.",
         (
             (
-                "Copy it there, or correct the path: `reconciler edit {server}`; relative paths start from the "
-                "models folder."
+                "Copy it there, or correct the path, which starts from the models folder where it is relative: "
+                "`reconciler edit {server}`."
             ),
             "See which models there are: `reconciler models`.",
         ),
@@ -32,17 +32,15 @@ STARTS = (
         "ModelBroken",
         Mends.WORLD,
         "The file does not begin with `GGUF`: a download page saved as a model, or an unfinished download.",
-        ("Download it again, and rename it into place; see what it is: `head -c 64 FILE`.",),
+        ("Download it again, and rename it into place; see what it is: `head -c 64 {file}`.",),
     ),
     Reason(
         "PermissionDenied",
         Mends.WORLD,
         "The controller's user may not read the model or another file of the spec, or may not execute llama-server.",
         (
-            (
-                "Allow it: `chmod a+r FILE`, or `chmod a+rx FILE` for a program or a folder; see whose it is: `ls "
-                "-l FILE`."
-            ),
+            "Allow it: `chmod a+rX {file}`, and `chmod a+rx {file}` where it is a program.",
+            "See whose it is: `ls -ld {file}`.",
         ),
     ),
     Reason(
