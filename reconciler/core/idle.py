@@ -24,8 +24,6 @@ MOST_PAUSE_OF_WORLD = 30.0
 """The longest pause where something outside the manifest must change, and only a try tells whether it has."""
 MOST_PAUSE_OF_FAILED = 3600.0
 """Seconds to which the pauses of one grow that fails with all its fallback steps each time."""
-FILES_LOOK = 5.0
-"""Seconds between looks at the files of a server that only an edit of them, or of its manifest, can mend."""
 MOST_DOUBLINGS = 16
 
 
@@ -145,8 +143,6 @@ def _may_retry(server: Server, failed: Stamp) -> bool:
         return True
     if retries:
         server.wake(due)
-    elif needs_edit:
-        server.wake(server.now.monotonic + FILES_LOOK)
     _show_failed(server, needs_edit=needs_edit)
     return False
 
