@@ -106,6 +106,8 @@ class StrictWorld(World):
         begun = self.descended.setdefault(process.server, set())
         if instance.step == 0 or is_led_here:
             begun.clear()
+        if before.uid in {one.uid for one in self.ended if one.diagnosis == "NotStarted"}:
+            begun.discard(before.step)  # it ended between the controller's death and the next: nobody knows that it ran
         if instance.step and instance.trigger is Trigger.FALLBACK:
             assert instance.step not in begun, f"{instance.step_told} was begun twice: {begun}"
             begun.add(instance.step)
