@@ -135,7 +135,7 @@ class Installation:
         for process in self.processes():
             try:
                 leads, name = os.getsid(process.pid) == process.pid, process.environ()["RECONCILER_SERVER"]
-            except (psutil.Error, OSError):
+            except (psutil.Error, OSError, KeyError):
                 continue  # it has ended meanwhile
             if leads:
                 assert name not in found, f"two processes of {name}: {found[name]} and {process.pid}"

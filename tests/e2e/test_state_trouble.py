@@ -135,13 +135,9 @@ def test_files_that_are_taken_away_are_made_anew_with_all_history(
     installation.wait_for("another", lambda: len(installation.instances("chat")) == 3)
     last = installation.wait_ready("chat")
     assert installation.end() == 0
-    assert sorted(path.name for path in installation.state.iterdir() if "replaced" not in path.name) == [
-        "helps",
-        "installation",
-        "lock",
-        "logs",
-        "state.db",
-    ]
+    there = {path.name for path in installation.state.iterdir() if "replaced" not in path.name}
+    # What the program prints for --help may be remembered anew, or is known by heart still.
+    assert there - {"helps"} == {"installation", "lock", "logs", "state.db"}
     installation.start()
     installation.wait_for("a controller", installation.is_controlled)
     installation.reconcile()

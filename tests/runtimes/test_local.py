@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reconciler.core.history import Instance, Stamp
@@ -305,7 +306,7 @@ def test_an_unmarked_process_is_not_signalled_even_by_its_true_identity(make: Ma
 def test_the_next_runtime_adopts_what_runs_and_cannot_know_how_it_ends(make: Make) -> None:
     first = make()
     identity = first.start(instance(), shell("echo hello; exec sleep 60"))
-    eventually(lambda: first.log_head("chat", "u1"))
+    eventually(lambda: psutil.Process(identity.pid).name() == "sleep")
     first.close()
     assert running(identity)
     second = make()
