@@ -22,7 +22,8 @@ from chaos.programs import (
 )
 from chaos.stage import FAST, LARGE, NOBODY, SOON, After, Before, Stage
 
-LIMIT = "ulimit -v 300000"
+LIMIT = "export MALLOC_ARENA_MAX=1; ulimit -v 300000"
+"""By themselves threads reserve 64 MiB each for what they allocate, as many as happen to do so at once."""
 HANGS: dict[str, Any] = {"probes": FAST, "stop": SOON}
 QUIET = {"warmup": False}
 
