@@ -1,6 +1,7 @@
 """A program asked for a line or two: within a time, without secrets, and with nothing of it left behind."""
 
 import atexit
+import errno
 import os
 import select
 import signal
@@ -20,7 +21,7 @@ MOST = 256 * 1024
 """Bytes of its output that are read."""
 _begun: set[int] = set()
 """Leaders of the groups that may run still."""
-_ending, _is_over = threading.Lock(), threading.Event()
+_beginning, _ending, _is_over = threading.Lock(), threading.Lock(), threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +43,12 @@ class Said:
 
 def ask(argv: Sequence[str], environ: Mapping[str, str], seconds: float = SECONDS) -> Said:
     """Run a program as a server would be, and end all that is left of it."""
-    passed_on = {name: value for name, value in environ.items() if inherits(name)}
     try:
-        process = subprocess.Popen(
-            list(argv),
-            env=passed_on,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd="/",
-            start_new_session=True,
-        )
+        process = _begin(argv, {name: value for name, value in environ.items() if inherits(name)})
     except OSError as error:
         return Said(error=error)
     except ValueError as error:
         return Said(error=OSError(0, str(error)))
-    _begun.add(process.pid)
-    if _is_over.is_set():
-        end_all()
     assert process.stdout is not None
     text, has_ended = _read(process, process.stdout.fileno(), time.monotonic() + seconds)
     _end(process.pid)
@@ -67,6 +56,24 @@ def ask(argv: Sequence[str], environ: Mapping[str, str], seconds: float = SECOND
     with suppress(subprocess.TimeoutExpired):
         process.wait(0.5)
     return Said(text.decode("utf-8", "replace"), process.returncode if has_ended else None)
+
+
+def _begin(argv: Sequence[str], environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Whoever is at its end waits until what is being begun is known, and nothing is begun after that."""
+    with _beginning:
+        if _is_over.is_set():
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+        process = subprocess.Popen(
+            list(argv),
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            start_new_session=True,
+        )
+        _begun.add(process.pid)
+        return process
 
 
 def end_all() -> None:
@@ -85,7 +92,8 @@ def _end(pid: int) -> None:
 
 
 def _close() -> None:
-    _is_over.set()
+    with _beginning:
+        _is_over.set()
     end_all()
 
 

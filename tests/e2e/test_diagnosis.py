@@ -24,6 +24,11 @@ def first_end(installation: Installation, name: str) -> dict[str, Any]:
     return installation.instances(name)[0]
 
 
+def diagnoses(installation: Installation, name: str) -> set[str]:
+    """Of all its instances so far."""
+    return {row["diagnosis"] for row in installation.instances(name)}
+
+
 def ask(port: int) -> Thread:
     """Ask for a completion without an end."""
     body = json.dumps({"prompt": "to be", "n_predict": -1, "ignore_eos": True}).encode()
@@ -106,11 +111,14 @@ def test_the_kernel_kills_it_for_memory(
     script.write_text(f'#!/bin/sh\necho $$ > {small_group.folder}/cgroup.procs\n{begin}{llama_server} "$@"\n')
     script.chmod(0o755)
     installation.environ["LLAMA_SERVER"] = str(script)
-    installation.declare("chat", ctx=1 << 19, fallback="off", restart={"maxRestarts": 0})
+    # Of many kills within seconds the kernel's log does not say who stood beside the victim (its messages are limited).
+    again = {"maxRestarts": 3, "initialBackoff": "3s", "factor": 1}
+    installation.declare("chat", ctx=1 << 19, fallback="off", restart=again)
     installation.start()
-    row = first_end(installation, "chat")
-    assert row["diagnosis"] == "OomKilled", row["evidence"]
+    installation.wait_for("a kill that is known as one", lambda: "OomKilled" in diagnoses(installation, "chat"))
+    row = next(row for row in installation.instances("chat") if row["diagnosis"] == "OomKilled")
     assert "cgroup" in row["evidence"] or "oom_kill" in row["evidence"]
+    assert diagnoses(installation, "chat") <= {"OomKilled", "Unknown", ""}
     installation.end()
 
 
