@@ -26,8 +26,16 @@ def told(installation: Installation, name: str) -> list[str]:
 
 
 def can_do(installation: Installation, name: str) -> list[str]:
-    item = json.loads(installation.cli("describe", "server", name, "-o", "json"))
-    return list(item["status"]["explanation"]["canDo"])
+    found: list[dict[str, Any]] = []
+
+    def is_told() -> bool:
+        """Not while it is tried again, as one is now and then that waits for the world."""
+        item = json.loads(installation.cli("describe", "server", name, "-o", "json"))
+        found[:] = filter(None, [item["status"]["explanation"]])
+        return bool(found)
+
+    installation.wait_for("an explanation", is_told)
+    return list(found[0]["canDo"])
 
 
 def pasted(ways: list[str]) -> Iterator[list[str]]:
