@@ -59,6 +59,28 @@ class Keeping(_Section):
     """Events kept in all."""
 
 
+class Http(_Section):
+    """`[http]`: where the interface and the dashboard are served besides the Unix socket."""
+
+    listen: str = "127.0.0.1:9797"
+    """Address and port; empty: nowhere. Beyond loopback everything needs the token."""
+
+
+class Notify(_Section):
+    """One of `[[notify]]`: whom to tell what happens."""
+
+    name: str = ""
+    """How logs and events call it; empty: by its number."""
+    webhook: str = ""
+    """Where each event is posted to as JSON."""
+    command: tuple[str, ...] = ()
+    """Program and arguments; it is given the event as JSON on stdin."""
+    reasons: tuple[str, ...] = ()
+    """Reasons of which it is told; patterns with `*`; empty: all."""
+    severity: Literal["warning", "normal"] = "warning"
+    """The least that is told."""
+
+
 class Source(_Section):
     """`[source]`: where manifests come from besides the manifests folder."""
 
@@ -94,6 +116,8 @@ class Settings(_Section):
     ports: Ports = Ports()
     logs: Logging = Logging()
     history: Keeping = Keeping()
+    http: Http = Http()
+    notify: tuple[Notify, ...] = ()
     source: Source = Source()
     policy: Policy = Policy()
 
@@ -125,6 +149,7 @@ ENVIRONMENT = {
     "RECONCILER_TICK": "tick",
     "RECONCILER_HOST": "host",
     "RECONCILER_CPU_ONLY": "cpu_only",
+    "RECONCILER_HTTP": "http.listen",
     "LLAMA_SERVER": "llama_server",
 }
 """Environment variables and the settings they set."""
@@ -150,7 +175,9 @@ def load_settings(
             _from_folder_of(path, values, name)
         for section, name in (*_FILES, *_PLACES):
             _from_folder_of(path, _section(values, section), name)
-    values.update({key: environ[name] for name, key in ENVIRONMENT.items() if environ.get(name)})
+    for name, key in ENVIRONMENT.items():
+        if environ.get(name):
+            _put(values, key, environ[name])
     values.update({key: value for key, value in (flags or {}).items() if value is not None})
     try:
         settings = Settings.model_validate(values)
@@ -160,6 +187,16 @@ def load_settings(
     settings = settings.model_copy(update=folders)
     settings._file = str(path.absolute()) if config or path.exists() else NO_FILE  # noqa: SLF001 - ours
     return settings
+
+
+def _put(values: dict[str, Any], key: str, value: str) -> None:
+    """Set what may lie in a section."""
+    *sections, name = key.split(".")
+    place: Any = values
+    for section in sections:
+        place = place.setdefault(section, {}) if isinstance(place, dict) else None
+    if isinstance(place, dict):
+        place[name] = value
 
 
 def _section(values: Any, section: str) -> Any:

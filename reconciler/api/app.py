@@ -1,208 +1,39 @@
-"""The controller's HTTP interface, served on the Unix socket in the state folder."""
-
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+"""The controller's HTTP interface: on the Unix socket everything, on TCP what docs/api.md tells, behind a guard."""
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from reconciler.store.trouble import StateUnwritableError
+from reconciler.api import acting, discovery, internal, log_stream, metrics, pages, reading, sessions, stream
+from reconciler.api.controller import Controller
+from reconciler.api.guard import Guard
+from reconciler.api.problems import handlers
+from reconciler.api.views import Views
 
-KINDS = frozenset({"stop", "start", "restart", "primary", "adopt", "prune", "profile"})
-MOST_BODY = 8 * 1024 * 1024
-
-
-class UnknownServersError(Exception):
-    """Names that no manifest declares."""
-
-    def __init__(self, names: Sequence[str], what: str = "server") -> None:
-        super().__init__(f"no such {what}: {', '.join(names)}")
-        self.names = list(names)
+PUBLIC = "/api/v1"
+"""What the routes for everybody begin with."""
 
 
-class NoSourceError(Exception):
-    """A source that the controller does not have."""
-
-    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
-        remedy = "set `url` under [source.git] in reconciler.toml, and start the controller anew"
-        there = f"there is: {', '.join(known)}" if known else f"none is configured; {remedy}"
-        super().__init__(f"no such source: {name}: {there}")
+def create_app(controller: Controller, views: Views | None = None) -> Starlette:
+    """What the Unix socket serves: the command line's own routes, and those of the public interface."""
+    app = Starlette(routes=internal.routes(controller), exception_handlers=dict(internal.handlers()))
+    app.mount("/", _public(controller, views or Views(controller)))
+    return app
 
 
-class BadRevisionError(Exception):
-    """A revision that cannot be looked at; the text says why, and what to do."""
+def create_public_app(controller: Controller, views: Views | None = None) -> ASGIApp:
+    """What TCP serves: the public interface, the dashboard, metrics and lists for other programs."""
+    return Guard(_public(controller, views or Views(controller)), controller)
 
 
-class Controller(Protocol):
-    """What the interface asks of the controller."""
-
-    def describe(self) -> dict[str, Any]:
-        """Who it is."""
-        ...
-
-    def database(self) -> bytes:
-        """All that it knows, as a database's file."""
-        ...
-
-    async def reconcile(self) -> dict[str, Any]:
-        """Look at everything now; answer when the pass is done."""
-        ...
-
-    async def request(self, kind: str, servers: Sequence[str]) -> list[int]:
-        """Commit what a person asks for. Raises UnknownServersError, StateUnwritableError."""
-        ...
-
-    async def preview(self, texts: Sequence[Mapping[str, str]], against: str | None = None) -> dict[str, Any]:
-        """What would happen; with `against` in force of the Git source. Raises NoSourceError, BadRevisionError."""
-        ...
-
-    async def sync(self) -> dict[str, Any]:
-        """Ask the source's remote now; the source's item after that, its errors in it. Raises NoSourceError."""
-        ...
-
-    async def suspend_source(self, name: str, suspended: bool) -> dict[str, Any]:
-        """Commit that a source rests or goes on; its item after that. Raises NoSourceError, StateUnwritableError."""
-        ...
-
-
-_Route = tuple[str, Callable[[Request], Awaitable[Response]], str]
-"""Path, endpoint, method."""
-
-
-class BadRequestError(Exception):
-    """The body is not what the route takes."""
-
-
-def create_app(controller: Controller) -> Starlette:
-    """The routes; see docs/reference/socket.md."""
-    routes = (*_server_routes(controller), *_source_routes(controller))
-    return Starlette(
-        routes=[Route(path, endpoint, methods=[method]) for path, endpoint, method in routes],
-        exception_handlers={
-            BadRequestError: _bad_request,
-            BadRevisionError: _bad_request,
-            UnknownServersError: _unknown,
-            NoSourceError: _no_source,
-            StateUnwritableError: _unwritable,
-            HTTPException: _http_error,
-            Exception: _failed,
-        },
-    )
-
-
-def _server_routes(controller: Controller) -> list[_Route]:
-    """What is asked of the controller and of servers."""
-
-    async def healthz(_request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", **controller.describe()})
-
-    async def database(_request: Request) -> Response:
-        return Response(controller.database(), media_type="application/vnd.sqlite3")
-
-    async def reconcile(_request: Request) -> JSONResponse:
-        return JSONResponse(await controller.reconcile())
-
-    async def requests(request: Request) -> JSONResponse:
-        return JSONResponse({"requests": await controller.request(*_asked(await _body(request)))})
-
-    async def preview(request: Request) -> JSONResponse:
-        return JSONResponse(await controller.preview(*_previewed(await _body(request))))
-
-    return [
-        ("/healthz", healthz, "GET"),
-        ("/database", database, "GET"),
-        ("/reconcile", reconcile, "POST"),
-        ("/requests", requests, "POST"),
-        ("/preview", preview, "POST"),
+def _public(controller: Controller, views: Views) -> Starlette:
+    found = [
+        *reading.routes(controller, views),
+        *stream.routes(controller, views),
+        *log_stream.routes(controller, views),
+        *acting.routes(controller, views),
+        *sessions.routes(controller),
+        *discovery.routes(controller, views),
+        *metrics.routes(controller, views),
+        *pages.routes(controller),
     ]
-
-
-def _source_routes(controller: Controller) -> list[_Route]:
-    """What is asked of sources. How a look at a remote went stands in the source's item, and is no HTTP error."""
-
-    async def sync(_request: Request) -> JSONResponse:
-        return JSONResponse({"source": await controller.sync()})
-
-    async def suspend(request: Request) -> JSONResponse:
-        return JSONResponse({"source": await controller.suspend_source(request.path_params["name"], True)})
-
-    async def resume(request: Request) -> JSONResponse:
-        return JSONResponse({"source": await controller.suspend_source(request.path_params["name"], False)})
-
-    return [
-        ("/sync", sync, "POST"),
-        ("/sources/{name}/suspend", suspend, "POST"),
-        ("/sources/{name}/resume", resume, "POST"),
-    ]
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MOST_BODY:
-            raise BadRequestError(f"the body is larger than {MOST_BODY} bytes")
-    try:
-        body = json.loads(bytes(raw) or b"{}")
-    except (ValueError, RecursionError):
-        raise BadRequestError("the body is not JSON") from None
-    if not isinstance(body, dict):
-        raise BadRequestError("expected a JSON object")
-    return body
-
-
-def _asked(body: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """What is asked for, and of which servers."""
-    kind, servers = body.get("kind"), body.get("servers")
-    is_known = isinstance(kind, str) and kind in KINDS
-    if is_known and isinstance(servers, list) and all(isinstance(name, str) for name in servers):
-        return str(kind), servers
-    raise BadRequestError(f"expected kind (one of {', '.join(sorted(KINDS))}) and servers (a list of names)")
-
-
-def _previewed(body: Mapping[str, Any]) -> tuple[list[dict[str, str]], str | None]:
-    """The documents to compare with, and the revision that counts as the one in force."""
-    documents, against = body.get("documents", []), body.get("against")
-    if not isinstance(documents, list) or not all(_is_text_of_file(item) for item in documents):
-        raise BadRequestError("expected documents: a list of {file, text}")
-    if against is not None and not (isinstance(against, str) and against):
-        raise BadRequestError("expected against: a branch, tag or commit")
-    return documents, against
-
-
-def _is_text_of_file(item: object) -> bool:
-    if not isinstance(item, dict) or not isinstance(item.get("without", ""), str):
-        return False
-    return isinstance(item.get("file"), str) and isinstance(item.get("text"), str)
-
-
-async def _bad_request(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": str(error)}, status_code=400)
-
-
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path}: {error.detail}"
-    return JSONResponse({"error": message}, status_code=error.status_code, headers=error.headers)
-
-
-async def _failed(_request: Request, error: Exception) -> JSONResponse:
-    """Answered, and then raised again: the controller's log has the trace."""
-    return JSONResponse({"error": f"the controller failed: {type(error).__name__}: {error}"}, status_code=500)
-
-
-async def _unknown(_request: Request, error: Exception) -> JSONResponse:
-    names = error.names if isinstance(error, UnknownServersError) else []
-    return JSONResponse({"error": str(error), "unknown": names}, status_code=404)
-
-
-async def _unwritable(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": f"nothing was done: {error}"}, status_code=503)
-
-
-async def _no_source(_request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"error": str(error)}, status_code=404)
+    return Starlette(routes=found, exception_handlers=dict(handlers()))

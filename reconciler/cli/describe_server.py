@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import loading
 from reconciler.cli.asked import context_cell, device, gpu_layers_cell, running_spec, slots_cell
-from reconciler.cli.explanations import explained, explanation_lines
+from reconciler.cli.explanations import explanation_lines
 from reconciler.cli.failure import refuse_unknown
 from reconciler.cli.folding import fold_behind
 from reconciler.cli.history import EVENT_HEADERS, age, event_row, told_starts
@@ -19,7 +19,9 @@ from reconciler.cli.servers import is_taken_over, restart_count
 from reconciler.cli.terminal import clean, paint, width
 from reconciler.core.durations import describe_duration
 from reconciler.installation import is_controller_running
+from reconciler.runtimes.gpu import on_gpus
 from reconciler.store import past, read
+from reconciler.store.explained import explained
 
 if TYPE_CHECKING:
     from reconciler.core.rendering import Explanation
@@ -60,7 +62,10 @@ def known_of(db: sqlite3.Connection, state: Path, name: str) -> Known:
     (item,) = loading.servers(db, [name], now=now, controller=controller)
     restarts = past.restarts(db, [name])
     launch = past.launch(db, restarts[-1]["uid"]) if restarts else None
-    events, explanation = past.events(db, [name], limit=EVENTS), explained(db, item, controller=controller, gpus=True)
+    events, explanation = (
+        past.events(db, [name], limit=EVENTS),
+        explained(db, item, controller=controller, on_gpu=on_gpus),
+    )
     return Known(item, events, restarts, launch, state, now, controller, explanation)
 
 

@@ -1,6 +1,5 @@
 """What happened to servers that are not well, and what can be done about it, as it stands in a terminal."""
 
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -15,65 +14,21 @@ from reconciler.cli.output import is_quiet
 from reconciler.cli.standing import opened
 from reconciler.cli.terminal import cells, clean, paint, width
 from reconciler.installation import is_controller_running
+from reconciler.runtimes.gpu import on_gpus
+from reconciler.store.explained import explained
 
 if TYPE_CHECKING:
     from reconciler.cli.follow import Followed
     from reconciler.core.rendering import Explanation
-    from reconciler.core.trouble import OnGpu
 
 INDENT, HEADING = 2, 16
 """Columns before and of the headings."""
-NEWEST = 10
-"""How many starts of a server are looked at."""
 MOST = 3
 """Servers that are told of behind a verb that has failed."""
 COLOUR_OF = {"Degraded": "BackOff", "Ready": "BackOff"}
 """Phases whose colour stands for these."""
 
 Item = Mapping[str, Any]
-
-
-def explained(db: sqlite3.Connection, item: Item, *, controller: bool, gpus: bool = False) -> "Explanation | None":
-    """What is to be told of a server; None of one that is well. `gpus`: also who has their memory, where it is out."""
-    if _is_surely_well(item):
-        return None
-    from reconciler.core.rendering import Facts, explanation  # noqa: PLC0415 - only what is not well needs it
-    from reconciler.store import past  # noqa: PLC0415
-
-    restarts = past.restarts(db, [item["metadata"]["name"]], limit=NEWEST)
-    launch = past.launch(db, restarts[-1]["uid"]) if restarts else None
-    facts = Facts(controller, program=launch["argv"][0] if launch else "", now=time.time())
-    found = explanation(item, restarts, facts)
-    if found is not None and gpus and found.reason == "GpuOutOfMemory":
-        found = explanation(item, restarts, facts._replace(on_gpu=_on_gpu(db)))
-    return found
-
-
-def _is_surely_well(item: Item) -> bool:
-    """Told at a glance."""
-    told = {one["type"] for one in item["status"]["conditions"] if one["status"] == "True"}
-    return {"Ready", "Reconciled"} <= told <= {"Ready", "Reconciled", "Adopted"}
-
-
-def explain_all(db: sqlite3.Connection, items: Iterable[dict[str, Any]], *, controller: bool) -> None:
-    """Put `status.explanation` into servers, for programs: None into those that are well."""
-    for item in items:
-        found = explained(db, item, controller=controller)
-        item["status"]["explanation"] = found.data if found else None
-
-
-def _on_gpu(db: sqlite3.Connection) -> Sequence["OnGpu"]:
-    """Who has memory of a GPU, as the driver tells."""
-    from reconciler.core.trouble import OnGpu  # noqa: PLC0415 - seldom asked
-    from reconciler.runtimes.gpu import Gpus, programs_on  # noqa: PLC0415
-    from reconciler.store import read  # noqa: PLC0415
-
-    ours = {identity["pid"]: name for name, identity in read.identities(db).items()}
-    gpus = Gpus()
-    try:
-        return [OnGpu(pid, clean(name), held, ours.get(pid, "")) for pid, (name, held) in programs_on(gpus).items()]
-    finally:
-        gpus.close()
 
 
 # ---------------------------------------------------------------- for people
@@ -147,7 +102,7 @@ def tell(state: Path, items: Sequence[Item]) -> None:
 
     controller, found = is_controller_running(state), []
     with suppress(read.ReadError), opened(state) as db:
-        found = [one for item in items if (one := explained(db, item, controller=controller, gpus=True))]
+        found = [one for item in items if (one := explained(db, item, controller=controller, on_gpu=on_gpus))]
     # What is held is told of all servers at once.
     for one in [one for one in found if one.reason != "PruneHeld"][:MOST]:
         click.echo("\n".join(explanation_lines(one, plain=True)), err=True)

@@ -131,7 +131,7 @@ def _servers(asked: Question) -> Listing:
         controller = is_controller_running(asked.state)
         items = loading.servers(db, asked.names, now=time.time(), controller=controller)
         if asked.output in ("json", "yaml") or asked.choice.needs_explanations:
-            from reconciler.cli.explanations import explain_all  # noqa: PLC0415 - tables are asked for more often
+            from reconciler.store.explained import explain_all  # noqa: PLC0415 - tables are asked for more often
 
             explain_all(db, items, controller=controller)
         return asked.choice.of(items)

@@ -5,30 +5,23 @@ import gc
 import json
 import os
 import sqlite3
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-from reconciler.controller import asking
-from reconciler.controller.accepting import folder_problem
 from reconciler.controller.flag_gate import helps_in
+from reconciler.controller.interface import Interface, program_version
 from reconciler.controller.keeping import Checker
 from reconciler.controller.launching import Launcher
 from reconciler.controller.lock import Lock
 from reconciler.controller.loop import Loop, log
-from reconciler.controller.manifests import Manifests, in_force_of_git
-from reconciler.controller.preview import SETTLE, Before, check_spec, preview_texts, problems_data, refused, shown
+from reconciler.controller.manifests import Manifests
+from reconciler.controller.preview import check_spec, shown
+from reconciler.controller.surfaces import Surfaces
 from reconciler.controller.syncing import Syncing
-from reconciler.core.accept import Beside
 from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document
-from reconciler.core.pruning import LONG_DELAY
-from reconciler.core.server import STATE_UNWRITABLE
-from reconciler.core.source import GIT
 from reconciler.installation import socket_path
 from reconciler.manifests.folder import Folder
 from reconciler.runtimes.claims import Claims
@@ -75,6 +68,8 @@ class Daemon:
         if lock is not None:
             self.loop.keeper.hold(lock)
         self.loop.keeper.keep(self._store.put_installation_right)
+        self.interface = Interface(settings, self._store, self.loop, self._launcher, self._syncing)
+        self._surfaces = Surfaces(settings, self._store, self.loop, self.interface)
         self._checker = Checker(self._store, self.loop.poke)
         self._runtime = runtime
         self._ticks = 0
@@ -99,8 +94,13 @@ class Daemon:
         """Look at the processes."""
         self.loop.poke_after_end()
 
-    async def serve(self, stop: Stop, on_up: Callable[[], None] = lambda: None, *, follows: bool = True) -> None:
-        """Supervise until told to stop; `follows`: look at the remote of a Git source now and again."""
+    async def serve(
+        self, stop: Stop, on_up: Callable[[], None] = lambda: None, *, follows: bool = True, shows: bool = False
+    ) -> None:
+        """Supervise until told to stop.
+
+        `follows`: look at the remote of a Git source now and again. `shows`: be there for others than the socket's.
+        """
         # A pass makes thousands of short-lived values and hardly a cycle: collect with the ticks, not amid a restart.
         gc.set_threshold(GARBAGE)
         self._introduce()
@@ -112,13 +112,15 @@ class Daemon:
         from reconciler.api.server import SocketServer  # noqa: PLC0415
         from reconciler.controller.triggers import start_ticking, watch_manifests  # noqa: PLC0415
 
-        server = SocketServer(create_app(self), str(socket_path(Path(self._settings.state))))
+        server = SocketServer(create_app(self.interface), str(socket_path(Path(self._settings.state))))
         serving = asyncio.create_task(server.serve())
         self.loop.keeper.keep(server.put_in_place)
         scheduler = start_ticking(self._settings.tick, self._tick)
         watching = asyncio.create_task(watch_manifests(Path(self._settings.manifests), self.poke))
         if follows:
             self._syncing.start()
+        if shows:
+            self._surfaces.begin()
         on_up()
         try:
             stopping = asyncio.create_task(stop.event.wait())
@@ -129,6 +131,7 @@ class Daemon:
                 await self._stop_all()
         finally:
             server.stop()
+            await self._surfaces.end()
             scheduler.shutdown(wait=False)
             watching.cancel()
             looping.cancel()
@@ -149,17 +152,12 @@ class Daemon:
             # What lives as long as we do need not be walked by each collection: that would be milliseconds in a
             # restart. Later on there would be garbage in what is frozen, which would then stay for ever.
             gc.freeze()
-        self._runtime.trim_logs(self._known_names())
+        self._runtime.trim_logs(self.interface.known_names())
         self._checker.begin()
         with suppress(sqlite3.Error):
             self._store.trim(instances=self._settings.history.instances, events=self._settings.history.events)
         self.loop.poke(fresh=True)
         self._syncing.restore()
-
-    def _known_names(self) -> frozenset[str]:
-        """Servers that are declared, or not gone yet."""
-        history = self._store.history()
-        return frozenset({*self._store.documents, *history.servers, *history.instances})
 
     async def _stop_all(self) -> None:
         """Stop every server, without a request that would outlive this controller.
@@ -189,113 +187,3 @@ class Daemon:
         }
         with self._store.transaction(anyway=True):
             self._store.set_meta("controller", json.dumps(about))
-
-    # -- what the interface asks (api.app.Controller)
-
-    def describe(self) -> dict[str, Any]:
-        """Who answers, and how it is."""
-        trouble = self._store.trouble
-        writable = {"type": "StateWritable", "status": "False" if trouble else "True"}
-        about = {"reason": STATE_UNWRITABLE if trouble else "Written", "message": str(trouble) if trouble else ""}
-        return {
-            "pid": os.getpid(),
-            "version": program_version(),
-            "passes": self.loop.passes,
-            "conditions": [{**writable, **about}],
-        }
-
-    def database(self) -> bytes:
-        """All that is known, also while it cannot be written."""
-        return self._store.snapshot()
-
-    async def reconcile(self) -> dict[str, Any]:
-        """Look at everything, and wait for what is only a matter of moments: quiet files, missing documents."""
-        await self._syncing.first()
-        until = time.monotonic() + LONG_DELAY + SETTLE
-        while True:
-            self.loop.poke(fresh=True)
-            await self.loop.run_pass()
-            acceptance = self.loop.acceptance
-            if not self.loop.unsettled or time.monotonic() > until:
-                break
-            await asyncio.sleep(0.05)
-        return {
-            "pass": self.loop.passes,
-            "stateTrouble": str(self._store.trouble or ""),
-            "problems": problems_data(acceptance),
-            "folderProblem": folder_problem(acceptance),
-            "prunable": list(acceptance.prunable),
-            "held": dict(acceptance.held),
-        }
-
-    async def request(self, kind: str, servers: Sequence[str]) -> list[int]:
-        """Commit the requests, then act on them."""
-        self._refuse_unknown(kind, servers)
-        if kind != "profile":
-            self.loop.extend_to(servers)
-        ids = asking.commit(self._store, kind, servers, self.loop.now())
-        await self.loop.run_pass()
-        return ids
-
-    def _refuse_unknown(self, kind: str, names: Sequence[str]) -> None:
-        others = self._store.others
-        if kind == "profile":
-            # One that is new in the files may not have been looked at yet; the edit that follows may mend an error.
-            look = self.loop.look()
-            known = asking.profiles_among((*others.values(), *look.others), look.problems)
-        else:
-            known = self._known_names() | (frozenset(others) if kind == "prune" else frozenset())
-        if unknown := [name for name in names if name not in known]:
-            from reconciler.api.app import UnknownServersError  # noqa: PLC0415 - see serve
-
-            what = "profile" if kind == "profile" else "server"
-            raise UnknownServersError(unknown, what)
-
-    async def preview(self, texts: Sequence[Mapping[str, str]], against: str | None = None) -> dict[str, Any]:
-        """What would happen with these documents, once the files are quiet; `against`: with a revision in force."""
-        until = time.monotonic() + SETTLE
-        while (look := self.loop.look()).wake_at is not None and time.monotonic() < until:  # noqa: ASYNC110 - a file's writer sends no event
-            await asyncio.sleep(0.05)
-        if against is not None:
-            self._refuse_unknown_source(GIT)
-            revision = await self._syncing.look_at(against)
-            if isinstance(revision, str):
-                from reconciler.api.app import BadRevisionError  # noqa: PLC0415 - see serve
-
-                raise BadRevisionError(revision)
-            if revision.problems:
-                return refused(against, revision.problems)
-            look = in_force_of_git(look, revision)
-        git = self._settings.source.git
-        store, where = self._store, git.where if git else ""
-        beside = Beside(store.others, self.loop.acceptance.selection, store.asked_profile(), check_spec)
-        state = Before(store.documents, store.history(), store.requests(), where, beside)
-        before = self._launcher.flags.asked
-        answer = preview_texts(state, look, texts, self._launcher, self.loop.now())
-        if not await self._launcher.flags.has_answers(before):
-            answer = preview_texts(state, look, texts, self._launcher, self.loop.now())
-        return answer
-
-    async def sync(self) -> dict[str, Any]:
-        """Look at the remote of the Git source, and act on it."""
-        self._refuse_unknown_source(GIT)
-        return await self._syncing.sync()
-
-    async def suspend_source(self, name: str, suspended: bool) -> dict[str, Any]:
-        """Commit that a source rests or goes on."""
-        self._refuse_unknown_source(name)
-        return await self._syncing.suspend(suspended=suspended)
-
-    def _refuse_unknown_source(self, name: str) -> None:
-        if name not in self._syncing.known:
-            from reconciler.api.app import NoSourceError  # noqa: PLC0415 - see serve
-
-            raise NoSourceError(name, self._syncing.known)
-
-
-def program_version() -> str:
-    """The installed version."""
-    try:
-        return version("reconciler")
-    except PackageNotFoundError:
-        return "unknown"

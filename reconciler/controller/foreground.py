@@ -58,7 +58,7 @@ async def _foreground(settings: Settings, on_exit: str, umask: int, lock: Lock) 
     _on_signal(signal.SIGHUP, daemon.poke)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     log.info("controller pid %d over %s, state in %s", os.getpid(), settings.manifests, settings.state)
-    await daemon.serve(stop)
+    await daemon.serve(stop, shows=True)
     if on_exit == "leave":
         program = _program()
         log.info("ended; the servers run on. To stop them: %s stop --all; to go on: %s run", program, program)

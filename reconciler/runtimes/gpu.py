@@ -1,9 +1,12 @@
 """The memory that processes take of NVIDIA's GPUs, where nvidia-ml-py and a driver are there (NVML)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from types import ModuleType
 from typing import Any
+
+from reconciler.core.clean import clean
+from reconciler.core.trouble import OnGpu
 
 
 class Gpus:
@@ -90,3 +93,12 @@ def programs_on(gpus: Gpus) -> Mapping[int, tuple[str, int]]:
         with suppress(psutil.Error):
             found[pid] = psutil.Process(pid).name(), memory
     return found
+
+
+def on_gpus(ours: Mapping[int, str]) -> Sequence[OnGpu]:
+    """Who has memory of a GPU, as the driver tells; `ours` are servers by pid."""
+    gpus = Gpus()
+    try:
+        return [OnGpu(pid, clean(name), held, ours.get(pid, "")) for pid, (name, held) in programs_on(gpus).items()]
+    finally:
+        gpus.close()

@@ -49,6 +49,10 @@ class Store:
         self._asked: dict[tuple[str, str], int] = {}
         self._finished: set[int] = set()
         self._next_request = founded.last_request + 1
+        self.on_commit: list[Callable[[], None]] = []
+        """Called after each transaction that has changed something; they must be quick, and not raise."""
+        self.on_event: list[Callable[[Event, Now], None]] = []
+        """Called for each event that was written, after its transaction; as above."""
         if founded.trouble is not None:
             self._disk.begin_in_memory(founded.trouble, founded.lost)
         self._disk.keep(founded.changes)
@@ -213,13 +217,15 @@ class Store:
                 self._disk.keep(self._changes)
             else:
                 self._disk.commit(self._changes)
-            deferred = self._deferred
+            deferred, changed = self._deferred, bool(self._changes)
         finally:
             self._changes, self._deferred = [], []
             self._asked.clear()
             self._finished.clear()
         for update in deferred:
             update()
+        for tell in self.on_commit if changed else ():
+            tell()
 
     def _write(self, change: Change, update: Callable[[], None]) -> None:
         self._changes.append(change)
@@ -335,6 +341,11 @@ class Store:
     def add_event(self, event: Event, now: Now) -> None:
         """Write an event, or count it when it is the same again. Its message becomes one harmless line."""
         self._changes.append(Line(event.server, event.reason, clean(event.message), event.warning, now.wall))
+        self._deferred.append(lambda: self._tell(event, now))
+
+    def _tell(self, event: Event, now: Now) -> None:
+        for told in self.on_event:
+            told(event, now)
 
     def set_meta(self, key: str, value: str) -> None:
         """Keep a fact about the installation or the controller."""

@@ -5,7 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
-from reconciler.api.app import MOST_BODY, BadRevisionError, NoSourceError, UnknownServersError, create_app
+from reconciler.api.app import create_app
+from reconciler.api.internal import MOST_BODY
+from reconciler.core.refusals import BadRevisionError, NoSourceError, UnknownServersError
 
 pytestmark = pytest.mark.anyio
 

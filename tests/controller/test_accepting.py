@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.api.app import UnknownServersError
 from reconciler.controller import asking
 from reconciler.controller.daemon import Daemon
+from reconciler.core.refusals import UnknownServersError
 from reconciler.settings import load_settings
 from reconciler.store import past, read
 from tests.controller.answering import until
@@ -98,30 +98,30 @@ async def test_what_was_accepted_stands_over_a_restart_with_broken_files(begin: 
     declare(folder, "Profile", "day", "{servers: a, active: false}")
     declare(folder, "LlamaServerDefaults", "d", "{template: {ctx: many}}")
     async with begin() as daemon:
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert wanted(daemon) == ["a"]
         document = daemon._store.documents["a"]
         assert (document.spec.ctx, document.written.ctx, document.came_from["spec.ctx"]) == (9, None, "d")
         assert (daemon.loop._desired.profile, document.generation) == ("day", 1)
         told = json.loads(daemon._store.meta["manifests"])
         assert sorted(told["others"]) == ["LlamaServerDefaults/d", "Profile/day"]
-        answer = await daemon.reconcile()
+        answer = await daemon.interface.reconcile()
         assert sorted(problem["field"] for problem in answer["problems"]) == ["spec.servers", "spec.template.ctx"]
 
 
 async def test_a_request_for_a_profile_is_open_until_it_is_in_force(begin: Begin, folder: Path) -> None:
     declare(folder, "Profile", "day", "{servers: [a]}")
     async with begin() as daemon:
-        await daemon.reconcile()
-        await daemon.request("profile", ["day"])
+        await daemon.interface.reconcile()
+        await daemon.interface.request("profile", ["day"])
         assert open_requests(daemon) == [("profile", "day")]
         declare(folder, "Profile", "day", "{servers: [a], active: true}")
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert (open_requests(daemon), wanted(daemon)) == ([], ["a"])
-        await daemon.request("profile", [""])
+        await daemon.interface.request("profile", [""])
         assert open_requests(daemon) == [("profile", "")]
         declare(folder, "Profile", "day", "{servers: [a]}")
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert (open_requests(daemon), wanted(daemon)) == ([], ["a", "b"])
 
 
@@ -131,23 +131,23 @@ async def test_the_last_one_that_is_asked_for_counts_and_another_one_in_force_en
     for name in ("day", "night"):
         declare(folder, "Profile", name, "{servers: [a]}")
     async with begin() as daemon:
-        await daemon.reconcile()
-        await daemon.request("profile", ["day"])
-        await daemon.request("profile", ["night"])
+        await daemon.interface.reconcile()
+        await daemon.interface.request("profile", ["day"])
+        await daemon.interface.request("profile", ["night"])
         assert open_requests(daemon) == [("profile", "night")]
         declare(folder, "Profile", "day", "{servers: [a], active: true}")
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert open_requests(daemon) == []
         with pytest.raises(UnknownServersError, match="no such profile: dya"):
-            await daemon.request("profile", ["dya"])
+            await daemon.interface.request("profile", ["dya"])
 
 
 async def test_without_a_name_it_is_taken_back(begin: Begin, folder: Path) -> None:
     declare(folder, "Profile", "day", "{servers: [a]}")
     async with begin() as daemon:
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         for names in (["day"], []):
-            await daemon.request("profile", names)
+            await daemon.interface.request("profile", names)
         assert open_requests(daemon) == []
 
 
@@ -158,14 +158,14 @@ async def test_what_was_asked_for_and_never_written_confirms_no_later_edit(
     declare(folder, "Profile", "day", "{servers: [a], active: true}")
     declare(folder, "Profile", "night", "{selector: {matchLabels: {tier: night}}}")
     async with begin() as daemon:
-        await daemon.reconcile()
-        await daemon.request("profile", ["night"])
+        await daemon.interface.reconcile()
+        await daemon.interface.request("profile", ["night"])
         passes = daemon.loop.passes
         await until(lambda: not open_requests(daemon))
         assert daemon.loop.passes > passes  # it wakes for that by itself
         declare(folder, "Profile", "night", "{selector: {matchLabels: {tier: nihgt}}, active: true}")
         declare(folder, "Profile", "day", "{servers: [a]}")
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert (wanted(daemon), bool(daemon.loop.acceptance.selection.held)) == (["a"], True)
 
 
@@ -175,22 +175,22 @@ async def test_what_another_controller_was_asked_counts_as_long(
 ) -> None:
     declare(folder, "Profile", "day", "{servers: [a]}")
     async with begin() as daemon:
-        await daemon.reconcile()
-        await daemon.request("profile", ["day"])
+        await daemon.interface.reconcile()
+        await daemon.interface.request("profile", ["day"])
     with closing(sqlite3.connect(tmp_path / "state" / "state.db")) as db, db:
         db.execute("update requests set created_at = created_at - ?", [seconds])
     async with begin() as daemon:
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert open_requests(daemon) == left
 
 
 async def test_asked_again_it_counts_from_then_on(begin: Begin, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     declare(folder, "Profile", "day", "{servers: [a]}")
     async with begin() as daemon:
-        await daemon.reconcile()
-        (first,) = await daemon.request("profile", ["day"])
+        await daemon.interface.reconcile()
+        (first,) = await daemon.interface.request("profile", ["day"])
         monkeypatch.setattr(asking, "LAPSE", 600.0)
-        (second,) = await daemon.request("profile", ["day"])
+        (second,) = await daemon.interface.request("profile", ["day"])
         assert second != first
         assert daemon._store.profile_request() == second
         lapses_at = daemon.loop._lapse.look(daemon.loop.now())
@@ -205,19 +205,19 @@ async def test_an_empty_selection_is_held_over_a_restart_until_it_is_asked_for(
     async with begin() as daemon:
         await until(lambda: wanted(daemon) == ["a"])
         declare(folder, "Profile", "day", "{selector: {matchLabels: {tier: dya}}, active: true}")
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert daemon.loop.acceptance.selection.held
     async with begin() as daemon:
-        answer = await daemon.reconcile()
+        answer = await daemon.interface.reconcile()
         assert "confirm it with: reconciler profile use day" in answer["folderProblem"]
         assert wanted(daemon) == ["a"]
         (day,) = items(tmp_path, read.profiles)
         assert (day["status"]["active"], day["status"]["selected"]) == (True, ["a"])
         assert "selects no server" in day["status"]["held"]
         assert [event["reason"] for event in items(tmp_path, past.events)].count("ManifestsHeld") == 1
-        await daemon.request("profile", ["day"])
+        await daemon.interface.request("profile", ["day"])
         assert (wanted(daemon), open_requests(daemon)) == ([], [])
-        assert (await daemon.reconcile())["folderProblem"] == ""
+        assert (await daemon.interface.reconcile())["folderProblem"] == ""
 
 
 async def test_what_an_emptied_folder_declared_of_other_kinds_is_held_and_can_be_confirmed(
@@ -227,10 +227,10 @@ async def test_what_an_emptied_folder_declared_of_other_kinds_is_held_and_can_be
     async with begin() as daemon:
         await until(lambda: wanted(daemon) == ["a"])
         empty(folder)
-        answer = await daemon.reconcile()
+        answer = await daemon.interface.reconcile()
         assert sorted(answer["prunable"]) == ["Profile/day", "a", "b"]
         assert daemon._store.others.keys() == {"Profile/day"}
-        await daemon.request("prune", answer["prunable"])
+        await daemon.interface.request("prune", answer["prunable"])
         assert (daemon._store.others, daemon._store.documents, open_requests(daemon)) == ({}, {}, [])
 
 
@@ -241,7 +241,7 @@ async def test_what_is_gone_is_gone_after_the_delay(begin: Begin, folder: Path) 
         path.unlink()
         await daemon.loop.run_pass()
         assert wanted(daemon) == ["a"]
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert (wanted(daemon), daemon._store.others) == (["a", "b"], {})
 
 
@@ -250,10 +250,10 @@ async def test_a_server_and_a_profile_of_one_name_have_nothing_to_do_with_each_o
 ) -> None:
     declare(folder, "Profile", "b", "{servers: [a]}")
     async with begin() as daemon:
-        await daemon.reconcile()
-        await daemon.request("profile", ["b"])
+        await daemon.interface.reconcile()
+        await daemon.interface.request("profile", ["b"])
         (folder / "LlamaServer-b.yaml").unlink()
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert daemon._store.documents.keys() == {"a"}
         assert daemon._store.others.keys() == {"Profile/b"}
         assert open_requests(daemon) == [("profile", "b")]
@@ -264,10 +264,10 @@ async def test_a_preview_counts_profiles_and_defaults(begin: Begin, folder: Path
     async with begin() as daemon:
         await until(lambda: wanted(daemon) == ["a", "b", "c"])
         text = f"{HEAD}kind: Profile\nmetadata: {{name: day}}\nspec: {{servers: [a], active: true}}\n"
-        answer = await daemon.preview([{"file": "day.yaml", "text": text}])
+        answer = await daemon.interface.preview([{"file": "day.yaml", "text": text}])
         changes = {change["server"]: change for change in answer["changes"]}
         assert changes["c"]["reason"].startswith("the active profile 'day' leaves it out")
-        broken = await daemon.preview([{"file": "day.yaml", "text": text.replace("[a]", "[x]")}])
+        broken = await daemon.interface.preview([{"file": "day.yaml", "text": text.replace("[a]", "[x]")}])
         assert [problem["kind"] for problem in broken["problems"]] == ["Profile"]
         assert daemon._store.others == {}
 
@@ -280,7 +280,7 @@ async def test_a_preview_of_a_removal(begin: Begin, folder: Path) -> None:
         await until(lambda: wanted(daemon) == ["a"])
 
         async def without(*keys: str) -> dict[str, Any]:
-            answer = await daemon.preview([{"file": "", "text": "", "without": key} for key in keys])
+            answer = await daemon.interface.preview([{"file": "", "text": "", "without": key} for key in keys])
             assert answer["problems"] == []
             changes = {one["server"]: one for one in answer["changes"] if one["action"] != "unchanged"}
             return {name: (one["action"], [field["path"] for field in one["fields"]]) for name, one in changes.items()}
@@ -297,22 +297,22 @@ async def test_a_removal_that_is_meant_is_done_as_soon_as_nothing_holds_it(begin
         await until(lambda: wanted(daemon) == ["a", "b"])
         broken.write_text("a: [\n")
         (folder / "LlamaServer-b.yaml").unlink()
-        await daemon.reconcile()
-        await daemon.request("prune", ["b"])
+        await daemon.interface.reconcile()
+        await daemon.interface.request("prune", ["b"])
         assert (wanted(daemon), open_requests(daemon)) == (["a", "b"], [("prune", "b")])
         (folder / "LlamaServer-a.yaml").unlink()
         broken.unlink()
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert (wanted(daemon), open_requests(daemon)) == (["a"], [])
 
 
 async def test_one_with_an_error_that_the_edit_mends_can_be_asked_for(begin: Begin, folder: Path) -> None:
     declare(folder, "Profile", "day", "{servers: [a], active: null}")
     async with begin() as daemon:
-        await daemon.reconcile()
-        await daemon.request("profile", ["day"])
+        await daemon.interface.reconcile()
+        await daemon.interface.request("profile", ["day"])
         declare(folder, "Profile", "day", "{servers: [a], active: true}")
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         assert (wanted(daemon), open_requests(daemon)) == (["a"], [])
 
 
@@ -322,8 +322,8 @@ async def test_one_that_comes_back_goes_on_counting(begin: Begin, folder: Path, 
     async with begin() as daemon:
         await until(lambda: wanted(daemon) == ["a", "b"])
         path.unlink()
-        await daemon.request("prune", ["b"])
-        await daemon.reconcile()
+        await daemon.interface.request("prune", ["b"])
+        await daemon.interface.reconcile()
         assert wanted(daemon) == ["a"]
     path.write_text(text)
     async with begin() as daemon:

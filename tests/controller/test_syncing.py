@@ -70,13 +70,13 @@ async def in_force(daemon: Daemon, *wanted: str) -> None:
 async def test_another_folder_with_an_error_moves_nothing(begin: Begin, remote: BareRemote) -> None:
     remote.commit({"sub/d.yaml": "a: ["})
     async with begin(f'url = "{remote.url}"\nbranch = "main"\npath = ""') as daemon:
-        assert (await daemon.sync())["status"]["problems"]
+        assert (await daemon.interface.sync())["status"]["problems"]
         remote.commit({"sub/d.yaml": None})
-        await daemon.sync()
+        await daemon.interface.sync()
         await in_force(daemon, "a", "b", "c")
     remote.commit({"sub/d.yaml": "a: ["}, parent=remote.head())
     async with begin(f'url = "{remote.url}"\npath = "sub"') as daemon:
-        assert "git:sub/d.yaml" in (await daemon.sync())["status"]["problems"][0]
+        assert "git:sub/d.yaml" in (await daemon.interface.sync())["status"]["problems"][0]
         assert sorted(names(daemon)) == ["a", "b", "c"]
 
 
@@ -84,7 +84,7 @@ async def test_another_address_that_is_away_moves_nothing(begin: Begin, tmp_path
     async with begin() as daemon:
         await in_force(daemon, "a", "b", "c")
     async with begin(f'url = "file://{tmp_path}/nowhere"') as daemon:
-        assert (await daemon.sync())["status"]["lastError"]
+        assert (await daemon.interface.sync())["status"]["lastError"]
         await asyncio.sleep(2.5)  # longer than a document needs to count as gone
         assert sorted(names(daemon)) == ["a", "b", "c"]
 
@@ -94,12 +94,12 @@ async def test_a_source_that_was_taken_out_does_not_come_back_to_life(begin: Beg
         await in_force(daemon, "a", "b", "c")
     async with begin(None) as daemon:
         assert daemon._store.sources == {}
-        await daemon.reconcile()
-        await daemon.request("prune", sorted(names(daemon)))
+        await daemon.interface.reconcile()
+        await daemon.interface.request("prune", sorted(names(daemon)))
         await in_force(daemon)
     assert not (tmp_path / "state" / "git").exists()
     async with begin(f'url = "file://{tmp_path}/nowhere"') as daemon:
-        await daemon.sync()
+        await daemon.interface.sync()
         assert names(daemon) == {}
 
 
@@ -107,7 +107,7 @@ async def test_who_only_passes_by_forgets_nothing(begin: Begin) -> None:
     """`stop NAME` from a folder whose settings know of no source."""
     async with begin() as daemon:
         await in_force(daemon, "a", "b", "c")
-        await daemon.suspend_source("git", True)
+        await daemon.interface.suspend_source("git", True)
     async with begin(None, follows=False) as daemon:
         assert daemon._store.suspended_sources() == {"git"}
         assert daemon._store.sources["git"].applied
@@ -119,11 +119,11 @@ async def test_a_server_moves_from_the_folder_to_git_without_a_gap(
     (tmp_path / "manifests").mkdir()
     (tmp_path / "manifests" / "m.yaml").write_text(idle("m"))
     async with begin() as daemon:
-        await daemon.reconcile()
+        await daemon.interface.reconcile()
         await in_force(daemon, "a", "b", "c", "m")
         generation = daemon._store.documents["m"].generation
         remote.commit({"m.yaml": idle("m")})
-        assert (await daemon.sync())["status"]["problems"]
+        assert (await daemon.interface.sync())["status"]["problems"]
         assert names(daemon)["m"] == "local"
         (tmp_path / "manifests" / "m.yaml").unlink()
         daemon.poke()
@@ -139,7 +139,7 @@ async def test_a_broken_file_of_the_folder_holds_up_no_commit(begin: Begin, remo
     async with begin() as daemon:
         await in_force(daemon, "a", "b", "c")
         remote.commit({"a.yaml": None})
-        await daemon.sync()
+        await daemon.interface.sync()
         await in_force(daemon, "b", "c")
 
 
@@ -147,6 +147,6 @@ async def test_what_is_refused_is_no_preview(begin: Begin, remote: BareRemote) -
     async with begin() as daemon:
         await in_force(daemon, "a", "b", "c")
         bad = remote.commit({"a.yaml": idle("a", ctx=9), "d.yaml": "a: ["}, branch="feature", parent=remote.head())
-        shown = await daemon.preview([], bad)
+        shown = await daemon.interface.preview([], bad)
         assert shown["changes"] == []
         assert "git:d.yaml" in shown["problems"][0]["text"]

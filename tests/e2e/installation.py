@@ -34,7 +34,9 @@ class Installation:
             folder.mkdir()
         shutil.copy2(model, self.models / "tiny.gguf")
         os.utime(self.models / "tiny.gguf", (0, 0))  # long ago: a fresh file is waited for, as it may be growing
-        (root / "reconciler.toml").write_text(f"[ports]\nlow = {ports.start}\nhigh = {ports.stop - 1}\n")
+        (root / "reconciler.toml").write_text(
+            f'[ports]\nlow = {ports.start}\nhigh = {ports.stop - 1}\n[http]\nlisten = ""\n'
+        )
         self.ports = ports
         # RECONCILER_HOST=portable runs every test as on a machine without pidfd and /proc.
         ours = {name for name in os.environ if name.startswith("RECONCILER_")} - {"RECONCILER_HOST"}

@@ -1,0 +1,11 @@
+"""What acts: `POST`, `PUT`, `PATCH` and `DELETE` below `/api/v1`."""
+
+from starlette.routing import BaseRoute
+
+from reconciler.api.controller import Controller
+from reconciler.api.views import Views
+
+
+def routes(controller: Controller, views: Views) -> list[BaseRoute]:  # noqa: ARG001 - to be filled
+    """The routes."""
+    return []

@@ -1,0 +1,11 @@
+"""`GET /api/v1/servers/NAME/logs`: a server's log, and what is added to it."""
+
+from starlette.routing import BaseRoute
+
+from reconciler.api.controller import Controller
+from reconciler.api.views import Views
+
+
+def routes(controller: Controller, views: Views) -> list[BaseRoute]:  # noqa: ARG001 - to be filled
+    """The routes."""
+    return []
