@@ -32,7 +32,7 @@ test-portable: $(STAMP) ## Run the end-to-end tests without pidfd and /proc, as 
 lint: $(STAMP) ## Check style, types and the rooms' imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/mypy --strict reconciler tests chaos benchmarks docs/generate.py docs/screenshot.py
+	$(BIN)/mypy --strict reconciler tests chaos benchmarks docs/generate.py docs/screenshot.py docs/dashboard_pictures.py
 	$(BIN)/lint-imports
 
 format: $(STAMP) ## Format, and fix what can be fixed
@@ -58,9 +58,10 @@ schema: $(STAMP) ## Write docs/schema/ from the models
 docs: $(STAMP) ## Write the generated parts of the documents
 	$(BIN)/python docs/generate.py
 
-screenshot: $(STAMP) ## Make the picture in the README from a real run
+screenshot: $(STAMP) ## Make the pictures in the documents from real runs
 	@$(BIN)/python -m reconciler.demo.binary
 	$(BIN)/python docs/screenshot.py
+	$(BIN)/python docs/dashboard_pictures.py
 
 clean: ## Remove the environment and the caches; manifests, models and state stay
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

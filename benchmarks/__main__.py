@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.api import api
 from benchmarks.cold_start import cold_start
 from benchmarks.command_line import command_line
+from benchmarks.first_paint import first_paint
 from benchmarks.fleet import Options
 from benchmarks.idle import idle, stop_all
 from benchmarks.idle_pass import idle_pass
 from benchmarks.machine import describe_machine
+from benchmarks.readers import readers
 from benchmarks.respawn import crash_respawn, manifest_to_process
 from benchmarks.result import Result, to_data, to_table
 from benchmarks.syncing import sync_to_process
@@ -29,6 +32,9 @@ BENCHMARKS: dict[str, Callable[[Options], Result]] = {
     "idle": idle,
     "idle-pass": idle_pass,
     "cli": command_line,
+    "api": api,
+    "readers": readers,
+    "first-paint": first_paint,
 }
 RESULTS = Path(__file__).parent / "results"
 """Ignored by Git, and on the checkout's disk, as a state folder would be."""

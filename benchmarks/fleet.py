@@ -64,13 +64,16 @@ def empty(options: Options, *, folder: Path | None = None, llama_server: str = "
 
 @contextmanager
 def running(
-    options: Options, *, folder: Path | None = None, llama_server: str = "", **spec: Any
+    options: Options, *, folder: Path | None = None, llama_server: str = "", shown: bool = False, **spec: Any
 ) -> Iterator[Installation]:
-    """An installation whose servers are all Ready, and that has come to rest."""
+    """An installation whose servers are all Ready, and that has come to rest.
+
+    `shown`: with the interface and the dashboard on its last port.
+    """
     with empty(options, folder=folder, llama_server=llama_server) as made:
         for name in names(options.servers):
             made.declare(name, **spec)
-        made.start(RECONCILER_LOADS="0")
+        made.start(RECONCILER_LOADS="0", **({"RECONCILER_HTTP": f"127.0.0.1:{made.ports[-1]}"} if shown else {}))
         wait_until(f"{options.servers} Ready", made, lambda: count_ready(made) == options.servers)
         time.sleep(1.0)
         yield made

@@ -27,14 +27,15 @@ def crash_respawn(options: Options) -> Result:
         for place, folder in folders:
             with running(options, folder=folder, llama_server=starts.llama_server, restart=RESTART) as made:
                 victims = islice(cycle(names(options.servers)), kills)
-                samples = tuple(_respawn_ms(made, starts, name) for name in victims)
+                samples = tuple(respawn_ms(made, starts, name) for name in victims)
             target = CRASH_TARGET_MS if folder == options.scratch else None
             rows.append(Row(f"SIGKILL to new process, {options.servers} servers, state {place}", "ms", samples, target))
             rows.append(Row(f"one fdatasync of 4 KiB {place}", "ms", _sync_ms(folder)))
     return Result("crash-respawn", tuple(rows), f"The start is {starts.way}.")
 
 
-def _respawn_ms(made: Installation, starts: Starts, name: str) -> float:
+def respawn_ms(made: Installation, starts: Starts, name: str) -> float:
+    """Kill a server; the time until the launcher of its next process began."""
     pid = open_pids(made)[name]
     sleep_a_little()
     starts.arm(made)

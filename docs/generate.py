@@ -19,6 +19,7 @@ from reconciler.core.durations import format_duration
 from reconciler.core.kinds import LlamaServerDefaults, Profile
 from reconciler.core.reasons import MENDED, PLACES, UNKNOWN, Mends, Reason
 from reconciler.core.spec import LlamaServer
+from reconciler.manifests.described import described_schema
 from reconciler.manifests.expected import words
 from reconciler.manifests.schema import json_schema
 from reconciler.settings import ENVIRONMENT, Settings
@@ -62,7 +63,7 @@ def defaults_fields() -> str:
 
 def settings_fields() -> str:
     """Every setting."""
-    return _field_table(Settings, Settings.model_json_schema(), tuple(Settings.model_fields))
+    return _field_table(Settings, described_schema(Settings), tuple(Settings.model_fields))
 
 
 def environment_variables() -> str:
@@ -76,16 +77,18 @@ def _field_table(model: type[BaseModel], schema: Mapping[str, Any], fields: Sequ
 
 
 def _rows(
-    model: type[BaseModel], root: Mapping[str, Any], parent: Mapping[str, Any], path: tuple[str, ...]
+    model: type[BaseModel], root: Mapping[str, Any], parent: Mapping[str, Any], path: tuple[str | int, ...]
 ) -> Iterator[Sequence[str]]:
     field = parent["properties"][path[-1]]
-    if reference := _reference(field):
+    tables = _reference(field.get("items", {}))
+    if reference := tables or _reference(field):
         section = root["$defs"][reference.rpartition("/")[2]]
         for name in section["properties"]:
-            yield from _rows(model, root, section, (*path, name))
+            yield from _rows(model, root, section, (*path, 0, name) if tables else (*path, name))
         return
     default = "required" if path[-1] in parent.get("required", ()) else _default(field)
-    yield f"`{'.'.join(path)}`", _value(words(model, path, None)), default, field.get("description", "")
+    named = ".".join(map(str, path)).replace(".0.", "[].")
+    yield f"`{named}`", _value(words(model, path, None)), default, field.get("description", "")
 
 
 def _value(words: str) -> str:
@@ -225,6 +228,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "reasons-synced": partial(reasons, "a source that is well"),
     "reasons-events": partial(reasons, "an event"),
     "reasons-state": partial(reasons, "an event of the state folder"),
+    "reasons-refusals": partial(reasons, "an edit that is refused"),
     "corpus": report.corpus,
     "provoked-shares": report.provoked_shares,
     "provoked": report.provoked,

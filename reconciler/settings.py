@@ -3,22 +3,29 @@
 import difflib
 import json
 import os
+import string
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
 from reconciler.core.git_settings import GitSource
+from reconciler.core.listen import parse_listen
 from reconciler.core.model import Limits
+from reconciler.core.notify_settings import Notify
 from reconciler.core.rules import ANY, Policy
 from reconciler.core.source import GIT, LOCAL
+from reconciler.core.spec import DEFAULT_HOST, Host
 
 CONFIG = "reconciler.toml"
 NO_FILE = os.devnull
+OFF = "off"
+"""As an environment variable says that nothing is served: an empty one says nothing."""
+HOST_LETTERS = frozenset(string.ascii_letters + string.digits + "-._")
 DEV = Path("/dev")
 _GPU_NODES = ("nvidia*", "kfd", "dxg", "dri/renderD*", "davinci*", "mtgpu*")
 """Devices of NVIDIA, AMD, Windows' own Linux, whoever draws, Ascend and Moore Threads."""
@@ -28,8 +35,16 @@ class SettingsError(Exception):
     """The settings cannot be used; the text says where and why."""
 
 
+def _plain_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Hosts without scheme and port, in lower case. Raises ValueError."""
+    for name in names:
+        if not name or not set(name) <= HOST_LETTERS:
+            raise ValueError(f'expected names of hosts alone, such as ["models.example.org"], not "{name}"')
+    return tuple(name.lower() for name in names)
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Ports(_Section):
@@ -63,22 +78,23 @@ class Http(_Section):
     """`[http]`: where the interface and the dashboard are served besides the Unix socket."""
 
     listen: str = "127.0.0.1:9797"
-    """Address and port; empty: nowhere. Beyond loopback everything needs the token."""
+    """Address and port; empty or `off`: nowhere. Beyond loopback everything needs the token."""
+    hosts: Annotated[tuple[str, ...], AfterValidator(_plain_names)] = ()
+    """Names by which it may be asked besides this machine's own, as behind a proxy; who uses them needs the token."""
+    reads: Literal["open", "token"] = "open"
+    """Whether other users of this machine may read what servers do and log; `token`: reading needs the token too."""
+    connections: Annotated[int, Field(ge=8)] = 512
+    """Most connections at a time."""
+    streams: Annotated[int, Field(ge=1)] = 256
+    """Most streams of changes and logs at a time: one or two for each open dashboard."""
 
-
-class Notify(_Section):
-    """One of `[[notify]]`: whom to tell what happens."""
-
-    name: str = ""
-    """How logs and events call it; empty: by its number."""
-    webhook: str = ""
-    """Where each event is posted to as JSON."""
-    command: tuple[str, ...] = ()
-    """Program and arguments; it is given the event as JSON on stdin."""
-    reasons: tuple[str, ...] = ()
-    """Reasons of which it is told; patterns with `*`; empty: all."""
-    severity: Literal["warning", "normal"] = "warning"
-    """The least that is told."""
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, listen: str) -> str:
+        if listen in ("", OFF):
+            return ""
+        parse_listen(listen)
+        return listen
 
 
 class Source(_Section):
@@ -113,6 +129,10 @@ class Settings(_Section):
     """Most files, sockets and devices that one server may have open (Linux)."""
     host: Literal["auto", "portable"] = "auto"
     """How processes are watched: `portable` does without /proc and pidfd."""
+    server_host: Host = DEFAULT_HOST
+    """Where servers listen that do not say `spec.host`: `0.0.0.0` in a container, whose ports are published."""
+    on_exit: Literal["leave", "stop"] = "leave"
+    """What becomes of the servers when the controller ends: `stop` is for containers, where all else ends too."""
     ports: Ports = Ports()
     logs: Logging = Logging()
     history: Keeping = Keeping()
@@ -122,11 +142,17 @@ class Settings(_Section):
     policy: Policy = Policy()
 
     _file: str = PrivateAttr(NO_FILE)
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def file(self) -> str:
         """The settings file that was read; `/dev/null`, which can be read again, when there was none."""
         return self._file
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """What each setting that is no default comes from, by key: `file`, a variable's name, or `flag`."""
+        return self._origins
 
     def limits(self) -> Limits:
         """What the planner needs of them."""
@@ -149,6 +175,8 @@ ENVIRONMENT = {
     "RECONCILER_TICK": "tick",
     "RECONCILER_HOST": "host",
     "RECONCILER_CPU_ONLY": "cpu_only",
+    "RECONCILER_SERVER_HOST": "server_host",
+    "RECONCILER_ON_EXIT": "on_exit",
     "RECONCILER_HTTP": "http.listen",
     "LLAMA_SERVER": "llama_server",
 }
@@ -175,10 +203,18 @@ def load_settings(
             _from_folder_of(path, values, name)
         for section, name in (*_FILES, *_PLACES):
             _from_folder_of(path, _section(values, section), name)
+        told = values.get("notify")
+        for one in told if isinstance(told, list) else ():
+            for name in ("webhook_file", "token_file"):
+                _from_folder_of(path, one, name)
+    origins = dict.fromkeys(_keys_in(values), "file")
     for name, key in ENVIRONMENT.items():
         if environ.get(name):
             _put(values, key, environ[name])
-    values.update({key: value for key, value in (flags or {}).items() if value is not None})
+            origins[key] = name
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    values.update(given)
+    origins.update(dict.fromkeys(given, "flag"))
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -186,6 +222,7 @@ def load_settings(
     folders = {name: os.path.abspath(Path(getattr(settings, name)).expanduser()) for name in _FOLDERS}
     settings = settings.model_copy(update=folders)
     settings._file = str(path.absolute()) if config or path.exists() else NO_FILE  # noqa: SLF001 - ours
+    settings._origins = origins  # noqa: SLF001 - as above
     return settings
 
 
@@ -197,6 +234,15 @@ def _put(values: dict[str, Any], key: str, value: str) -> None:
         place = place.setdefault(section, {}) if isinstance(place, dict) else None
     if isinstance(place, dict):
         place[name] = value
+
+
+def _keys_in(values: Mapping[str, Any], within: str = "") -> Iterator[str]:
+    """The keys that a file sets, those of sections with their sections."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _keys_in(value, f"{within}{name}.")
+        else:
+            yield within + name
 
 
 def _section(values: Any, section: str) -> Any:
@@ -259,7 +305,9 @@ def _message(error: ErrorDetails) -> str:
 def _keys(section: tuple[int | str, ...]) -> list[str]:
     model: type[BaseModel] = Settings
     for part in section:
-        annotation = model.model_fields[str(part)].annotation
+        if isinstance(part, int):  # which one of a list
+            continue
+        annotation = model.model_fields[part].annotation
         for one in (annotation, *get_args(annotation)):  # `GitSource | None` too
             if isinstance(one, type) and issubclass(one, BaseModel):
                 model = one

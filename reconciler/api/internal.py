@@ -53,6 +53,9 @@ def _server_routes(controller: Controller) -> list[_Route]:
     async def healthz(_request: Request) -> JSONResponse:
         return JSONResponse({"status": "ok", **controller.describe()})
 
+    async def ui_code(_request: Request) -> JSONResponse:
+        return JSONResponse({**controller.served(), "code": controller.tokens.new_code()})
+
     async def database(_request: Request) -> Response:
         return Response(controller.database(), media_type="application/vnd.sqlite3")
 
@@ -68,6 +71,7 @@ def _server_routes(controller: Controller) -> list[_Route]:
     return [
         ("/healthz", healthz, "GET"),
         ("/database", database, "GET"),
+        ("/ui-code", ui_code, "POST"),
         ("/reconcile", reconcile, "POST"),
         ("/requests", requests, "POST"),
         ("/preview", preview, "POST"),

@@ -5,23 +5,17 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from reconciler.api.connections import Server
 
 log = logging.getLogger("reconciler")
-
-
-class _Server(uvicorn.Server):
-    """The controller handles signals itself."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+MOMENT = 1.0
+"""Seconds at the end for what commands have asked for."""
 
 
 class _OwnersSocket(socket.socket):
@@ -44,7 +38,7 @@ def _peer(connection: socket.socket) -> int:
 class SocketServer:
     """The interface on a Unix socket that only its owner can open, for as long as the path leads to it."""
 
-    def __init__(self, app: Starlette, path: str) -> None:
+    def __init__(self, app: ASGIApp, path: str) -> None:
         """`path` begins with NUL for an abstract name. Raises OSError when that is no name for a socket.
 
         One that cannot be bound yet, as on a full disk, is tried again by `put_in_place`.
@@ -53,7 +47,7 @@ class SocketServer:
         self._path = path
         self._file: tuple[int, int] | None = None
         """Device and inode of the socket that is listened on."""
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
@@ -90,16 +84,13 @@ class SocketServer:
     def _listen(self) -> None:
         if self._bound is None:
             return
-        config = uvicorn.Config(
-            self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
-        )
-        before, self._server = self._server, _Server(config)
+        before, self._server = self._server, Server(self._app, moment=MOMENT)
         task = asyncio.create_task(self._server.serve(sockets=[self._bound]))
         self._bound = None
         self._tasks.add(task)
         task.add_done_callback(self._done)
         if before is not None:
-            before.should_exit = True
+            before.stop()
 
     def _is_in_place(self) -> bool:
         return self._path.startswith("\0") or _inode(self._path) == self._file
@@ -115,7 +106,7 @@ class SocketServer:
         """Take no more requests and end soon."""
         self._ended.set()
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.stop()
         if not self._path.startswith("\0") and self._is_in_place():
             with suppress(OSError):
                 Path(self._path).unlink()

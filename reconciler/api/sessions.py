@@ -1,10 +1,56 @@
 """One-time codes and sessions of the dashboard."""
 
-from starlette.routing import BaseRoute
+import json
+from typing import Any
 
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route
+
+from reconciler.api.asked import asked_in
 from reconciler.api.controller import Controller
+from reconciler.api.guard import NEEDS
+from reconciler.api.problems import ProblemError
+from reconciler.api.tokens import Standing
+
+_NONE_NEEDED = {"readsNeedToken": False, "actsNeedToken": False}
+"""On the Unix socket."""
 
 
-def routes(controller: Controller) -> list[BaseRoute]:  # noqa: ARG001 - to be filled
+def routes(controller: Controller) -> list[BaseRoute]:
     """The routes."""
-    return []
+
+    async def begin(request: Request) -> JSONResponse:
+        code = _code(await request.body())
+        if not controller.tokens.take_code(code):
+            happened = "this code is used up, or older than a minute"
+            raise ProblemError(401, "CodeUsed", happened, "open the dashboard anew with: reconciler ui")
+        token, expires_at = controller.tokens.session()
+        return JSONResponse({"token": token, "expiresAt": expires_at})
+
+    async def tell(request: Request) -> JSONResponse:
+        token = asked_in(request.scope).token
+        standing = controller.tokens.judge(token) if token else Standing.UNKNOWN
+        is_good = standing is Standing.GOOD
+        return JSONResponse(
+            {
+                "valid": is_good,
+                "expired": standing is Standing.EXPIRED,
+                "expiresAt": controller.tokens.expires_at(token) if is_good else None,
+                **request.scope.get(NEEDS, _NONE_NEEDED),
+            }
+        )
+
+    path = "/api/v1/session"
+    return [Route(path, begin, methods=["POST"]), Route(path, tell, methods=["GET"])]
+
+
+def _code(raw: bytes) -> str:
+    try:
+        body: Any = json.loads(raw)
+    except (ValueError, RecursionError):
+        body = None
+    code = body.get("code") if isinstance(body, dict) else None
+    if not isinstance(code, str):
+        raise ProblemError(400, "BadRequest", 'the body is not {"code": …}', "open the dashboard with: reconciler ui")
+    return code

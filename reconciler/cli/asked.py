@@ -3,20 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.store.items import running_spec
+
 Item = Mapping[str, Any]
 UNSET = "auto"
 DEGRADED = "Ready,Degraded"
 """The phase of a Ready server that does not run as asked, in the manner of kubectl's nodes."""
-
-
-def running_spec(item: Item) -> Item:
-    """What its process was started with, a fallback step included; where none runs or nobody knows, the declared."""
-    status = item["status"]
-    spec = (status["instance"] or {}).get("spec") or item["spec"]
-    changes = (status.get("fallback") or {}).get("changes") or {}
-    if not changes:
-        return dict(spec)
-    return {**spec, **changes, "flags": {**(spec.get("flags") or {}), **(changes.get("flags") or {})}}
 
 
 def shown_phase(item: Item) -> str:

@@ -10,29 +10,14 @@ from ruamel.yaml.error import YAMLError
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.targets import KINDS as _WORDS
 from reconciler.cli.targets import Target
-from reconciler.engines.flags import long_name
-from reconciler.engines.known_flags import FIELD_OF
-from reconciler.manifests.changing import Change
+from reconciler.manifests import field_paths
+from reconciler.manifests.changing import Change, EditError
 from reconciler.manifests.expected import schemas
 from reconciler.manifests.explain import closest
+from reconciler.manifests.field_paths import meant
 from reconciler.manifests.nodes import NodeError, Path, compose, plain
 from reconciler.manifests.parse import KINDS
 
-_FREE = (
-    ("metadata", "labels"),
-    ("metadata", "annotations"),
-    ("spec", "flags"),
-    ("spec", "template", "flags"),
-    ("spec", "selector", "matchLabels"),
-)
-"""Mappings whose keys are the user's own, and may have dots in them."""
-_FIXED = {
-    ("kind",): "the kind of a document cannot change",
-    ("apiVersion",): "there is only one version",
-    ("metadata",): "name a label or an annotation, such as metadata.labels.team=search",
-    ("metadata", "name"): "a server of another name is another server: change it with $EDITOR, or write a second one",
-    ("spec",): "name a field of it, such as ctx=8192",
-}
 _BRACKETS = ("{", "[", '"', "'")
 """What text that is meant as YAML, and not as it stands, begins with."""
 
@@ -75,29 +60,12 @@ def refuse_unknown(paths: Iterable[Path], kind: str) -> None:
         raise Failure(message, f"see which there are with: reconciler explain {_WORDS[kind]}.spec", exit_code=BAD_INPUT)
 
 
-def meant(path: Path) -> Path:
-    """A flag by its long name, as a manifest has it; one that has a field of its own is that field."""
-    if path[:2] != ("spec", "flags") or len(path) != 3:
-        return path
-    name = long_name(str(path[2]))
-    field = FIELD_OF.get(name, "model")
-    # Of the flags for models each names it in a way of its own: the refusal says how it is written.
-    return ("spec", "flags", name) if field == "model" else ("spec", field)
-
-
 def path_of(text: str) -> Path:
     """The place of a field: below `spec` unless it says `metadata`. Raises Failure."""
-    parts = tuple(text.split("."))
-    if "" in parts:
-        raise Failure(f"'{text}' is no field", "give it as ctx, flags.threads or spec.ctx", exit_code=BAD_INPUT)
-    if parts[0] not in ("spec", "metadata", "kind", "apiVersion"):
-        parts = ("spec", *parts)
-    if parts in _FIXED:
-        raise Failure(f"'{text}' cannot be set: {_FIXED[parts]}", "see: reconciler set --help", exit_code=BAD_INPUT)
-    for free in _FREE:
-        if parts[: len(free)] == free and len(parts) > len(free) + 1:
-            return (*free, ".".join(parts[len(free) :]))
-    return parts
+    try:
+        return field_paths.path_of(text)
+    except EditError as error:
+        raise Failure(error.message, error.remedy, exit_code=BAD_INPUT) from None
 
 
 def _dotted(path: Path) -> str:

@@ -9,7 +9,8 @@ import click
 
 from reconciler.cli.failure import refuse_unknown
 from reconciler.cli.output import say
-from reconciler.cli.selecting import LabelSelector, labels_of
+from reconciler.cli.selecting import labels_of
+from reconciler.core.label_selector import LabelSelector
 from reconciler.store import read
 
 all_option = click.option("--all", "everything", is_flag=True, help="All servers.")

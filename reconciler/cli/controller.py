@@ -100,6 +100,10 @@ class Controller:
         source: Mapping[str, Any] = self._post(f"/sources/{quote(name)}/{verb}", {}, looks=True)["source"]
         return source
 
+    def ui_code(self) -> Mapping[str, Any]:
+        """`url` of the dashboard (empty: `problem` says why), and a `code` that is good once, for a minute."""
+        return self._post("/ui-code", {})
+
     def _post(self, path: str, body: Mapping[str, Any], *, looks: bool = False) -> Mapping[str, Any]:
         """`looks`: at the remote of a source, for which git has time limits of its own."""
         import httpx  # noqa: PLC0415 - as above
@@ -148,12 +152,12 @@ def open_controller(
     for all its answers together.
     """
     if is_controller_running(state):
-        with _connected(state, timeout=timeout) as controller:
+        with connected(state, timeout=timeout) as controller:
             yield controller
         return
     with (
         _embedded_or_running(settings(), verb) as is_here,
-        _connected(state, is_here=is_here, timeout=timeout) as controller,
+        connected(state, is_here=is_here, timeout=timeout) as controller,
     ):
         yield controller
 
@@ -166,7 +170,8 @@ def acts_on_all(state: Path) -> bool:
 
 
 @contextmanager
-def _connected(state: Path, *, is_here: bool = False, timeout: float | None = None) -> Iterator[Controller]:
+def connected(state: Path, *, is_here: bool = False, timeout: float | None = None) -> Iterator[Controller]:
+    """The controller that runs over a state folder."""
     controller = Controller(state, is_here=is_here, timeout=timeout)
     try:
         yield controller

@@ -3,9 +3,10 @@
 import click
 
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
-from reconciler.cli.selecting import LabelSelector, selector_option
+from reconciler.cli.selecting import selector_option
 from reconciler.cli.targets import targets_of
 from reconciler.cli.waiting import waits
+from reconciler.core.label_selector import LabelSelector
 
 _EXAMPLES = (
     ("reconciler delete server coder", "take its document out of its file, and wait until the server has ended"),

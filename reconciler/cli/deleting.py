@@ -15,13 +15,14 @@ from reconciler.cli.foreseeing import preview, print_change
 from reconciler.cli.invocation import Invocation
 from reconciler.cli.judging import Item, Judgement, Verdict, begun
 from reconciler.cli.output import plural, say, show
-from reconciler.cli.selecting import LabelSelector, labels_of
+from reconciler.cli.selecting import labels_of
 from reconciler.cli.servers import condition
 from reconciler.cli.sources import is_from_git
 from reconciler.cli.targets import SERVER, Target
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import BEGIN_TIMEOUT
 from reconciler.core.durations import describe_duration
+from reconciler.core.label_selector import LabelSelector
 from reconciler.installation import is_controller_running
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import loading
-from reconciler.cli.asked import context_cell, device, gpu_layers_cell, running_spec, slots_cell
+from reconciler.cli.asked import context_cell, device, gpu_layers_cell, slots_cell
 from reconciler.cli.explanations import explanation_lines
 from reconciler.cli.failure import refuse_unknown
 from reconciler.cli.folding import fold_behind
@@ -22,6 +22,7 @@ from reconciler.installation import is_controller_running
 from reconciler.runtimes.gpu import on_gpus
 from reconciler.store import past, read
 from reconciler.store.explained import explained
+from reconciler.store.items import running_spec
 
 if TYPE_CHECKING:
     from reconciler.core.rendering import Explanation

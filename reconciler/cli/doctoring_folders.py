@@ -10,10 +10,11 @@ from typing import Any
 
 from reconciler.cli.doctoring import Findings, Status, fail, ok, warn
 from reconciler.cli.doctoring_scene import Scene, in_short
-from reconciler.cli.models import in_bytes, used_by
+from reconciler.cli.models import in_bytes
 from reconciler.cli.output import plural
 from reconciler.core.gate import part_paths
 from reconciler.runtimes.header_cache import HeaderCache, cache_file
+from reconciler.runtimes.listed_models import used_by
 from reconciler.runtimes.models import Model, find_models
 
 LITTLE = 1_000_000_000

@@ -13,12 +13,12 @@ from reconciler.cli.elsewhere import why_not_here
 from reconciler.cli.failure import BAD_INPUT, Failure
 from reconciler.cli.follow import snapshot
 from reconciler.cli.judging import Item
-from reconciler.cli.placing import Text, put_back, put_in_place
 from reconciler.cli.sources import is_from_git
 from reconciler.cli.targets import Target
 from reconciler.installation import is_controller_running
 from reconciler.manifests import changing, edit
 from reconciler.manifests.identity import identify
+from reconciler.manifests.placing import Text, put_back, put_in_place
 
 if TYPE_CHECKING:
     from reconciler.settings import Settings

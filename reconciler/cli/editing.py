@@ -1,7 +1,5 @@
 """Putting an edit of manifests in force: checked as a whole first, told as `diff` tells it, then written."""
 
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +15,15 @@ from reconciler.cli.follow import conclude, follow
 from reconciler.cli.foreseeing import preview, print_change
 from reconciler.cli.judging import Item, Judge, as_declared, briefly
 from reconciler.cli.output import plural, print_problems, say, show
-from reconciler.cli.placing import is_published
 from reconciler.cli.sources import followed
 from reconciler.cli.targets import SERVER, Target
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import UNATTENDED
 from reconciler.core.model import Document, Problem
 from reconciler.core.spec import dump_spec
+from reconciler.core.worsening import worsened as worsened_by
 from reconciler.installation import is_controller_running
-
-_PLACE = re.compile(r":\d+(:\d+)?|\b(line|column) \d+")
+from reconciler.manifests.placing import is_published
 
 _TRIES = 5
 """So many times an edit is made anew, where others were faster."""
@@ -161,23 +158,7 @@ def _names(draft: Draft) -> set[tuple[str, str]]:
 
 def _new(problems: Sequence[Problem], draft: Draft) -> list[Problem]:
     """Those of the edited documents, and those that were not there before the edit."""
-    if not problems:
-        return []
-    ours = _names(draft)
-    before = Counter(_signature(problem) for problem in draft.checked(edited=False).problems)
-    seen: Counter[tuple[str, ...]] = Counter()
-    found = []
-    for problem in problems:
-        seen[_signature(problem)] += 1
-        is_old = seen[_signature(problem)] <= before[_signature(problem)]
-        if (problem.kind, problem.server) in ours or not is_old:
-            found.append(problem)
-    return found
-
-
-def _signature(problem: Problem) -> tuple[str, ...]:
-    """A problem without any line that it tells: an edit above moves them."""
-    return problem.kind, problem.server, problem.file, problem.field, _PLACE.sub("", problem.message)
+    return worsened_by(draft.checked(edited=False).problems, problems, _names(draft)) if problems else []
 
 
 def _texts(draft: Draft) -> list[Source]:

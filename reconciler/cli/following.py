@@ -8,8 +8,8 @@ from pathlib import Path
 from reconciler.cli.output import say
 from reconciler.cli.sinks import Sink
 from reconciler.cli.standing import opened
-from reconciler.cli.tailing import Followed, Log
 from reconciler.cli.terminal import clean
+from reconciler.runtimes.tailing import Followed, Log
 from reconciler.store import read
 
 LOOK = 0.1

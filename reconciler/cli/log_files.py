@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.cli.chosen import Chosen
 from reconciler.cli.failure import Failure
 from reconciler.cli.servers import unix
-from reconciler.cli.tailing import Log
+from reconciler.runtimes.tailing import Log
 from reconciler.store import past
 
 

@@ -19,13 +19,14 @@ from reconciler.cli.log_files import NotBegunError, log_of, log_that_is_there, n
 from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.output import say, show
 from reconciler.cli.prefixes import Form, Prefixes, as_json, plain
-from reconciler.cli.selecting import LabelSelector, selector_option
+from reconciler.cli.selecting import selector_option
 from reconciler.cli.sinks import Lines, Raw, Sink
 from reconciler.cli.standing import opened
-from reconciler.cli.tailing import CHUNK, Followed, Keep, Line, Log, has_times, past
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import Duration
 from reconciler.core.durations import describe_duration
+from reconciler.core.label_selector import LabelSelector
+from reconciler.runtimes.tailing import CHUNK, Followed, Keep, Line, Log, has_times, past
 from reconciler.store import read
 
 

@@ -1,11 +1,10 @@
 """`models`: the models that lie in the models folder, and which servers use them."""
 
 import os
-import re
 import shlex
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import click
 
 from reconciler import installation
-from reconciler.cli.asked import running_spec
 from reconciler.cli.failure import Failure
 from reconciler.cli.folding import fold_behind
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
@@ -23,13 +21,14 @@ from reconciler.cli.standing import opened
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import clean, width
 from reconciler.runtimes.header_cache import HeaderCache, cache_file
-from reconciler.runtimes.models import Model, find_models
+from reconciler.runtimes.listed_models import model_item, used_by
+from reconciler.runtimes.models import find_models
 from reconciler.store import read
+from reconciler.store.items import running_spec
 
 HEADERS = ("NAME", "KIND", "ARCH", "SIZE", "QUANT", "PARAMS", "CTX", "THINKING", "USED-BY")
 WIDE = (*HEADERS, "PARTS", "TITLE")
 _GIVES_WAY = (("USED-BY", 12), ("NAME", 24), ("ARCH", 6), ("USED-BY", 7), ("NAME", 8))
-_FILE = re.compile(r"[^,]+?\.gguf(?=$|[,:])", re.IGNORECASE)
 _EXIT_CODES = {
     0: "done, also when there are none",
     1: "the models folder, or the database, cannot be read",
@@ -56,7 +55,7 @@ def models(invocation: Invocation, output: str | None) -> None:
         raise Failure(f"the models folder {folder} does not exist", hint)
     found = find_models(folder, HeaderCache(cache_file(os.environ)))
     users = used_by(_specs(invocation), folder)
-    items = [_item(model, folder, users) for model in found]
+    items = [model_item(model, folder, users) for model in found]
     if output == "json":
         print_json(list_of("ModelList", items))
     elif output == "yaml":
@@ -112,49 +111,7 @@ def _declared(invocation: Invocation) -> list[tuple[str, Mapping[str, Any]]]:
     return [(one.name, dump_spec(one.spec)) for source in sources for one in source.parse().documents]
 
 
-def used_by(specs: Iterable[tuple[str, Mapping[str, Any]]], folder: Path) -> Mapping[str, Sequence[str]]:
-    """The servers that name each file, by its real path."""
-    users: dict[str, set[str]] = {}
-    for name, spec in specs:
-        for path in _paths(spec):
-            users.setdefault(os.path.realpath(folder / Path(path).expanduser()), set()).add(name)
-    return {path: sorted(names) for path, names in users.items()}
-
-
-def _paths(spec: Mapping[str, Any]) -> Iterator[str]:
-    """The models that a spec names, its fallback steps included."""
-    if isinstance(spec.get("model"), str):
-        yield spec["model"]
-    # Projectors, adapters and draft models are flags, the last two perhaps several, and `PATH:SCALE`.
-    for value in spec.get("flags", {}).values():
-        for text in value if isinstance(value, list) else [value]:
-            yield from _FILE.findall(text) if isinstance(text, str) else ()
-    fallback = spec.get("fallback")
-    for step in fallback["steps"] if isinstance(fallback, Mapping) else ():
-        yield from _paths(step)
-
-
 # ---------------------------------------------------------------- as it is shown
-
-
-def _item(model: Model, folder: Path, users: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """A model as `-o json` has it; what its file does not tell is null."""
-    paths = {os.path.realpath(folder / file) for file in (model.file, *model.parts)}
-    return {
-        "file": model.file,
-        "path": str(folder / model.file),
-        "kind": model.kind,
-        "title": model.text("general.name") or None,
-        "architecture": model.architecture or None,
-        "size": model.size,
-        "quantization": model.quantization or None,
-        "parameters": model.parameters or None,
-        "ctxTrained": model.context or None,
-        "thinking": model.thinking or None,
-        "parts": list(model.parts),
-        "usedBy": sorted({name for path in paths for name in users.get(path, ())}),
-        "problem": model.problem,
-    }
 
 
 def _lines(items: Sequence[Mapping[str, Any]], *, wide: bool) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from reconciler.cli.tailing import Line, Log
 from reconciler.cli.terminal import cells, clean_json, clean_lines, is_terminal, uses_colour
+from reconciler.runtimes.tailing import Line, Log
 from reconciler.store.items import timestamp
 
 COLOURS = (36, 35, 34, 33, 32, 96, 95, 94, 93, 92)

@@ -13,7 +13,6 @@ from typing import Any
 
 import h11
 
-from reconciler.cli.asked import running_spec
 from reconciler.cli.servers import is_taken_over
 from reconciler.controller.http_get import Conversation, conversation
 from reconciler.controller.progress import Serving
@@ -22,6 +21,7 @@ from reconciler.core.model import Effective, HealthState
 from reconciler.core.spec import ServerSpec
 from reconciler.engines import engine_of
 from reconciler.runtimes.host import choose_host
+from reconciler.store.items import running_spec
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to find a server bound to all addresses
 

@@ -29,10 +29,11 @@ from reconciler.cli.judging import (
 )
 from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.output import plural, say
-from reconciler.cli.selecting import LabelSelector, labels_of, selector_option
+from reconciler.cli.selecting import labels_of, selector_option
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import BEGIN_TIMEOUT, UNATTENDED, waits
 from reconciler.core.durations import describe_duration
+from reconciler.core.label_selector import LabelSelector
 from reconciler.installation import is_controller_running
 
 _PAST = {

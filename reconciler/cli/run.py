@@ -26,9 +26,7 @@ from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 @click.option(
     "--on-exit",
     type=click.Choice(["leave", "stop"]),
-    default="leave",
-    show_default=True,
-    help="What becomes of the servers when the controller ends.",
+    help="What becomes of the servers when the controller ends.  [env: RECONCILER_ON_EXIT; default: leave]",
 )
 @click.option(
     "--log-format",
@@ -38,7 +36,7 @@ from reconciler.cli.invocation import Invocation, Verb, pass_invocation
     help="How decisions are logged.",
 )
 @pass_invocation
-def run(invocation: Invocation, on_exit: str, log_format: str) -> int:
+def run(invocation: Invocation, on_exit: str | None, log_format: str) -> int:
     """Run the controller in the foreground: watch the manifests, and keep the servers as they say.
 
     SIGTERM and Ctrl-C end it and leave the servers running; the next run takes them over.
@@ -51,6 +49,6 @@ def run(invocation: Invocation, on_exit: str, log_format: str) -> int:
 
     try:
         with database_trouble(Path(settings.state)):
-            return foreground.run(settings, on_exit=on_exit, log_format=log_format)
+            return foreground.run(settings, on_exit=on_exit or settings.on_exit, log_format=log_format)
     except NewerDatabaseError as error:
         raise Failure(str(error)) from None

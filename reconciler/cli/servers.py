@@ -12,7 +12,6 @@ from reconciler.cli.asked import (
     device,
     gpu_layers,
     gpu_layers_cell,
-    running_spec,
     shown_phase,
     slots_cell,
     with_asked,
@@ -21,6 +20,7 @@ from reconciler.cli.loading import message_of
 from reconciler.cli.tables import Table, breadth, narrowed
 from reconciler.cli.terminal import clean, paint, width
 from reconciler.core.durations import describe_duration
+from reconciler.store.items import running_spec
 
 HEADERS = ("NAME", "PHASE", "MODEL", "CTX", "NGL", "PORT", "PID", "RESTARTS", "UPTIME", "MESSAGE")
 WIDE = (*HEADERS[:-1], "SLOTS", "DEVICE", "GENERATION", "INSTANCE", "SOURCE", "MESSAGE")

@@ -112,8 +112,9 @@ def _change(
 
 def _take_out(draft: "Draft", target: Target, fields: Sequence[str]) -> None:
     """Draft the removal of fields. Raises Failure for one that is neither there nor known."""
-    from reconciler.cli.assigning import meant, path_of, refuse_unknown  # noqa: PLC0415
+    from reconciler.cli.assigning import path_of, refuse_unknown  # noqa: PLC0415
     from reconciler.manifests.changing import REMOVED  # noqa: PLC0415
+    from reconciler.manifests.field_paths import meant  # noqa: PLC0415
 
     for text in fields:
         field, equals, _ = text.partition("=")

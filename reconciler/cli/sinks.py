@@ -7,8 +7,8 @@ from typing import Protocol
 
 from reconciler.cli.output import show
 from reconciler.cli.prefixes import Form
-from reconciler.cli.tailing import Clock, Keep, Log
 from reconciler.cli.terminal import clean_lines, is_terminal
+from reconciler.runtimes.tailing import Clock, Keep, Log
 
 
 class Sink(Protocol):

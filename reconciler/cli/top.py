@@ -15,17 +15,19 @@ from reconciler.cli.folding import fold_behind
 from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.names import SERVER_NAME, without_kind
 from reconciler.cli.output import list_of, print_json, print_yaml, say, show
-from reconciler.cli.selecting import LabelSelector, selector_option
+from reconciler.cli.selecting import selector_option
 from reconciler.cli.servers import NOTHING, paint_phase
 from reconciler.cli.standing import opened
 from reconciler.cli.tables import Table
 from reconciler.cli.terminal import is_terminal, width
 from reconciler.cli.waiting import Duration
+from reconciler.core.label_selector import LabelSelector
 from reconciler.installation import is_controller_running
 from reconciler.store import read
 
 if TYPE_CHECKING:
-    from reconciler.cli.usage import Look, Looker, Usage
+    from reconciler.cli.usage import Looker, Shown
+    from reconciler.controller.usage import Look
 
 FIRST = 0.5
 """Most seconds between the two looks that the first table needs."""
@@ -96,15 +98,15 @@ class _Looks:
         self._order = order
         self.looker = looker
 
-    def each(self, first: float, interval: float) -> Iterator[list["Usage"]]:
+    def each(self, first: float, interval: float) -> Iterator[list["Shown"]]:
         """What came between each two looks; `interval` and the `first` pause are in seconds."""
-        from reconciler.cli.usage import between  # noqa: PLC0415 - see above
+        from reconciler.cli.usage import shown_between  # noqa: PLC0415 - see above
 
         before: Mapping[str, Look] | None = None
         while True:
             items, after = self._look()
             if before is not None:
-                yield self._sorted([between(item, before.get(name), after[name]) for name, item in items.items()])
+                yield self._sorted([shown_between(item, before.get(name), after[name]) for name, item in items.items()])
             time.sleep(first if before is None else interval)
             before = after
 
@@ -114,7 +116,7 @@ class _Looks:
             found = read.servers(db, self._chosen.of(db), now=time.time(), controller=controller)
         return {item["metadata"]["name"]: item for item in found}, self.looker.look(found, identities)
 
-    def _sorted(self, usages: list["Usage"]) -> list["Usage"]:
+    def _sorted(self, usages: list["Shown"]) -> list["Shown"]:
         """Those of which nothing is known come last."""
         if self._order == "name":
             return usages
@@ -147,7 +149,7 @@ def _redraw(looks: _Looks, interval: float) -> None:
             live.update(Text.from_ansi("\n".join(lines), no_wrap=True), refresh=True)
 
 
-def _lines(usages: Sequence["Usage"], *, gpus: bool, most: int | None = None) -> list[str]:
+def _lines(usages: Sequence["Shown"], *, gpus: bool, most: int | None = None) -> list[str]:
     """The table, with what all of them take together below; of more than `most` servers only the first."""
     headers = ["NAME", "PHASE", "CPU", "MEMORY", *(["GPU"] if gpus else []), "TOKENS/S", "SLOTS", "WAITING"]
     table = Table(headers, width=width(), gives_way=(("NAME", 8),))
@@ -157,7 +159,7 @@ def _lines(usages: Sequence["Usage"], *, gpus: bool, most: int | None = None) ->
     return [*lines, *([f"{left_out} more"] if left_out else []), *last]
 
 
-def _row(usage: "Usage", *, gpus: bool) -> list[str]:
+def _row(usage: "Shown", *, gpus: bool) -> list[str]:
     return [
         usage.item["metadata"]["name"],
         shown_phase(usage.item),
@@ -190,7 +192,7 @@ def size_words(size: float) -> str:
     return f"{size:.1f} {_UNITS[unit]}" if size < 10 and unit > 1 else f"{size:.0f} {_UNITS[unit]}"
 
 
-def _together(usages: Sequence["Usage"], *, gpus: bool) -> str:
+def _together(usages: Sequence["Shown"], *, gpus: bool) -> str:
     def total(values: Sequence[float | None]) -> float:
         return sum(value for value in values if value is not None)
 
@@ -204,18 +206,10 @@ def _together(usages: Sequence["Usage"], *, gpus: bool) -> str:
     return ", ".join(parts)
 
 
-def _object(usage: "Usage") -> dict[str, Any]:
+def _object(usage: "Shown") -> dict[str, Any]:
     """As JSON; what is not known is null."""
     return {
         "metadata": {"name": usage.item["metadata"]["name"]},
         "status": {"phase": usage.item["status"]["phase"]},
-        "usage": {
-            "cpuPercent": None if usage.cpu is None else round(usage.cpu, 1),
-            "memoryBytes": usage.memory,
-            "gpuBytes": usage.gpu,
-            "tokensPerSecond": None if usage.tokens is None else round(usage.tokens, 2),
-            "slotsBusy": usage.busy,
-            "slots": usage.slots,
-            "requestsWaiting": usage.waiting,
-        },
+        "usage": usage.data,
     }

@@ -4,22 +4,19 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import h11
 from pydantic import ValidationError
 
-from reconciler.cli.asked import running_spec
 from reconciler.cli.servers import condition
-from reconciler.controller.http_get import Answer, Conversation, conversation
+from reconciler.controller.usage import Look, Usage, between, told
 from reconciler.core.spec import ServerSpec
-from reconciler.engines import engine_of
-from reconciler.engines.throughput import Metrics, Slots, tokens_between
+from reconciler.engines.throughput import Metrics, Slots
 from reconciler.runtimes.gpu import Gpus
 from reconciler.runtimes.host import choose_host
-from reconciler.runtimes.usage import Taken, taken_by
+from reconciler.runtimes.usage import taken_by
+from reconciler.store.items import running_spec
 from reconciler.store.liveness import is_alive
 
 if TYPE_CHECKING:
@@ -33,58 +30,16 @@ Item = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Look:
-    """One server at one moment."""
+class Shown(Usage):
+    """A server's, with its item."""
 
-    at: float
-    """Monotonic time."""
-    pid: int | None = None
-    taken: Taken | None = None
-    gpu: int | None = None
-    """Bytes of GPUs' memory; None where it has none, or that is not told."""
-    slots: Slots | None = None
-    metrics: Metrics | None = None
+    item: Item = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What a server took and gave between two looks. What is not known is None."""
-
-    item: Item = field(repr=False)
-    cpu: float | None = None
-    """Percent of one core."""
-    memory: int | None = None
-    """Bytes in memory (RSS)."""
-    gpu: int | None = None
-    """Bytes of GPUs' memory."""
-    tokens: float | None = None
-    """Generated in a second."""
-    busy: int | None = None
-    """Slots that serve."""
-    slots: int | None = None
-    waiting: int | None = None
-    """Requests that wait for a slot."""
-
-
-def between(item: Item, before: Look | None, after: Look) -> Usage:
-    """What came between two looks; of a server that was not there, or was another process, only what is."""
-    slots, metrics, taken = after.slots, after.metrics, after.taken
-    cpu = tokens = None
-    if before is not None and before.pid == after.pid and (seconds := after.at - before.at) > 0:
-        if before.taken is not None and taken is not None:
-            cpu = max(0.0, 100 * (taken.cpu_seconds - before.taken.cpu_seconds) / seconds)
-        count = tokens_between((before.slots, before.metrics), (slots, metrics))
-        tokens = None if count is None else count / seconds
-    return Usage(
-        item,
-        cpu,
-        taken.memory if taken else None,
-        after.gpu,
-        tokens,
-        slots.busy if slots else metrics.busy if metrics else None,
-        slots.total if slots else (item["status"]["effective"] or {}).get("slots"),
-        metrics.waiting if metrics else None,
-    )
+def shown_between(item: Item, before: Look | None, after: Look) -> Shown:
+    """What came between two looks at a server."""
+    found = between(before, after, (item["status"]["effective"] or {}).get("slots"))
+    return Shown(**asdict(found), item=item)
 
 
 class Looker:
@@ -124,26 +79,16 @@ class Looker:
         return dict(zip(items, answers, strict=True))
 
     async def _told(self, item: Item) -> tuple[float, Slots | None, Metrics | None]:
+        port, adopted = item["status"]["port"], condition(item, "Adopted")["status"] == "True"
+        slots, metrics = None, None
         try:
             spec = ServerSpec.model_validate(dict(running_spec(item)))
-            slots, metrics = None, None
             # Keys are for our own servers only, and so are their figures.
-            if self._host.listens(item["status"]["instance"]["pid"], spec.host, item["status"]["port"]) is not False:
-                async with asyncio.timeout(PATIENCE):
-                    slots, metrics = await self._talk(item, spec)
-        except (OSError, ValueError, ValidationError, h11.ProtocolError):
+            if self._host.listens(item["status"]["instance"]["pid"], spec.host, port) is not False:
+                slots, metrics = await told(spec, port, self._key(spec), adopted=adopted, patience=PATIENCE)
+        except (OSError, ValueError, ValidationError):
             slots = metrics = None
         return time.monotonic(), slots, metrics
-
-    async def _talk(self, item: Item, spec: ServerSpec) -> tuple[Slots | None, Metrics | None]:
-        engine, key, slots, metrics = engine_of(spec), self._key(spec), None, None
-        async with conversation(spec.host, item["status"]["port"], tls=engine.scheme(spec) == "https") as talk:
-            # A look at the slots would wake a model that sleeps; and nobody knows how a stranger's server was started.
-            if not engine.may_sleep(spec) and condition(item, "Adopted")["status"] != "True":
-                slots = engine.read_slots(await _body(talk, engine.slots_path(spec), key))
-            if engine.shows_metrics(spec):
-                metrics = engine.read_metrics(await _body(talk, engine.metrics_path(spec), key))
-        return slots, metrics
 
     def _key(self, spec: ServerSpec) -> str | None:
         if spec.api_key_file is None:
@@ -157,8 +102,3 @@ class Looker:
     def close(self) -> None:
         """Look no more."""
         self._gpus.close()
-
-
-async def _body(talk: Conversation, path: str, key: str | None) -> bytes:
-    answer: Answer = await talk.get(path, key)
-    return answer.body if answer.status == HTTPStatus.OK else b""

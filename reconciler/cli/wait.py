@@ -16,12 +16,13 @@ from reconciler.cli.invocation import Invocation, Verb, pass_invocation
 from reconciler.cli.judging import Item, Judgement, Verdict, name_of
 from reconciler.cli.looking import looks
 from reconciler.cli.names import SERVER_NAME, without_kind
-from reconciler.cli.selecting import LabelSelector, Parsed, labels_of, phase, selector_option
+from reconciler.cli.selecting import Parsed, labels_of, phase, selector_option
 from reconciler.cli.servers import condition
 from reconciler.cli.standing import opened
 from reconciler.cli.terminal import clean
 from reconciler.cli.waiting import Duration
 from reconciler.core.durations import describe_duration
+from reconciler.core.label_selector import LabelSelector
 from reconciler.installation import is_controller_running
 
 CONDITIONS = ("Ready", "Progressing", "Degraded", "Reconciled", "ContextCapped", "Slow", "Adopted")

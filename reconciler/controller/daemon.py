@@ -110,17 +110,21 @@ class Daemon:
         # The first servers are loading by now: what they do not need is imported meanwhile.
         from reconciler.api.app import create_app  # noqa: PLC0415
         from reconciler.api.server import SocketServer  # noqa: PLC0415
+        from reconciler.api.views import Views  # noqa: PLC0415
         from reconciler.controller.triggers import start_ticking, watch_manifests  # noqa: PLC0415
 
-        server = SocketServer(create_app(self.interface), str(socket_path(Path(self._settings.state))))
+        views = Views(self.interface)
+        server = SocketServer(create_app(self.interface, views), str(socket_path(Path(self._settings.state))))
         serving = asyncio.create_task(server.serve())
         self.loop.keeper.keep(server.put_in_place)
         scheduler = start_ticking(self._settings.tick, self._tick)
-        watching = asyncio.create_task(watch_manifests(Path(self._settings.manifests), self.poke))
+        watching = asyncio.create_task(
+            watch_manifests(Path(self._settings.manifests), self.poke, self.loop.counts.watching.observe)
+        )
         if follows:
             self._syncing.start()
         if shows:
-            self._surfaces.begin()
+            self._surfaces.begin(views)
         on_up()
         try:
             stopping = asyncio.create_task(stop.event.wait())
@@ -130,6 +134,7 @@ class Daemon:
             if stop.on_exit == "stop":
                 await self._stop_all()
         finally:
+            views.close()
             server.stop()
             await self._surfaces.end()
             scheduler.shutdown(wait=False)

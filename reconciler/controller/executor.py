@@ -13,6 +13,7 @@ from reconciler.controller.launching import Launcher, LaunchError
 from reconciler.core.actions import Action, Event, Kill, Plan, SaveInstance, Start, Terminate
 from reconciler.core.causes import CAUSES
 from reconciler.core.clean import clean
+from reconciler.core.counts import Counts
 from reconciler.core.history import Instance, Stamp
 from reconciler.core.model import Desired, Identity, Now, Wanted
 from reconciler.core.spec import dump_spec
@@ -60,12 +61,15 @@ class _Intent:
 class Executor:
     """The only one who acts."""
 
-    def __init__(self, store: Store, runtime: LocalRuntime, launcher: Launcher, report: Report) -> None:
-        """`report` is told every event, once it is committed."""
+    def __init__(
+        self, store: Store, runtime: LocalRuntime, launcher: Launcher, report: Report, counts: Counts | None = None
+    ) -> None:
+        """`report` is told every event, once it is committed; in `counts` it is counted what was done."""
         self._store = store
         self._runtime = runtime
         self._launcher = launcher
         self._report = report
+        self._counts = counts or Counts()
 
     def execute(self, plan: Plan, desired: Desired, now: Now) -> None:
         """Carry out a plan. Raises StateUnwritableError when its intents cannot be committed: then nothing was done.
@@ -81,6 +85,7 @@ class Executor:
             for action in plan.actions
             if isinstance(action, Start)
         ]
+        before = dict(self._store.history().instances)
         self._commit_intents(plan, starts, now)
         for action in plan.actions:
             if isinstance(action, Terminate):
@@ -91,6 +96,7 @@ class Executor:
         for event in plan.events:
             self._report(event)
         self._record_spawns(outcomes, now)
+        self._counts.note(plan.actions, before)
 
     def _holds_adopted(self, plan: Plan) -> bool:
         """Whether all that are to be adopted could be had: two installations may be about to take over the same."""

@@ -1,10 +1,12 @@
 """A controller in the foreground: `reconciler run`."""
 
 import asyncio
+import faulthandler
 import json
 import logging
 import os
 import resource
+import shlex
 import shutil
 import signal
 import sys
@@ -19,6 +21,8 @@ from reconciler.controller.inherited import shed_inheritance
 from reconciler.controller.lock import HeldError, Lock, hold
 from reconciler.controller.loop import log
 from reconciler.controller.preview import shown
+from reconciler.controller.sd_notify import Systemd
+from reconciler.controller.service import LONGER, Service
 from reconciler.controller.state_folder import private
 from reconciler.core.clean import clean, clean_json, clean_lines
 from reconciler.installation import remember
@@ -36,12 +40,15 @@ def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
     """A controller in the foreground, until SIGTERM or SIGINT. Returns the exit code."""
     shed_inheritance()
     _log_to_stdout(log_format)
-    state = Path(settings.state)
+    state, systemd = Path(settings.state), Systemd(os.environ)
+    if systemd.watchdog:
+        # It ends a controller that hangs by SIGABRT, and the journal then has where it was.
+        faulthandler.enable()
     try:
-        with private(state) as umask, _wait_for_lock(state) as lock:
+        with private(state) as umask, _wait_for_lock(state, systemd) as lock:
             remember(state)
             with _signals_waiting():
-                return asyncio.run(_foreground(settings, on_exit, umask, lock))
+                return asyncio.run(_foreground(settings, on_exit, umask, lock, systemd))
     except HeldError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -49,18 +56,28 @@ def run(settings: Settings, *, on_exit: str, log_format: str) -> int:
         return 0
 
 
-async def _foreground(settings: Settings, on_exit: str, umask: int, lock: Lock) -> int:
+async def _foreground(settings: Settings, on_exit: str, umask: int, lock: Lock, systemd: Systemd) -> int:
     _allow_many_files()
     stop = Stop(on_exit)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        _on_signal(number, stop.event.set)
     daemon = Daemon(settings, os.environ, umask, lock)
-    _on_signal(signal.SIGHUP, daemon.poke)
+    service = Service(systemd, daemon.loop)
+
+    def end() -> None:
+        service.end()
+        stop.event.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        _on_signal(number, end)
+    _on_signal(signal.SIGHUP, service.reload)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     log.info("controller pid %d over %s, state in %s", os.getpid(), settings.manifests, settings.state)
-    await daemon.serve(stop, shows=True)
+    try:
+        await daemon.serve(stop, service.up, shows=True)
+    finally:
+        service.close()
     if on_exit == "leave":
-        program = _program()
+        # Who reads that of a service is in another folder.
+        program = _program() + (f" --config {shlex.quote(settings.file)}" if systemd.listens else "")
         log.info("ended; the servers run on. To stop them: %s stop --all; to go on: %s run", program, program)
     return 0
 
@@ -87,7 +104,7 @@ def _on_signal(number: int, then: Callable[[], None]) -> None:
 
 
 @contextmanager
-def _wait_for_lock(state: Path) -> Iterator[Lock]:
+def _wait_for_lock(state: Path, systemd: Systemd) -> Iterator[Lock]:
     """An `apply` that holds the lock ends by itself; another `run` does not."""
     told, until = False, time.monotonic() + ANONYMOUS
     while True:
@@ -101,6 +118,7 @@ def _wait_for_lock(state: Path) -> Iterator[Lock]:
             if not told:
                 log.info("waiting: %s", error)
                 told = True
+            systemd.extend(LONGER, f"waiting: {error}")
             time.sleep(LOCK_LOOK)
 
 

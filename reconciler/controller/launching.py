@@ -161,6 +161,12 @@ class Launcher:
         """The model's absolute path; None for one that llama-server downloads."""
         return self._model(spec)
 
+    def discovered(self) -> tuple[str, str] | None:
+        """The llama-server of specs that name none, and where it was found; None where there is none."""
+        if named := self._settings.llama_server:
+            return _absolute(named), self._settings.origins.get("llama_server", "file")
+        return find_llama_server(self._environ)
+
     def api_key(self, spec: ServerSpec) -> str | None:
         """The first key that the server accepts, for asking it."""
         try:

@@ -32,6 +32,7 @@ from reconciler.controller.preview import check_spec
 from reconciler.controller.prober import Prober
 from reconciler.core.accept import Acceptance, Beside, accept
 from reconciler.core.actions import Event, Plan
+from reconciler.core.counts import Counts
 from reconciler.core.history import Requests
 from reconciler.core.idle import WITH_CONTROLLER
 from reconciler.core.model import Desired, Now
@@ -59,19 +60,22 @@ class Loop:
     ) -> None:
         self.store = store
         self.runtime = runtime
-        self.prober = Prober(runtime, self.poke)
+        self.counts = Counts()
+        self.prober = Prober(runtime, self.poke, self.counts)
         self.passes = 0
+        self._went_well_at: float | None = None
         self.stopping_all = False
         """Stop all servers, for as long as this controller lives."""
         self._sources = manifests
         self._observer = Observer(runtime, self.prober, launcher, self.poke)
-        self._executor = Executor(store, runtime, launcher, report)
+        self._executor = Executor(store, runtime, launcher, report, self.counts)
         self.keeper = Keeper(store, report)
         self._accepted = Accepted(
             acceptance=Acceptance({}, memory=memory_of(store), selection=selection_of(store.meta))
         )
         self._desired = Desired({}, limits=settings.limits())
         self._manifests = settings.manifests
+        self.server_host = settings.server_host
         self._poked = asyncio.Event()
         self._fresh = True
         self._ended = False
@@ -87,6 +91,16 @@ class Loop:
     def acceptance(self) -> Acceptance:
         """The documents in force and what is wrong with the newest text, as of the last pass."""
         return self._accepted.acceptance
+
+    @property
+    def looked(self) -> Look:
+        """The manifests as they were judged by the last pass."""
+        return self._accepted.look or Look()
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last pass that went well; None where there was none."""
+        return None if self._went_well_at is None else time.monotonic() - self._went_well_at
 
     @property
     def unsettled(self) -> bool:
@@ -130,8 +144,10 @@ class Loop:
             fresh, self._fresh = self._fresh, False
             hasty, self._ended = self._ended and not fresh, False
             self.passes += 1
+            began = time.monotonic()
             try:
                 self._pass(fresh=fresh, hasty=hasty)
+                self._went_well_at = time.monotonic()
             except ResourceError as error:
                 self._tell_blindness(str(error))
                 self._wake_at(time.monotonic() + RETRY)
@@ -141,7 +157,9 @@ class Loop:
             except Exception:
                 # A fault of ours must not end supervision: what runs goes on, and the next look may go well.
                 log.exception("the pass failed; looking again in %g s", RETRY)
+                self.counts.failed_passes += 1
                 self._wake_at(time.monotonic() + RETRY)
+            self.counts.passes.observe(time.monotonic() - began)
 
     def _tell_blindness(self, why: str) -> None:
         """Say once why nobody can be looked at: whoever runs is left alone until that is known again."""
@@ -202,7 +220,8 @@ class Loop:
         same = look is before.look and (confirmed, asked) == (before.confirmed, before.asked)
         if not same or not before.is_quiet(now):
             others, selection = self.store.others, before.acceptance.selection
-            beside = Beside(others, selection, asked, check_spec, counted=self.store.counted)
+            counted, host = self.store.counted, self.server_host
+            beside = Beside(others, selection, asked, check_spec, counted=counted, server_host=host)
             memory = before.acceptance.memory
             acceptance = accept(self.store.documents, seen_in(look), memory, now.monotonic, confirmed, beside)
             self._save(acceptance, now)

@@ -11,7 +11,7 @@ from reconciler.core.policy import Denial, Places, judge, path_of, together
 from reconciler.core.reach import FOLDERS, PATHS, Reach, reaches
 from reconciler.core.rules import ANY, Rules
 from reconciler.core.source import GIT, LOCAL
-from reconciler.core.spec import ServerSpec
+from reconciler.core.spec import DEFAULT_HOST, ServerSpec
 from reconciler.core.turns import Turn, over_limit
 from reconciler.core.written_steps import says, written_steps
 from reconciler.discovery import find_llama_server
@@ -65,11 +65,19 @@ def may_run(path: str, origin: str, settings: Settings, llama_server: str, *, is
 
 
 def _denied(document: Document, settings: Settings, llama_server: str) -> Iterator[Denial]:
-    rules, origin = settings.policy.of(document.origin), document.origin
+    rules, origin = _rules(document.origin, settings), document.origin
     places = _places(rules, settings.models, origin, llama_server)
     found = chain(_reaches(document.spec), _reaches_of_steps(document.spec))
     resolved = (one for reach in found for one in _resolved(reach, places, settings.models))
     return judge(resolved, rules, places, origin)
+
+
+def _rules(origin: str, settings: Settings) -> Rules:
+    """Where servers listen that do not say it, by the settings, they may."""
+    rules = settings.policy.of(origin)
+    if settings.server_host == DEFAULT_HOST:
+        return rules
+    return rules.model_copy(update={"hosts": (*rules.hosts, settings.server_host)})
 
 
 def _reaches(spec: ServerSpec) -> Iterator[Reach]:

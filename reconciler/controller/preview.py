@@ -12,12 +12,13 @@ from reconciler.controller.asking import LAPSE
 from reconciler.controller.flag_gate import helps_in
 from reconciler.controller.launching import Launcher
 from reconciler.controller.manifests import Manifests
-from reconciler.core.accept import Acceptance, Beside, Seen, overlay
+from reconciler.core.accept import Acceptance, Beside, Seen, accept, overlay
 from reconciler.core.candidates import key_of_problem
 from reconciler.core.history import History, Requests
 from reconciler.core.model import Document, Now, Problem
 from reconciler.core.port_claims import held_by_others
 from reconciler.core.preview import Change, Standing, preview
+from reconciler.core.pruning import Memory
 from reconciler.core.source import GIT, PREFIX
 from reconciler.core.spec import ServerSpec
 from reconciler.core.turns import turns
@@ -103,7 +104,7 @@ def _without(seen: Seen, keys: frozenset[str]) -> Seen:
 def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
     """The preview without a controller: nothing is locked, written or started."""
     host, launcher = choose_host(settings.host), Launcher(settings, os.environ, helps_in(settings.state, keeps=False))
-    before = Before({}, History(), Requests())
+    before = Before({}, History(), Requests(), beside=Beside(check=check_spec, server_host=settings.server_host))
     connection = open_snapshot(Path(settings.state))
     if connection is not None:
         pending = read_requests(connection)
@@ -112,7 +113,9 @@ def preview_offline(settings: Settings, texts: Texts) -> dict[str, Any]:
         asked, number = max(pending["profile"].items(), key=lambda one: one[1], default=(None, 0))
         asked = asked if time.time() - read_asked_at(connection, number) < LAPSE else None
         facts = dict(connection.execute("select key, value from meta").fetchall())
-        beside = Beside(read_others(connection), selection_of(facts), asked, check_spec)
+        beside = Beside(
+            read_others(connection), selection_of(facts), asked, check_spec, server_host=settings.server_host
+        )
         before = Before(read_documents(connection), history, requests, beside=beside)
         connection.close()
     root, until = Path(settings.manifests), time.monotonic() + SETTLE
@@ -159,9 +162,19 @@ def refused(rev: str, problems: Sequence[Problem]) -> dict[str, Any]:
 
 def problems_data(acceptance: Acceptance) -> list[dict[str, Any]]:
     """All problems, each with its text."""
-    every = (*acceptance.problems.values(), *acceptance.other_problems.values())
-    found = [problem for problems in every for problem in problems]
-    return _as_data((*found, *acceptance.general))
+    return _as_data(problems_of(acceptance))
+
+
+def problems_of(acceptance: Acceptance) -> list[Problem]:
+    """All problems, those of unnamed text last."""
+    every = (*acceptance.problems.values(), *acceptance.other_problems.values(), acceptance.general)
+    return [problem for problems in every for problem in problems]
+
+
+def judged(look: Look) -> list[Problem]:
+    """What is wrong with all that is declared, whatever is in force."""
+    seen = Seen(look.documents, look.problems, others=look.others)
+    return problems_of(accept({}, seen, Memory(), 0.0, beside=Beside(check=check_spec, nothing_runs=True)))
 
 
 def _as_data(problems: Sequence[Problem]) -> list[dict[str, Any]]:

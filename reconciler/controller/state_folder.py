@@ -18,6 +18,7 @@ ENTRIES = (
     "logs",
     "helps",
     "git",
+    "token",
 )
 """What a controller keeps there for longer than it lives."""
 OTHERS = 0o077

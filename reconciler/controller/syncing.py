@@ -64,7 +64,8 @@ class House:
 
     def judged_with(self) -> Beside:
         """Documents of other kinds in force, and what else their judgement needs."""
-        return Beside(self._store.others, self._loop.acceptance.selection, self._store.asked_profile(), check_spec)
+        selection, host = self._loop.acceptance.selection, self._loop.server_host
+        return Beside(self._store.others, selection, self._store.asked_profile(), check_spec, server_host=host)
 
     def others(self) -> Seen:
         """What the manifests folder says."""

@@ -23,15 +23,20 @@ CLOCK_STEP = 0.5
 """Seconds by which the wall clock must have left the monotonic one to have been stepped; less is its slewing."""
 
 
-async def watch_manifests(root: Path, poke: Callable[[], None]) -> None:
-    """Poke at each change below a folder, for ever; watch it anew when it was deleted or replaced."""
+async def watch_manifests(
+    root: Path, poke: Callable[[], None], lagged: Callable[[float], None] = lambda _seconds: None
+) -> None:
+    """Poke at each change below a folder, for ever; watch it anew when it was deleted or replaced.
+
+    `lagged` is told how many seconds ago a file changed of which we hear.
+    """
     while True:
         watched = _identity(root)
         if watched is not None:
             stop = asyncio.Event()
             replaced = asyncio.create_task(_notice_replacement(root, watched, stop, poke))
             try:
-                await _watch(root, stop, poke)
+                await _watch(root, stop, poke, lagged)
             except (OSError, RuntimeError) as error:
                 log.warning("cannot watch %s, looking at each tick instead: %s", root, error)
             finally:
@@ -40,12 +45,25 @@ async def watch_manifests(root: Path, poke: Callable[[], None]) -> None:
         await asyncio.sleep(REWATCH)
 
 
-async def _watch(root: Path, stop: asyncio.Event, poke: Callable[[], None]) -> None:
+async def _watch(root: Path, stop: asyncio.Event, poke: Callable[[], None], lagged: Callable[[float], None]) -> None:
     batches = awatch(root, watch_filter=_matters(root), step=STEP, debounce=DEBOUNCE, stop_event=stop, recursive=True)
     async for changes in batches:
         poke()
+        if (lag := _lag(changes)) is not None:
+            lagged(lag)
         if (Change.deleted, str(root)) in changes:
             return  # one made anew at once may get the old one's inode, and look the same
+
+
+def _lag(changes: set[tuple[Change, str]]) -> float | None:
+    """Seconds since the first of these changes; None where only what is gone is told of."""
+    changed = []
+    for change, path in changes:
+        if change is not Change.deleted:
+            with suppress(OSError):
+                # Not the time of modification: a file that is renamed into place keeps its own.
+                changed.append(Path(path).stat().st_ctime)
+    return max(0.0, time.time() - min(changed)) if changed else None
 
 
 async def _notice_replacement(

@@ -20,6 +20,7 @@ from reconciler.controller.slots import busy_slots, busy_slots_meanwhile
 from reconciler.controller.slowness import Slowness, Stopwatch, limit_of
 from reconciler.controller.target import Target
 from reconciler.controller.working import RAISE, Working
+from reconciler.core.counts import Counts
 from reconciler.core.durations import format_duration
 from reconciler.core.model import Health, HealthState
 from reconciler.engines import engine_of
@@ -42,12 +43,17 @@ _NOBODY = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
 class Watch:
     """One instance's probes."""
 
-    def __init__(self, target: Target, runtime: LocalRuntime, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, target: Target, runtime: LocalRuntime, on_change: Callable[[], None], counts: Counts | None = None
+    ) -> None:
         self.target = target
+        self._counts = counts or Counts()
         # The time before this controller looked is no time without progress.
         self.health = Health(verified=target.was_ready, last_progress=time.monotonic())
         self._answered = self.health
         """What `/health` says by itself."""
+        self.taken: float | None = None
+        """Seconds of the last answer on `/health`; as long as was waited, where none came in time."""
         self._runtime = runtime
         self._on_change = on_change
         self._progress = partial(runtime.progress, target.pid)
@@ -128,6 +134,7 @@ class Watch:
         timeout = probes.liveness.timeout if self.health.verified else probes.startup.timeout
         self._expect(time.monotonic() + timeout)
         health = await self._look(timeout, counts=late <= timeout)
+        self._counts.probes[health.state] += 1
         if not health.verified and self._loading.worked(now := asyncio.get_running_loop().time()):
             health = replace(health, last_progress=now)
         if health.state is HealthState.OK and self._answered.state in _AWAY:
@@ -215,11 +222,14 @@ class Watch:
                 async with within(seconds, talk):
                     with Stopwatch(talk, limit) as watch:
                         answer = await talk.get(engine_of(target.spec).health_path(target.spec))
-                        taken = watch.taken()
+                        taken = self.taken = watch.taken()
+                    if taken is not None:
+                        self._counts.answers.observe(taken)
                     if taken is not None and not more:
                         self._slowness.note(taken, limit)
                     return await self._judge(answer, talk)
             except TimeoutError:
+                self.taken = seconds
                 if not more:
                     self._slowness.note(seconds, limit)
                 raise

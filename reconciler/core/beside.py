@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from reconciler.core.defaults import Check
 from reconciler.core.kinds import Others
 from reconciler.core.selection import Selection
+from reconciler.core.spec import DEFAULT_HOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Beside:
     """Servers that are declared elsewhere, so that a profile may name them."""
     counted: Mapping[str, int] = field(default_factory=dict)
     """The highest generation that is known of documents that were gone: servers by name, others by key."""
+    server_host: str = DEFAULT_HOST
+    """Where servers listen that neither say so nor take it over from defaults."""
     nothing_runs: bool = False
     """The documents are judged by themselves, as before any start: there is nothing that an accident could end."""
 

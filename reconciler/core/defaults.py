@@ -12,7 +12,7 @@ from reconciler.core.kinds import DefaultsDocument, say_the_same
 from reconciler.core.model import Document, Problem
 from reconciler.core.selection import matches
 from reconciler.core.source import GIT
-from reconciler.core.spec import ServerSpec, dump_spec
+from reconciler.core.spec import DEFAULT_HOST, ServerSpec, dump_spec
 
 MERGED = frozenset({"flags", "env", "probes", "probes.startup", "probes.liveness", "restart", "stop"})
 """Mappings of a spec that are merged key by key; what else is a mapping (`model`, a variable's value) is one value."""
@@ -48,19 +48,23 @@ def selected_by(document: DefaultsDocument, server: Document) -> bool:
 
 
 def merged(
-    document: Document, defaults: Iterable[DefaultsDocument], check: Check, before: Document | None = None
+    document: Document,
+    defaults: Iterable[DefaultsDocument],
+    check: Check,
+    before: Document | None = None,
+    server_host: str = DEFAULT_HOST,
 ) -> Document | Misfit:
     """A server's document with what it takes over; `defaults` stand in the order of their names.
 
-    `before` is the one in force, whose spec is taken where it comes out the same.
+    `before` is the one in force, whose spec is taken where it comes out the same; `server_host` is the settings'.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {} if server_host == DEFAULT_HOST else {"host": server_host}
     came_from: dict[str, str] = {}
     for each in defaults:
         _put(found, dump_spec(each.spec.template), "spec", came_from, each.name)
     if found:
         _put(found, dump_spec(document.written), "spec", came_from, "")
-    if not came_from:
+    if not came_from and ("host" in document.written.model_fields_set or "host" not in found):
         return replace(document, spec=document.written, own=None, came_from={}) if document.own else document
     if before and before.own and repr(dump_spec(before.spec)) == repr(_in_order(found)):
         return replace(document, spec=before.spec, own=document.written, came_from=came_from)

@@ -9,7 +9,7 @@ from reconciler.core.spec import Duration
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class GitAuth(_Section):

@@ -11,7 +11,7 @@ from reconciler.core.beside import Beside
 from reconciler.core.candidates import Candidates, Problems, problem_of
 from reconciler.core.choosing import Choice, Chooser
 from reconciler.core.clashes import without_port_clashes
-from reconciler.core.defaults import Check, applying, defaults_that_fit, merged
+from reconciler.core.defaults import applying, defaults_that_fit, merged
 from reconciler.core.dependencies import without_cycles
 from reconciler.core.kinds import (
     DefaultsDocument,
@@ -58,7 +58,7 @@ def judge(accepted: Mapping[str, Document], beside: Beside, found: Candidates, c
     newest = {**before, **_of_kind(found, DefaultsDocument)}
     there = [document for name, document in _newest(accepted, found).items() if name not in found.problems]
     defaults = defaults_that_fit(before, newest, there, check, found.other_problems)
-    servers = _with_defaults(accepted, found, defaults, check)
+    servers = _with_defaults(accepted, found, defaults, beside)
     known = {*accepted, *found.servers, *found.problems, *beside.known}
     profiles = profiles_in_force(others, _of_kind(found, ProfileDocument), known, found.other_problems)
     profiles, told = without_surprises(accepted, servers, others, profiles)
@@ -94,12 +94,12 @@ def _newest(accepted: Mapping[str, Document], found: Candidates) -> dict[str, Do
 
 
 def _with_defaults(
-    accepted: Mapping[str, Document], found: Candidates, defaults: Mapping[str, DefaultsDocument], check: Check
+    accepted: Mapping[str, Document], found: Candidates, defaults: Mapping[str, DefaultsDocument], beside: Beside
 ) -> dict[str, Document]:
     """The candidates with what they take over, and those in force that take over something else now."""
     servers = {}
     for name, document in _newest(accepted, found).items():
-        made = merged(document, applying(defaults, document), check, accepted.get(name))
+        made = merged(document, applying(defaults, document), beside.check, accepted.get(name), beside.server_host)
         if isinstance(made, Document):
             servers[name] = made
         else:

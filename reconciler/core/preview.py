@@ -14,6 +14,8 @@ from reconciler.core.selection import Selection
 from reconciler.core.spec import ServerSpec, dump_spec
 
 ABSENT = None
+SUSPENDED = "suspended by its manifest"
+"""Why a server does not run that its own document, or its defaults, let rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Declared:
     def why_not(self, name: str) -> str:
         """Why a server that is declared does not run; empty where it does."""
         suspended = name in self.documents and self.documents[name].spec.suspend
-        return "suspended by its manifest" if suspended else self.selection.parked(name)
+        return SUSPENDED if suspended else self.selection.parked(name)
 
 
 def compare(before: Declared, after: Declared, fingerprint: Callable[[ServerSpec], str]) -> tuple[Change, ...]:
@@ -164,7 +166,7 @@ def _valid_change(
     if after is None or name in acceptance.held:
         held = acceptance.held.get(name)
         return Change(name, "hold", held) if held else Change(name, "stop", "its document is gone")
-    if rests := "suspended by its manifest" if after.spec.suspend else acceptance.parked(name):
+    if rests := SUSPENDED if after.spec.suspend else acceptance.parked(name):
         fields = _document_changes(before, after)
         return Change(name, "stop" if instance else "update" if fields else "unchanged", rests, fields)
     if instance is None:

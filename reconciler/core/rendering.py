@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from reconciler.core.durations import describe_duration, format_duration
 from reconciler.core.exits import how_ended, telling
 from reconciler.core.reasons import Mends, find
+from reconciler.core.remedy_actions import actions_of
 from reconciler.core.trouble import Facts, Trouble
 from reconciler.core.ways_out import cause_reason, ways_out
 
@@ -64,7 +65,7 @@ class Explanation(NamedTuple):
     def data(self) -> dict[str, Any]:
         """It as `status.explanation` of `-o json`."""
         told = {name: getattr(self, name) for name in ("headline", "state", "reason", "happened")}
-        return {**told, "tried": list(self.tried), "canDo": list(self.can_do)}
+        return {**told, "tried": list(self.tried), "canDo": list(self.can_do), "actions": actions_of(self.can_do)}
 
 
 def _chosen(ways: Sequence[str]) -> Iterator[str]:

@@ -20,7 +20,7 @@ Most = Annotated[int, Field(ge=0)]
 class Rules(BaseModel):
     """`[policy.git]`: what a Git repository may have this machine do. In a list, `*` stands for anything."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     binaries: Names = ()
     """Programs that `spec.binary` may name, besides the llama-server that runs anyway."""
@@ -104,7 +104,7 @@ class LocalRules(Rules):
 class Policy(BaseModel):
     """`[policy]`: what manifests may have this machine do, by where they come from."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     local: LocalRules = LocalRules()
     """For documents of the manifests folder."""

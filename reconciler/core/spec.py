@@ -88,9 +88,7 @@ CauseName = Literal[
 class Strict(BaseModel):
     """Unknown fields are errors, values cannot change, names in YAML are camelCase."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True)
 
 
 class HfModel(Strict):

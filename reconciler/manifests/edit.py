@@ -128,18 +128,31 @@ def read(path: Path) -> str:
 
 def create(root: Path, name: str, content: str) -> Path:
     """A new file, complete at once, that takes no other's place: NAME.yaml, or the next free one. Raises OSError."""
-    temporary = _write_beside(root / f"{name}.yaml", content.encode(), is_new=True)
+    names = (f"{name}{f'-{number}' if number > 1 else ''}.yaml" for number in range(1, 1000))
+    path = _create_first([root / one for one in names], content)
+    if path is None:
+        raise FileExistsError(f"{root}: {name}.yaml and 998 more of that name exist: remove some")
+    return path
+
+
+def create_file(path: Path, content: str) -> bool:
+    """A new file, complete at once; whether there was none of that name. Raises OSError."""
+    return _create_first([path], content) is not None
+
+
+def _create_first(paths: Sequence[Path], content: str) -> Path | None:
+    """The first of these that is free, all in one folder; None: none is."""
+    temporary = _write_beside(paths[0], content.encode(), is_new=True)
     try:
-        for number in range(1, 1000):
-            path = root / (f"{name}.yaml" if number == 1 else f"{name}-{number}.yaml")
+        for path in paths:
             # A link fails where a rename would overwrite.
             with contextlib.suppress(FileExistsError):
                 path.hardlink_to(temporary)
-                _sync(root)
+                _sync(path.parent)
                 return path
     finally:
         temporary.unlink()
-    raise FileExistsError(f"{root}: {name}.yaml and 998 more of that name exist: remove some")
+    return None
 
 
 def replace_file(target: Path, content: bytes, check: Callable[[], None] = lambda: None) -> None:

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from reconciler.core.durations import format_duration
-from reconciler.manifests.expected import schema_of, words
+from reconciler.manifests.described import described_schema
+from reconciler.manifests.expected import words
 from reconciler.manifests.fields import Field
 from reconciler.manifests.parse import KINDS
 
@@ -18,7 +19,7 @@ _MOST_LEVELS = 8
 
 def fields_of(model: type[BaseModel]) -> Field:
     """The whole manifest as a field without a name."""
-    return _Reader(model).field((), schema_of(model), is_required=True)
+    return _Reader(model).field((), described_schema(model), is_required=True)
 
 
 def fields_file() -> str:
@@ -41,7 +42,7 @@ class _Reader:
 
     def __init__(self, model: type[BaseModel]) -> None:
         self._model = model
-        self._root = schema_of(model)
+        self._root = described_schema(model)
 
     def field(self, path: tuple[str, ...], node: Mapping[str, Any], *, is_required: bool) -> Field:
         members = [self._resolved(choice) for choice in node.get("anyOf", (node,))]

@@ -106,7 +106,8 @@ class Folder:
         `overlay` holds texts by shown file name that count in place of (or beside) what is in the folder.
         """
         look = self._look(now)
-        return self._overlaid(look, overlay) if overlay else look
+        texts: Mapping[str, str | None] = overlay or {}
+        return overlaid(look, texts, self._check) if texts else look
 
     def _look(self, now: float) -> Look:
         scan = Scan(self._root).run()
@@ -187,18 +188,23 @@ class Folder:
     def _unusable(self, name: str, why: str) -> Parsed:
         return Parsed(problems=(Problem(shown(self._shown_as, name), why),))
 
-    def _overlaid(self, look: Look, overlay: Mapping[str, str]) -> Look:
-        parsed = [parse(text, file, self._check) for file, text in sorted(overlay.items())]
-        return replace(
-            look,
-            documents=_without(look.documents, overlay) + tuple(one for each in parsed for one in each.documents),
-            problems=_without(look.problems, overlay) + tuple(one for each in parsed for one in each.problems),
-            files_seen=look.files_seen | overlay.keys(),
-            others=_without(look.others, overlay) + tuple(one for each in parsed for one in each.others),
-        )
+
+def overlaid(look: Look, texts: Mapping[str, str | None], check: Check) -> Look:
+    """What the folder would say with these texts in place of (or beside) its files, by name as shown; None: without."""
+    parsed = [parse(text, file, check) for file, text in sorted(texts.items()) if text is not None]
+    blank = {file for file, text in texts.items() if text is not None and not text.strip()}
+    there = {file for file, text in texts.items() if text is not None}
+    return replace(
+        look,
+        documents=_without(look.documents, texts) + tuple(one for each in parsed for one in each.documents),
+        problems=_without(look.problems, texts) + tuple(one for each in parsed for one in each.problems),
+        files_seen=(look.files_seen - texts.keys()) | there,
+        empty=(look.empty - texts.keys()) | blank,
+        others=_without(look.others, texts) + tuple(one for each in parsed for one in each.others),
+    )
 
 
-def _without(found: Sequence[_Found], files: Mapping[str, str]) -> tuple[_Found, ...]:
+def _without(found: Sequence[_Found], files: Mapping[str, str | None]) -> tuple[_Found, ...]:
     return tuple(one for one in found if one.file not in files)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.core.durations import format_duration
+from reconciler.manifests.described import described_schema
 from reconciler.manifests.field_reader import fields_file
 from reconciler.manifests.parse import KINDS
 
@@ -19,7 +20,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def json_schema(kind: str = "LlamaServer") -> dict[str, Any]:
     """What the model of a kind accepts, as JSON Schema (draft 2020-12)."""
-    schema = KINDS[kind].model_json_schema(by_alias=True)
+    schema = described_schema(KINDS[kind])
     definitions = schema.pop("$defs")
     for node in (schema, *definitions.values()):
         _tidy(node)

@@ -41,9 +41,13 @@ Table = TypeVar("Table")
 
 
 def ask(
-    binary: str, environment: Mapping[str, str], timeout: float = TIMEOUT, closing: threading.Event | None = None
+    binary: str,
+    environment: Mapping[str, str],
+    timeout: float = TIMEOUT,
+    closing: threading.Event | None = None,
+    flag: str = "--help",
 ) -> str | None:
-    """What a program prints for `--help`; None where that cannot be had in time, or before `closing`.
+    """What a program prints for a flag; None where that cannot be had in time, or before `closing`.
 
     It is run in a session of its own, and whatever is left of that is killed. Raises ResourceError when there is no
     room for a process.
@@ -51,7 +55,7 @@ def ask(
     reader, writer = os.pipe()
     mark = f"{MARK}={uuid.uuid4().hex}"
     try:
-        child = spawn([binary, "--help"], {**environment, **dict([mark.split("=")])}, writer, Bounds())
+        child = spawn([binary, flag], {**environment, **dict([mark.split("=")])}, writer, Bounds())
     except (OSError, ValueError) as error:
         os.close(reader)
         if isinstance(error, ResourceError):

@@ -45,6 +45,8 @@ class Disk:
         """What happened and was not told yet."""
         self.may_replace: Callable[[], None] = lambda: None
         """Asked before files are made anew; raises where they are another controller's by now."""
+        self.errors = 0
+        """How often the file could not be written, or not be mended."""
         self.renewals = 0
         """How often the file was made anew."""
         self._known = known
@@ -139,6 +141,7 @@ class Disk:
 
     def _note(self, trouble: Trouble) -> None:
         self.trouble = trouble
+        self.errors += 1
         if trouble.cause is Cause.CORRUPT:
             self._lost = Lost.DAMAGED
 

@@ -17,11 +17,12 @@ OnGpus = Callable[[Mapping[int, str]], "Sequence[OnGpu]"]
 
 
 def explained(
-    db: sqlite3.Connection, item: Item, *, controller: bool, on_gpu: "OnGpus | None" = None
+    db: sqlite3.Connection, item: Item, *, controller: bool, on_gpu: "OnGpus | None" = None, now: float | None = None
 ) -> "Explanation | None":
     """What is to be told of a server; None of one that is well. `on_gpu` tells who has GPUs' memory, if it is out.
 
-    It is given our own processes: names of servers by pid.
+    It is given our own processes: names of servers by pid. `now` is Unix time, by default the clock's; with 0 nothing
+    is said that is true for a moment only.
     """
     if _is_surely_well(item):
         return None
@@ -30,7 +31,7 @@ def explained(
 
     restarts = past.restarts(db, [item["metadata"]["name"]], limit=NEWEST)
     launch = past.launch(db, restarts[-1]["uid"]) if restarts else None
-    facts = Facts(controller, program=launch["argv"][0] if launch else "", now=time.time())
+    facts = Facts(controller, program=launch["argv"][0] if launch else "", now=time.time() if now is None else now)
     found = explanation(item, restarts, facts)
     if found is not None and on_gpu is not None and found.reason == "GpuOutOfMemory":
         found = explanation(item, restarts, facts._replace(on_gpu=on_gpu(_ours(db))))

@@ -150,6 +150,16 @@ def distrust(item: Item, instance: Item | None, alive: Callable[[Mapping[str, An
         condition.update(status="False", reason=NO_CONTROLLER, message=status["message"])
 
 
+def running_spec(item: Mapping[str, Any]) -> Item:
+    """What its process was started with, a fallback step included; where none runs or nobody knows, the declared."""
+    status = item["status"]
+    spec = (status["instance"] or {}).get("spec") or item["spec"]
+    changes = (status.get("fallback") or {}).get("changes") or {}
+    if not changes:
+        return dict(spec)
+    return {**spec, **changes, "flags": {**(spec.get("flags") or {}), **(changes.get("flags") or {})}}
+
+
 def generation_item(row: sqlite3.Row, *, in_force: bool) -> Item:
     """One generation of a document as `rollout history -o json` shows it."""
     return {

@@ -64,18 +64,20 @@ def events(
     if only.reasons:
         where += f" and lower(reason) in ({', '.join('?' * len(only.reasons))})"
     rows = db.execute(f"select * from events {where} order by last_at desc, id desc limit ?", [*values, _most(limit)])  # noqa: S608 - only question marks are put in
-    return [
-        {
-            "server": row["server"],
-            "type": "Warning" if row["warning"] else "Normal",
-            "reason": row["reason"],
-            "message": row["message"],
-            "count": row["count"],
-            "firstAt": timestamp(row["first_at"]),
-            "lastAt": timestamp(row["last_at"]),
-        }
-        for row in reversed(rows.fetchall())
-    ]
+    return [event_item(row) for row in reversed(rows.fetchall())]
+
+
+def event_item(row: sqlite3.Row) -> Item:
+    """An event as `get events -o json` shows it."""
+    return {
+        "server": row["server"],
+        "type": "Warning" if row["warning"] else "Normal",
+        "reason": row["reason"],
+        "message": row["message"],
+        "count": row["count"],
+        "firstAt": timestamp(row["first_at"]),
+        "lastAt": timestamp(row["last_at"]),
+    }
 
 
 def restarts(db: sqlite3.Connection, wanted: Iterable[str] | None = None, *, limit: int | None = None) -> list[Item]:

@@ -159,6 +159,11 @@ class Store:
         """How often the file was made anew: what a check says that began before is about another one."""
         return self._disk.renewals
 
+    @property
+    def errors(self) -> int:
+        """How often the state could not be written, or not be mended."""
+        return self._disk.errors
+
     def check(self) -> None:
         """Read the whole file, from any thread. Raises sqlite3.DatabaseError where it is damaged: `suspect` it."""
         check(self.path)

@@ -61,7 +61,7 @@ def controller() -> Fake:
 
 @pytest.fixture
 async def client(controller: Fake) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(create_app(controller), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(create_app(controller), raise_app_exceptions=False)  # type: ignore[arg-type]  # for the routes tried here
     async with httpx.AsyncClient(transport=transport, base_url="http://controller") as opened:
         yield opened
 

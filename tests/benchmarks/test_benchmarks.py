@@ -28,11 +28,14 @@ def options(llama_server: str, tiny_model: Path, tmp_path: Path) -> Options:
 def test_a_benchmark_yields_numbers_and_leaves_nothing(name: str, options: Options) -> None:
     result = BENCHMARKS[name](options)
     assert result.benchmark == name
+    if name == "first-paint" and not result.rows:
+        pytest.skip(result.note)
     assert any(row.target is not None for row in result.rows)
     for row in result.rows:
         assert row.samples, row.what
         assert all(math.isfinite(sample) and sample >= 0 for sample in (*row.samples, *row.bare)), row.what
-        assert row.median > 0 or name == "idle", row.what  # half a second of idling may take no whole tick
+        # Half a second of idling may take no whole tick, and that nobody misses anything is what is hoped for.
+        assert row.median > 0 or name in ("idle", "readers"), row.what
     assert list(options.scratch.iterdir()) == []
     assert _processes_of(options.scratch) == []
     assert psutil.Process().children() == []

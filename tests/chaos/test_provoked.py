@@ -112,6 +112,7 @@ def test_results_are_written_for_the_document() -> None:
 
 @pytest.mark.real
 @pytest.mark.skipif(os.environ.get("RECONCILER_HOST") == "portable", reason="needs /proc")
+@pytest.mark.long
 def test_a_dozen_are_named_and_brought_back(tmp_path: Path, llama_server: str) -> None:
     results = provoke_all([BY_NAME[name] for name in SHORT], options(tmp_path, llama_server))
     assert [(one.failure.name, one.said) for one in results if not (one.named or one.skipped)] == []

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli import asked
 from reconciler.cli.servers import WIDE, server_row, summary
+from reconciler.store.items import running_spec
 
 CELLS = ("MODEL", "CTX", "NGL", "SLOTS", "DEVICE")
 
@@ -108,7 +108,7 @@ def test_what_is_declared_but_does_not_run_yet_is_asked_for() -> None:
 
 def test_a_steps_flags_are_set_over_those_asked_for() -> None:
     one = item({"flags": {"mlock": True, "temp": 1}}, None, {"flags": {"temp": 2}})
-    assert asked.running_spec(one)["flags"] == {"mlock": True, "temp": 2}
+    assert running_spec(one)["flags"] == {"mlock": True, "temp": 2}
     assert one["spec"]["flags"] == {"mlock": True, "temp": 1}
 
 

@@ -261,6 +261,7 @@ def test_a_llama_server_that_cannot_be_run(
 ) -> None:
     monkeypatch.setattr("reconciler.cli.doctoring_program.ask.__defaults__", (0.3,))
     monkeypatch.setattr("reconciler.cli.doctoring_binary.SECONDS", 0.3)
+    monkeypatch.setattr("reconciler.cli.doctoring_binary.LISTING", 0.3)
     make(sound / "llama-server", Path(llama_server))  # type: ignore[operator]
     monkeypatch.setenv("LLAMA_SERVER", str(sound / "llama-server"))
     status, message, _ = worst(call, "llama-server")

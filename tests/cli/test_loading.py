@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli import loading
+from reconciler.api import loading
+from reconciler.api.loading import loading_of
 from reconciler.cli.judging import up
-from reconciler.cli.loading import loading_of, loading_words, message_of
+from reconciler.cli.loading import loading_words, message_of, servers
 from reconciler.core.history import Stamp
 from reconciler.core.model import Phase
 from reconciler.store import read
@@ -112,5 +113,5 @@ def test_it_is_in_the_list_in_the_description_and_in_what_apply_says(
     assert "loading 50 %, 12s of about 28s" in call("describe", "server", "coder").out
     assert '"loading": {\n          "percent": 50,' in call("get", "servers", "-o", "json").out
     with read.opened(filling.state) as db:
-        (item,) = loading.servers(db, None, now=time.time(), controller=True)
+        (item,) = servers(db, None, now=time.time(), controller=True)
     assert up("coder", item).text == "Starting: loading 50 %, 12s of about 28s"

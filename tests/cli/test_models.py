@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli.models import in_bytes, used_by
+from reconciler.cli.models import in_bytes
 from reconciler.demo.models import write_model
+from reconciler.runtimes.listed_models import used_by
 from tests.cli.conftest import Call
 from tests.cli.filling import Filling
 from tests.cli.test_main import loaded

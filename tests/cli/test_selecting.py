@@ -7,7 +7,8 @@ import pytest
 from reconciler.cli.failure import Failure
 from reconciler.cli.fields import MISSING, Field, texts
 from reconciler.cli.kinds import KINDS, asked_for, kind_of
-from reconciler.cli.selecting import Choice, comparisons, label_selector
+from reconciler.cli.selecting import Choice, comparisons
+from reconciler.core.label_selector import label_selector
 from tests.cli.conftest import Call
 from tests.cli.filling import Filling
 

@@ -48,6 +48,10 @@ def test_paths_of_secrets_start_from_the_files_folder(tmp_path: Path) -> None:
         ("[source.git]\nurl = 'file:///x'\nbranch = 'a'\ntag = 'b'", "source.git: give branch or tag, not both"),
         ("[policy.git]\nflag = ['a']", "policy.git.flag: unknown setting; did you mean 'flags'"),
         ("[policy.git]\nenv = ['LD_PRELOAD']", "policy.git.env"),
+        ("[http]\nlisten = '9797'", 'http.listen: expected an address and a port, such as "127.0.0.1:9797"'),
+        ("[http]\nhosts = ['http://x']", 'http.hosts: expected names of hosts alone, such as ["models.example.org"]'),
+        ("[http]\nreads = 'all'", "http.reads: input should be 'open' or 'token'"),
+        ("http = '127.0.0.1:9797'", "http: expected a table, [http], which has listen, hosts"),
     ],
 )
 def test_a_mistake_is_told_with_its_key(tmp_path: Path, text: str, told: str) -> None:
@@ -56,3 +60,20 @@ def test_a_mistake_is_told_with_its_key(tmp_path: Path, text: str, told: str) ->
     assert f"{tmp_path}/reconciler.toml: " in str(error.value)
     assert told in str(error.value)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "listen"),
+    [
+        ("", {}, "127.0.0.1:9797"),
+        ("[http]\nlisten = '[::1]:80'", {}, "[::1]:80"),
+        ("[http]\nlisten = ''", {}, ""),
+        ("[http]\nlisten = 'off'", {}, ""),
+        ("", {"RECONCILER_HTTP": "off"}, ""),
+        ("[http]\nlisten = '[::1]:80'", {"RECONCILER_HTTP": "0.0.0.0:9000"}, "0.0.0.0:9000"),
+    ],
+)
+def test_where_the_dashboard_is_served(tmp_path: Path, text: str, environ: dict[str, str], listen: str) -> None:
+    path = tmp_path / "reconciler.toml"
+    path.write_text(text)
+    assert load_settings(environ, str(path)).http.listen == listen

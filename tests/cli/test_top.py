@@ -17,7 +17,8 @@ import pytest
 
 from reconciler.cli import top, usage
 from reconciler.cli.terminal import cells
-from reconciler.cli.usage import Look, between
+from reconciler.cli.usage import shown_between
+from reconciler.controller.usage import Look
 from reconciler.core.history import Condition
 from reconciler.core.model import Phase
 from reconciler.engines.throughput import Metrics, Slots
@@ -52,19 +53,19 @@ def look(at: float, cpu: float, tokens: int, *, pid: int = 7) -> Look:
 
 
 def test_rates_are_of_the_time_between_two_looks() -> None:
-    found = between(ITEM, look(10, 1, 100), look(12, 4, 130))
+    found = shown_between(ITEM, look(10, 1, 100), look(12, 4, 130))
     assert (found.cpu, found.tokens) == (150, 15)
     assert (found.memory, found.gpu, found.busy, found.slots, found.waiting) == (2048, 5, 1, 2, 3)
 
 
 @pytest.mark.parametrize("before", [None, look(10, 1, 100, pid=8), look(12, 1, 100), Look(10, 7)])
 def test_another_process_has_no_rate_yet(before: Look | None) -> None:
-    found = between(ITEM, before, look(12, 4, 130))
+    found = shown_between(ITEM, before, look(12, 4, 130))
     assert (found.cpu, found.tokens, found.memory) == (None, None, 2048)
 
 
 def test_of_one_that_tells_nothing_the_slots_are_known_from_before() -> None:
-    found = between(ITEM, Look(10, 7), Look(12, 7))
+    found = shown_between(ITEM, Look(10, 7), Look(12, 7))
     assert (found.busy, found.slots) == (None, 4)
 
 

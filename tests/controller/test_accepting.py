@@ -355,3 +355,18 @@ async def test_profiles_and_defaults_are_listed(begin: Begin, folder: Path, tmp_
         assert defaults["spec"]["template"] == {"ctx": 9}
         (a, _) = items(tmp_path, lambda db: read.servers(db, now=0.0, controller=True))
         assert (a["spec"]["ctx"], a["status"]["fromDefaults"]) == (9, {"spec.ctx": "d"})
+
+
+async def test_passes_are_counted_and_measured_those_that_fail_too(
+    begin: Begin, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault")
+
+    async with begin() as daemon:
+        counts = daemon.interface.counts
+        assert (counts.failed_passes, counts.passes.count > 0) == (0, True)
+        monkeypatch.setattr(daemon.loop, "_pass", breaks)
+        before = counts.passes.count
+        await daemon.loop.run_pass()
+        assert (counts.failed_passes, counts.passes.count) == (1, before + 1)

@@ -252,6 +252,12 @@ def test_settings_decide(root: Path, text: str, spec: dict[str, Any], expected: 
     assert rule(settings_of(root, f"[policy.git]\n{text}"), **spec) == expected
 
 
+def test_where_servers_listen_by_the_settings_they_may(root: Path) -> None:
+    settings = settings_of(root, 'server_host = "0.0.0.0"')
+    assert rule(settings, host="0.0.0.0") == ""
+    assert rule(settings, host="192.168.1.5") == "policy.git.hosts"
+
+
 def test_local_manifests_can_be_held_as_strictly(root: Path) -> None:
     text = '[policy.local]\nmodels = []\ndeny_flags = ["tools"]\nhosts = []\nmax_ctx = 100'
     settings = settings_of(root, text)

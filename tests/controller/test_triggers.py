@@ -1,6 +1,7 @@
 """Real files under a real watch."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +25,7 @@ class Watched:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.pokes = 0
+        self.lags: list[float] = []
 
     def poke(self) -> None:
         self.pokes += 1
@@ -52,7 +54,7 @@ class Watched:
 @asynccontextmanager
 async def watching(root: Path) -> AsyncIterator[Watched]:
     watched = Watched(root)
-    task = asyncio.create_task(watch_manifests(root, watched.poke))
+    task = asyncio.create_task(watch_manifests(root, watched.poke, watched.lags.append))
     try:
         await watched.wakes()
         yield watched
@@ -107,6 +109,23 @@ async def test_every_kind_of_change_pokes(root: Path, tmp_path: Path, rarely: No
             (root / "team.a").rename(tmp_path / "away")
         async with watched.told():
             shutil.rmtree(root / "sub")
+
+
+async def test_how_late_a_change_is_heard_of_is_told(root: Path, tmp_path: Path, rarely: None) -> None:
+    """Of an old file that is renamed into place too; of what is gone nobody knows when it went."""
+    old = tmp_path / "old.yaml"
+    old.write_text("")
+    os.utime(old, (0, 0))
+    async with watching(root) as watched:
+        watched.lags.clear()
+        async with watched.told():
+            old.replace(root / "new.yaml")
+        await until(lambda: watched.lags)
+        assert 0 <= max(watched.lags) < 20
+        watched.lags.clear()
+        async with watched.told():
+            (root / "new.yaml").unlink()
+        assert watched.lags == []
 
 
 async def test_other_files_do_not_poke(root: Path, rarely: None) -> None:
@@ -169,7 +188,7 @@ async def test_a_swap_of_data_as_a_config_map_does_it(root: Path, rarely: None) 
 
 async def test_what_changed_before_the_watch_was_set_is_looked_for(root: Path, often: None) -> None:
     watched = Watched(root)
-    task = asyncio.create_task(watch_manifests(root, watched.poke))
+    task = asyncio.create_task(watch_manifests(root, watched.poke, watched.lags.append))
     await until(lambda: watched.pokes)
     task.cancel()
     with suppress(asyncio.CancelledError):

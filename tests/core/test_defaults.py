@@ -70,6 +70,29 @@ def test_a_servers_own_values_win_and_mappings_are_merged(
         assert dump_spec(document.spec) == {"model": document.spec.model, **spec}
 
 
+@pytest.mark.parametrize(
+    ("own", "templates", "host", "made_anew"),
+    [
+        ({}, [], "0.0.0.0", True),
+        ({"host": "127.0.0.1"}, [], "127.0.0.1", False),
+        ({"host": "10.0.0.1"}, [{"ctx": 512}], "10.0.0.1", True),
+        ({}, [{"host": "10.0.0.2"}], "10.0.0.2", True),
+    ],
+)
+def test_where_servers_listen_by_the_settings_comes_last(
+    own: dict[str, Any], templates: list[dict[str, Any]], host: str, made_anew: bool
+) -> None:
+    document = document_of("a", **own)
+    found = [defaults(f"d{number}", template=template) for number, template in enumerate(templates)]
+    result = merged(document, found, lambda _: (), None, "0.0.0.0")
+    assert isinstance(result, Document)
+    assert (result.spec.host, result.written, result.own is not None) == (host, document.spec, made_anew)
+    assert "spec.host" not in result.came_from or host == "10.0.0.2"
+    assert merged(result, found, lambda _: (), result, "0.0.0.0") == result
+    # Taken back, it is as if it had never been.
+    assert merged(result, found, lambda _: ()) == merged(document, found, lambda _: ())
+
+
 def test_what_nothing_came_from_is_as_it_was() -> None:
     document = document_of("a", ctx=5)
     assert merged(document, (), lambda _: ()) is document

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.api.app import create_app
+from reconciler.api import internal
 from reconciler.cli.reasons import KNOWN
 from reconciler.core.causes import CAUSES
 from reconciler.core.history import StopReason, Trigger
@@ -25,7 +25,7 @@ NOT_SHOWN = {
     "Refused Failing Stranger Ok": "what a probe heard",
     "Normal Warning": "types of events",
     "Retry World Edit": "what can mend a cause",
-    "LlamaServer LlamaServerDefaults Profile": "kinds of documents",
+    "LlamaServer LlamaServerDefaults Profile Event": "kinds of documents",
     "Acceptance Beside Seen Template Argv Blob Cache Database Engine Migrations Tree": "names of types",
     "Explanation Facts": "names of types too",
 }
@@ -115,6 +115,6 @@ def test_every_phase_is_in_the_table_and_in_the_diagram() -> None:
 def test_every_mark_and_every_route_has_its_row() -> None:
     state, socket = ((ROOT / "docs" / "reference" / name).read_text() for name in ("state.md", "socket.md"))
     assert {line.split("`")[1] for line in state.splitlines() if line.startswith("| `RECONCILER_")} == set(MARKS)
-    routes = create_app(None).routes  # type: ignore[arg-type]
-    served = {f"{method} {route.path}" for route in routes for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]
+    routes = internal.routes(None)  # type: ignore[arg-type]
+    served = {f"{method} {route.path}" for route in routes for method in (route.methods or set()) - {"HEAD"}}
     assert {line.split("`")[1] for line in socket.splitlines() if line.startswith("| `")} == served

@@ -42,6 +42,7 @@ def house(options: Options) -> Iterator[House]:
         yield made
 
 
+@pytest.mark.long
 def test_a_sample_of_boundaries_of_every_act(house: House) -> None:
     score = Score()
     acts = [act for act in ACTS if act not in BY_HAND]
@@ -53,6 +54,7 @@ def test_a_sample_of_boundaries_of_every_act(house: House) -> None:
     assert len(house.ledger.terms()) >= 10, "slow servers have hardly got a SIGTERM"
 
 
+@pytest.mark.long
 def test_one_boundary_of_every_act_about_a_server_that_somebody_started_by_hand(house: House) -> None:
     score = Score()
     for act in BY_HAND:

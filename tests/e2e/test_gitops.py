@@ -138,6 +138,7 @@ def test_the_remote_goes_and_comes_back(following: Following) -> None:
     assert following.source()["lastError"] == ""
 
 
+@pytest.mark.long
 def test_a_controller_killed_at_any_moment_leaves_whole_revisions(following: Following) -> None:
     """Twenty suspended servers bear their revision's number: all of them must always say the same."""
     installation = following.of

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.real
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_a_short_soak(tmp_path: Path, llama_server: str, tiny_model: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()

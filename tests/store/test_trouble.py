@@ -54,9 +54,11 @@ def test_what_is_no_intent_is_kept_and_written_later(store: Store, locker: sqlit
     assert set(store.history().servers) == {"server-1"}
     store.mend()
     assert cause(store) is Cause.LOCKED
+    assert store.errors == 2
     locker.rollback()
     store.mend()
     assert store.trouble is None
+    assert store.errors == 2
     assert remembered(store) == on_disk(store) == known
     assert query(store, "select launch from instances") == [('{"argv": ["x"]}',)]
     assert [event.reason for event in store.take_news()] == ["StateUnwritable", "StateRecovered"]

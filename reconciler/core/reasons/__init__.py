@@ -10,6 +10,7 @@ from reconciler.core.reasons.ends import ENDS
 from reconciler.core.reasons.events import EVENTS, STATE
 from reconciler.core.reasons.history import STOPS, TRIGGERS
 from reconciler.core.reasons.reason import Mends, Reason
+from reconciler.core.reasons.refusals import REFUSALS
 from reconciler.core.reasons.sources import SOURCES, SYNCED
 from reconciler.core.reasons.standing import RUNNING, WAITING, WELL
 from reconciler.core.reasons.starts import STARTS
@@ -28,6 +29,7 @@ PLACES: Mapping[str, Sequence[Reason]] = {
     "a source that is well": SYNCED,
     "an event": EVENTS,
     "an event of the state folder": STATE,
+    "an edit that is refused": REFUSALS,
 }
 """All of them, by where they are shown; the first place that has a word tells most of it."""
 KNOWN: frozenset[str] = frozenset(reason.word for reasons in PLACES.values() for reason in reasons)

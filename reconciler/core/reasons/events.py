@@ -154,6 +154,33 @@ EVENTS = (
         "nothing is stopped.",
         ("Put the folder back, or if it is meant: `reconciler apply --prune`.",),
     ),
+    Reason(
+        "ListenFailed",
+        Mends.RETRY,
+        "The dashboard and the interface cannot be served at the address of `listen` under [http]; servers are minded "
+        "all the same, and the address is tried again each 10 s.",
+        (
+            "See who has the port: `ss -ltnp`.",
+            "Take another: `listen` under [http] in reconciler.toml, or RECONCILER_HTTP; then start the controller.",
+        ),
+    ),
+    Reason(
+        "Listening",
+        Mends.NOTHING,
+        "The address that could not be had is served now: `reconciler ui` opens it.",
+    ),
+    Reason(
+        "NotifyFailed",
+        Mends.RETRY,
+        "One of [those who are to be told](notify.md) cannot be told of events; the message names it, and why. "
+        "What it is to be told waits for it.",
+        ("Correct what the message names in the settings, and run the controller again: `reconciler doctor`.",),
+    ),
+    Reason(
+        "NotifiedAgain",
+        Mends.NOTHING,
+        "It could be told again; what it was not told is counted in the next message (`dropped`).",
+    ),
 )
 """Other events."""
 

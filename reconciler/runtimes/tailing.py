@@ -74,6 +74,11 @@ def _seconds(line: bytes) -> float | None:
     return minutes * 60 + seconds + milliseconds / 1e3 + microseconds / 1e6
 
 
+def has_time(line: bytes) -> bool:
+    """Whether a line tells when it was written."""
+    return _seconds(line) is not None
+
+
 def has_times(log: Log) -> bool:
     """Whether its lines tell when they were written."""
     return any(_seconds(line) is not None for part in log.parts() for line in _head(part).splitlines())

@@ -25,14 +25,15 @@ class Text:
         return (None if self.after is None else self.after.encode()) != self.before
 
 
-def put_in_place(path: Path, text: Text, check: Callable[[], None] = lambda: None) -> None:
+def put_in_place(path: Path, text: Text, check: Callable[[], None] = lambda: None, *, exactly: bool = False) -> None:
     """Make, exchange or remove one file. Raises ChangedMeanwhileError, and OSError.
 
-    `check` is called while no other command writes in that folder, and may raise.
+    `check` is called while no other command writes in that folder, and may raise. `exactly`: a new file gets this very
+    name, or none where that is taken by now.
     """
     with _alone_in(path.parent):
         check()
-        _write(path, text)
+        _write(path, text, exactly=exactly)
 
 
 def is_published(path: Path) -> bool:
@@ -53,8 +54,11 @@ def put_back(path: Path, text: Text) -> bool:
     return True
 
 
-def _write(path: Path, text: Text) -> None:
-    if text.before is None:
+def _write(path: Path, text: Text, *, exactly: bool) -> None:
+    if text.before is None and exactly:
+        if not edit.create_file(path, text.after or ""):
+            raise changing.ChangedMeanwhileError(f"{path} was made meanwhile", "look at what it says, and try again")
+    elif text.before is None:
         edit.create(path.parent, path.stem, text.after or "")
     else:
         changing.write(path, text.before, text.after)
