@@ -66,7 +66,12 @@ def banner(items: Sequence[Item], command: str) -> str:
     ready = [item for item in items if phase(item) == "Ready"]
     lines = ["", "-" * 78]
     lines += [_where(item, command) for item in items] or [f"no server yet; look again: {command} get servers"]
-    lines += ["", "Try, in another terminal:", f"  {command} get servers -w"]
+    lines += [
+        "",
+        "Try, in another terminal:",
+        f"  {command} get servers -w",
+        f"  {command} ui   # all of it in a browser",
+    ]
     for item in ready:
         lines += [f"  {_request(item)}"]
     lines += [

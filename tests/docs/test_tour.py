@@ -32,6 +32,7 @@ STEPS = (
     "Make a mistake",
     "Ask for too much",
     "Use one in a script",
+    "Look at all of it in a browser",
     "End the controller",
     "Stop and start",
 )
@@ -47,7 +48,8 @@ class Reader:
             subprocess.run(["touch", "-d", "@0", path], check=True)
         program = write_limited_program(installation.models, installation.environ["LLAMA_SERVER"])
         settings = installation.root / "reconciler.toml"
-        settings.write_text(f'binaries = ["models/{program.name}"]\n{settings.read_text()}')
+        listens = settings.read_text().replace('listen = ""', f'listen = "127.0.0.1:{installation.ports.stop - 1}"')
+        settings.write_text(f'binaries = ["models/{program.name}"]\n{listens}')
         program = installation.root / ".venv" / "bin" / "reconciler"
         program.parent.mkdir(parents=True)
         program.write_text(f'#!/bin/sh\nexec {sys.executable} -m reconciler "$@"\n')
@@ -70,6 +72,7 @@ class Reader:
         """One line in a shell; ports are those that the installation may use."""
         first = self.installation.ports.start
         line = line.replace(":8001/", f":{first}/").replace(":8002/", f":{first + 1}/")
+        line = line.replace(":9797/", f":{self.installation.ports.stop - 1}/")
         done = subprocess.run(
             ["bash", "-c", f"export PATH=$PWD/.venv/bin:$PATH\n{line}"],
             cwd=self.installation.root,
@@ -136,6 +139,7 @@ def test_the_tour_goes_as_it_is_told(reader: Reader) -> None:
     reader.type("Ask for too much")
     assert installation.pids() == healed
     reader.type("Use one in a script")
+    reader.type("Look at all of it in a browser")
     assert "tiny-chat.gguf" in (installation.manifests / "chat.yaml").read_text()
 
     assert installation.end(signal.SIGINT) == 0
