@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shlex
 import socket
 import stat
@@ -17,6 +18,8 @@ LONGEST_SOCKET_PATH = 107
 """Bytes of a Unix socket's path (unix(7)): `sun_path` has 108 with the closing zero."""
 CONNECT_TIMEOUT = 1.0
 """Seconds in which a live controller accepts a connection."""
+SYSTEM_CONFIG = Path("/etc/reconciler", CONFIG)
+"""The settings of the machine's own installation, as `install --system` writes them."""
 _HIDDEN = "\0"
 """An abstract socket's name begins with it: it lives in no folder (unix(7), Linux)."""
 
@@ -28,11 +31,12 @@ class NotFoundError(Exception):
 def find_state(cwd: Path, environ: Mapping[str, str], flag: str | None, config: str | None) -> Path:
     """The state folder meant: `--state`, RECONCILER_STATE, the settings' `state`, or `state/` here or above.
 
-    Raises NotFoundError when the folder has no database, or when nothing is named and none is found.
+    Elsewhere than in a folder of manifests it is the one that `install` set up. Raises NotFoundError when the folder
+    has no database, or when nothing is named and none is found.
     """
     named = named_state(cwd, environ, flag, config)
     if named is None:
-        found = search_upward(cwd)
+        found = search_upward(cwd) or (None if is_project(cwd) else _installed(environ))
         if found is not None:
             return found
         raise NotFoundError(_nothing_found(f"no '{STATE}/{DATABASE}' in {cwd} or in a folder above it"))
@@ -44,7 +48,69 @@ def find_state(cwd: Path, environ: Mapping[str, str], flag: str | None, config: 
 
 def search_upward(cwd: Path) -> Path | None:
     """The nearest `state/` with a database in it, from this folder upward."""
-    return next((folder / STATE for folder in (cwd, *cwd.parents) if holds_one(folder / STATE)), None)
+    # What lies in a folder that is closed to us is nobody's installation: that would be known by its own folder.
+    open_to_us = (folder for folder in (cwd, *cwd.parents) if os.access(folder, os.X_OK))
+    return next((folder / STATE for folder in open_to_us if holds_one(folder / STATE)), None)
+
+
+def is_project(folder: Path) -> bool:
+    """Whether a folder is the root of an installation, or about to be one."""
+    return os.path.isdir(folder / "manifests") or _exists(folder / CONFIG)  # noqa: PTH112 - a Path may raise
+
+
+def _exists(path: Path) -> bool:
+    """Also where we may not look: then it does not."""
+    return os.path.exists(path)  # noqa: PTH110 - a Path may raise
+
+
+def user_config(environ: Mapping[str, str]) -> Path:
+    """The settings of a user's own installation, as `install --user` writes them. Raises RuntimeError: no home."""
+    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "reconciler", CONFIG)
+
+
+def installed_configs(environ: Mapping[str, str]) -> list[Path]:
+    """Where `install` writes settings: this user's, then the machine's."""
+    with suppress(RuntimeError):
+        return [user_config(environ), SYSTEM_CONFIG]
+    return [SYSTEM_CONFIG]
+
+
+def _installed(environ: Mapping[str, str]) -> Path | None:
+    for config in installed_configs(environ):
+        with suppress(NotFoundError):
+            named = named_state(config.parent, {}, None, str(config)) if _exists(config) else None
+            if named and holds_one(named[0]):
+                return named[0]
+    return None
+
+
+def owner_elsewhere(state: Path) -> str:
+    """Whose a state folder is that does not let this user in, as `sudo -u` takes it; empty where it does."""
+    database = state / DATABASE
+    try:
+        os.stat(database)  # noqa: PTH116 - a Path hides which error it was
+        is_open = os.access(database, os.R_OK)
+    except PermissionError:
+        is_open = False
+    except OSError:
+        return ""
+    uid = os.geteuid() if is_open else _seen_owner(state)
+    return "" if uid == os.geteuid() else name_of(uid)
+
+
+def _seen_owner(path: Path) -> int:
+    """Whose it is, or the nearest folder above it that can be seen."""
+    for one in (path, *path.parents):
+        with suppress(OSError):
+            return os.stat(one).st_uid  # noqa: PTH116 - as above
+    return os.geteuid()
+
+
+def name_of(uid: int) -> str:
+    """A user's name, else the number as `sudo -u` takes it."""
+    with suppress(KeyError):
+        return pwd.getpwuid(uid).pw_name
+    return f"#{uid}"
 
 
 def holds_one(state: Path) -> bool:
@@ -63,7 +129,7 @@ def named_state(cwd: Path, environ: Mapping[str, str], flag: str | None, config:
         if value:
             return Path(os.path.normpath(cwd / Path(value).expanduser())), origin
     path = cwd / Path(config).expanduser() if config else cwd / CONFIG
-    if not config and not path.exists():
+    if not config and not _exists(path):
         return None
     try:
         value = tomllib.loads(path.read_text()).get("state")

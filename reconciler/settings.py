@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from reconciler.core.git_settings import GitSource
 from reconciler.core.listen import parse_listen
 from reconciler.core.model import Limits
-from reconciler.core.notify_settings import Notify
+from reconciler.core.notify_settings import Notify, which_table
 from reconciler.core.rules import ANY, Policy
 from reconciler.core.source import GIT, LOCAL
 from reconciler.core.spec import DEFAULT_HOST, Host
@@ -91,7 +91,7 @@ class Http(_Section):
     @field_validator("listen")
     @classmethod
     def _is_address(cls, listen: str) -> str:
-        if listen in ("", OFF):
+        if listen.strip().lower() in ("", OFF):
             return ""
         parse_listen(listen)
         return listen
@@ -144,6 +144,15 @@ class Settings(_Section):
     _file: str = PrivateAttr(NO_FILE)
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
+    @field_validator("notify")
+    @classmethod
+    def _can_be_told_apart(cls, notify: tuple[Notify, ...]) -> tuple[Notify, ...]:
+        names = [one.name for one in notify if one.name]
+        twice = next((name for name in names if names.count(name) > 1), "")
+        if twice:
+            raise ValueError(f"two of them are called '{twice}': give each a name of its own, or none")
+        return notify
+
     @property
     def file(self) -> str:
         """The settings file that was read; `/dev/null`, which can be read again, when there was none."""
@@ -178,9 +187,12 @@ ENVIRONMENT = {
     "RECONCILER_SERVER_HOST": "server_host",
     "RECONCILER_ON_EXIT": "on_exit",
     "RECONCILER_HTTP": "http.listen",
+    "RECONCILER_HTTP_HOSTS": "http.hosts",
     "LLAMA_SERVER": "llama_server",
 }
 """Environment variables and the settings they set."""
+_LISTS = frozenset({"http.hosts"})
+"""Settings of which a variable has several, with commas between them."""
 _FOLDERS = ("manifests", "state", "models")
 _MOST_NAMES = 4
 _FILES = tuple(("source.git.auth", name) for name in ("token_file", "ssh_key_file", "known_hosts_file"))
@@ -210,7 +222,7 @@ def load_settings(
     origins = dict.fromkeys(_keys_in(values), "file")
     for name, key in ENVIRONMENT.items():
         if environ.get(name):
-            _put(values, key, environ[name])
+            _put(values, key, _read_variable(key, environ[name]))
             origins[key] = name
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     values.update(given)
@@ -226,7 +238,11 @@ def load_settings(
     return settings
 
 
-def _put(values: dict[str, Any], key: str, value: str) -> None:
+def _read_variable(key: str, value: str) -> str | list[str]:
+    return [one.strip() for one in value.split(",") if one.strip()] if key in _LISTS else value
+
+
+def _put(values: dict[str, Any], key: str, value: str | list[str]) -> None:
     """Set what may lie in a section."""
     *sections, name = key.split(".")
     place: Any = values
@@ -277,12 +293,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _explain(error: ValidationError, path: Path, environ: Mapping[str, str]) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = _key(first["loc"])
     if first["type"] != "extra_forbidden":
         variable = next((name for name, setting in ENVIRONMENT.items() if setting == key and environ.get(name)), "")
         return f"{variable or path}: {key}: {_message(first)}"
     near = difflib.get_close_matches(str(first["loc"][-1]), _keys(first["loc"][:-1]), n=1)
     return f"{path}: {key}: unknown setting" + (f"; did you mean '{near[0]}'?" if near else "")
+
+
+def _key(place: tuple[int | str, ...]) -> str:
+    """As people write it; of several tables with one name, which one."""
+    if len(place) > 1 and place[0] == "notify" and isinstance(place[1], int):
+        return ": ".join(filter(None, (which_table(place[1] + 1), ".".join(map(str, place[2:])))))
+    return ".".join(map(str, place))
 
 
 def _message(error: ErrorDetails) -> str:

@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from reconciler.api import editing_routes
-from reconciler.api.bodies import bad_request, flag, object_of
+from reconciler.api.bodies import bad_request, flag, nothing_of, object_of
 from reconciler.api.controller import Controller
 from reconciler.api.refusing import told
 from reconciler.api.views import Views
@@ -33,7 +33,7 @@ def _server_routes(controller: Controller) -> list[tuple[str, str, Endpoint]]:
             kind = _kind(verb, body)
             name = request.path_params["name"]
             if kind in _RUN:
-                controller.refuse_resting(name)
+                controller.refuse_resting(name, kind)
             return JSONResponse({"requests": await controller.request(kind, [name])}, status_code=202)
 
         return ask
@@ -41,6 +41,7 @@ def _server_routes(controller: Controller) -> list[tuple[str, str, Endpoint]]:
     def suspending(*, suspended: bool) -> Endpoint:
         async def suspend(request: Request) -> Response:
             name, dry_run = request.path_params["name"], flag(request, "dryRun")
+            await nothing_of(request, "suspend" if suspended else "resume")
             return JSONResponse(await controller.editing.suspend(name, suspended=suspended, dry_run=dry_run))
 
         return suspend
@@ -62,12 +63,14 @@ def _kind(verb: str, body: Mapping[str, Any]) -> str:
 
 
 def _source_routes(controller: Controller) -> list[tuple[str, str, Endpoint]]:
-    async def sync(_request: Request) -> Response:
+    async def sync(request: Request) -> Response:
+        await nothing_of(request, "sync")
         return JSONResponse({"source": await controller.sync()})
 
     def suspending(*, suspended: bool) -> Endpoint:
         async def suspend(request: Request) -> Response:
             name = request.path_params["name"]
+            await nothing_of(request, "suspend" if suspended else "resume")
             return JSONResponse({"source": await controller.suspend_source(name, suspended)})
 
         return suspend

@@ -4,7 +4,18 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reconciler.api import acting, discovery, internal, log_stream, metrics, pages, reading, sessions, stream
+from reconciler.api import (
+    acting,
+    discovery,
+    internal,
+    log_stream,
+    metrics,
+    pages,
+    parameters,
+    reading,
+    sessions,
+    stream,
+)
 from reconciler.api.controller import Controller
 from reconciler.api.guard import Access, Guard
 from reconciler.api.problems import handlers
@@ -41,10 +52,11 @@ def public_routes(controller: Controller, views: Views) -> list[BaseRoute]:
         *discovery.routes(controller, views),
         *metrics.routes(controller, views),
     ]
-    return [*found, reading.index(found)]
+    return parameters.strict([*found, reading.index(found)])
 
 
 def _public(controller: Controller, views: Views) -> Starlette:
     app = Starlette(routes=public_routes(controller, views), exception_handlers=dict(handlers(controller)))
+    app.router.redirect_slashes = False  # what is not listed is a problem
     app.router.default = pages.Pages()
     return app

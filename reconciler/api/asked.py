@@ -2,11 +2,17 @@
 
 import re
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-FORWARDED = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip"})
-"""Headers of proxies: who asks is somebody else than who connected."""
+FORWARDED = frozenset(
+    {
+        *(b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"x-original-host", b"x-cluster-client-ip"),
+        *(b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip", b"x-envoy-external-address"),
+    }
+)
+"""Headers of proxies, besides X-Forwarded-…: who asks is somebody else than who connected."""
 
 _AUTHORITY = re.compile(r"(?:\[([0-9a-f:.]+)]|([^][:@/]*))(?::\d{1,5})?")
 
@@ -54,9 +60,14 @@ def asked_in(scope: Scope) -> Asked:
         token=_token(_text(headers, b"authorization")),
         length=int(length) if length.isdigit() else 0,
         has_body=length not in ("", "0") or b"transfer-encoding" in headers,
-        is_forwarded=not FORWARDED.isdisjoint(headers),
-        is_stream=path == "/api/v1/stream" or (path.endswith("/logs") and b"follow" in scope["query_string"]),
+        is_forwarded=any(name in FORWARDED or name.startswith(b"x-forwarded") for name in headers),
+        is_stream=path == "/api/v1/stream" or (path.endswith("/logs") and _follows(scope["query_string"])),
     )
+
+
+def _follows(query: bytes) -> bool:
+    """Read as the route reads it, whatever is written as `%66`."""
+    return any(name == "follow" for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
 
 def _text(headers: dict[bytes, bytes], name: bytes) -> str:

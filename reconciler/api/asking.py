@@ -10,6 +10,11 @@ from reconciler.core.label_selector import LabelSelector, label_selector
 USUAL = 100
 MOST = 1000
 """Events, or starts, in one answer."""
+LONGEST_SELECTOR = 1024
+"""Letters."""
+MOST_REQUIREMENTS = 32
+MOST_SERVERS = 100
+"""Names in one question."""
 _TRUE = {"true": True, "1": True, "": True, "false": False, "0": False}
 
 
@@ -23,7 +28,10 @@ class History(NamedTuple):
 
 def history_of(request: Request) -> History:
     """`?server=NAME&limit=N`, `server` perhaps more than once. Raises ProblemError."""
-    return History(request.query_params.getlist("server"), number_of(request, "limit", USUAL, MOST))
+    servers = list(dict.fromkeys(request.query_params.getlist("server")))
+    if len(servers) > MOST_SERVERS:
+        raise _bad(f"server: {len(servers)} names; {MOST_SERVERS} may be asked for at once, or all, with none")
+    return History(servers, number_of(request, "limit", USUAL, MOST))
 
 
 def labels_of(request: Request) -> LabelSelector | None:
@@ -31,10 +39,15 @@ def labels_of(request: Request) -> LabelSelector | None:
     text = request.query_params.get("selector")
     if not text:
         return None
+    if len(text) > LONGEST_SELECTOR:
+        raise _bad(f"selector: it has {len(text)} letters, and may have {LONGEST_SELECTOR}")
     try:
-        return label_selector(text)
+        selector = label_selector(text)
     except ValueError as error:
         raise _bad(f"selector: {error}") from None
+    if len(selector.requirements) > MOST_REQUIREMENTS:
+        raise _bad(f"selector: {len(selector.requirements)} requirements; there may be {MOST_REQUIREMENTS}")
+    return selector
 
 
 def number_of(request: Request, name: str, usual: int, most: int) -> int:

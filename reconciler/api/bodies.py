@@ -38,6 +38,18 @@ async def object_of(request: Request) -> dict[str, Any]:
     return body
 
 
+async def nothing_of(request: Request, verb: str) -> None:
+    """Refuse a body that says something: it would be passed over. Raises ProblemError."""
+    only(await object_of(request), verb)
+
+
+def only(body: dict[str, Any], verb: str, *keys: str) -> None:
+    """Refuse what is none of these. Raises ProblemError."""
+    if unknown := sorted(set(body) - set(keys)):
+        takes = " and ".join(f"'{key}'" for key in keys) if keys else "nothing"
+        raise bad_request(f"{verb} takes {takes} in its body, not '{unknown[0][:40]}'")
+
+
 def bad_request(happened: str) -> ProblemError:
     """What was sent makes no sense."""
     return ProblemError(400, "BadRequest", happened, "see docs/api.md for what the route takes")

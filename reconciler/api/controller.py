@@ -80,8 +80,8 @@ class Controller(Protocol):
         """Edits of the manifests folder."""
         ...
 
-    def refuse_resting(self, name: str) -> None:
-        """Raise EditRefusedError for a server that only a change of manifests has run."""
+    def refuse_resting(self, name: str, kind: str) -> None:
+        """Raise EditRefusedError for a server that this request does not have run."""
         ...
 
     async def sync(self) -> dict[str, Any]:
@@ -109,8 +109,8 @@ class Controller(Protocol):
         """Servers that are declared, or not gone yet."""
         ...
 
-    def told(self, server: str, text: str) -> str:
-        """What a server wrote, without the secrets that it was given."""
+    def told(self, server: str, text: str, spec: Mapping[str, Any]) -> str:
+        """What a server wrote, without the secrets that it is given, and was given when it was started by this spec."""
         ...
 
     async def configuration(self) -> dict[str, Any]:

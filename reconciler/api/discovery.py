@@ -23,6 +23,7 @@ from reconciler.store.items import Item, running_spec
 OWNER = "reconciler"
 ANSWERING = ("Ready", "Unhealthy")
 """Phases of servers that have answered: one that loads would count as one that is down."""
+KEY_VARIABLE = "LLAMA_API_KEY"
 _NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -35,6 +36,8 @@ class _Place:
     models: str
     metrics: str
     """Empty where it shows none."""
+    needs_key: bool = False
+    """To be shown its metrics, too."""
 
 
 class _Places:
@@ -93,7 +96,8 @@ def _place(spec: Item) -> _Place | None:
     except ValidationError:
         return None  # of a version that knew other fields
     metrics = metrics_path(read) if shows_metrics(read) else ""
-    return _Place(scheme(read), read.host, models_path(read), metrics)
+    needs_key = read.api_key_file is not None or KEY_VARIABLE in read.env
+    return _Place(scheme(read), read.host, models_path(read), metrics, needs_key)
 
 
 def _target(item: Item, place: _Place | None, asked: str) -> Mapping[str, Any] | None:
@@ -106,6 +110,8 @@ def _target(item: Item, place: _Place | None, asked: str) -> Mapping[str, Any] |
         "__metrics_path__": place.metrics,
         "__scheme__": place.scheme,
         "reconciler_server": item["metadata"]["name"],
+        # By which a job takes those whose key it has, and leaves the others out; it is no label of what is kept.
+        **({"__meta_reconciler_needs_key": "true"} if place.needs_key else {}),
         **own,
     }
     return {"targets": [authority(_reached(place.host, asked), port)], "labels": labels}

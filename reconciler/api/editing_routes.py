@@ -1,19 +1,33 @@
 """Manifests as files: which there are, what they say, and edits of them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from pydantic_core import to_json
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from reconciler.api.bodies import bad_request, flag, object_of, text_of
+from reconciler.api.bodies import bad_request, flag, object_of, only, text_of
 from reconciler.api.controller import Controller
 from reconciler.api.editing import Allowed, Answer
+from reconciler.api.sharing import Shared
 from reconciler.manifests.changing import REMOVED, Change
 from reconciler.manifests.field_paths import meant, path_of
 
+
+class _AnyPath(PathConvertor):
+    """With line breaks too: a name that has them is refused as any other bad one."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("path", _AnyPath())
 MOST_VALUES = 500
+MOST_FILES = 500
+"""In one plan."""
 DEEPEST = 32
 """Levels, as in a manifest."""
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -26,11 +40,19 @@ def routes(controller: Controller) -> Found:
 
 
 def _file_routes(controller: Controller) -> Found:
+    turn = asyncio.Lock()
+
+    async def listed() -> bytes:
+        return to_json({"kind": "ManifestList", "items": await controller.editing.manifests()})
+
+    shared = Shared(listed)
+
     async def manifests(_request: Request) -> Response:
-        return JSONResponse({"kind": "ManifestList", "items": await controller.editing.manifests()})
+        return Response(await shared(), media_type="application/json")
 
     async def manifest(request: Request) -> Response:
-        return _with_tag(await controller.editing.manifest(request.path_params["path"]))
+        async with turn:  # its YAML is read anew for each
+            return _with_tag(await controller.editing.manifest(request.path_params["path"]))
 
     async def put(request: Request) -> Response:
         path, text = request.path_params["path"], await text_of(request)
@@ -39,6 +61,8 @@ def _file_routes(controller: Controller) -> Found:
 
     async def delete(request: Request) -> Response:
         path, dry_run = request.path_params["path"], flag(request, "dryRun")
+        if await text_of(request):
+            raise bad_request("DELETE takes no body")
         return _with_tag(await controller.editing.put(path, None, _allowed(request.headers), dry_run=dry_run))
 
     return [
@@ -64,6 +88,7 @@ def _document_routes(controller: Controller) -> Found:
     async def use(request: Request) -> Response:
         name, dry_run = request.path_params.get("name"), flag(request, "dryRun")
         body = await object_of(request)
+        only(body, "use", *(["name"] if name is None else []))
         wanted = body.get("name") if name is None else name
         if not isinstance(wanted, str):
             raise bad_request('expected {"name": PROFILE}, with an empty name for none')
@@ -110,7 +135,7 @@ def _changes(body: dict[str, Any]) -> list[Change]:
     is_list = isinstance(removed, list) and all(isinstance(one, str) for one in removed)
     if not (isinstance(values, dict) and is_list) or set(body) - {"set", "unset"} or not (values or removed):
         raise bad_request('expected {"set": {"spec.ctx": 8192}, "unset": ["spec.flags.mlock"]}, or one of them')
-    if _is_vast([values, removed]):
+    if any(name.count(".") > DEEPEST for name in (*values, *removed)) or _is_vast([values, removed]):
         raise bad_request(f"more than {MOST_VALUES} values at once, or nested deeper than {DEEPEST} levels")
     # A flag that goes may stand there as it was typed, or be the field that it is written as.
     going = [path for one in removed for path in dict.fromkeys((path_of(one), meant(path_of(one))))]
@@ -137,7 +162,9 @@ async def _documents(request: Request) -> str:
     """The documents of a request: as YAML, or each as a text in a JSON list. Raises ProblemError."""
     if "json" not in request.headers.get("content-type", ""):
         return await text_of(request)
-    documents = (await object_of(request)).get("documents", [])
+    body = await object_of(request)
+    only(body, "apply", "documents")
+    documents = body.get("documents", [])
     if isinstance(documents, list) and all(
         isinstance(one, dict) and isinstance(one.get("text"), str) for one in documents
     ):
@@ -146,7 +173,10 @@ async def _documents(request: Request) -> str:
 
 
 def _files(body: dict[str, Any]) -> dict[str, str | None]:
+    only(body, "plan", "files")
     files = body.get("files", [])
+    if isinstance(files, list) and len(files) > MOST_FILES:
+        raise bad_request(f"{len(files)} files; there may be {MOST_FILES} at once")
     if isinstance(files, list) and all(isinstance(one, dict) and isinstance(one.get("path"), str) for one in files):
         texts = {one["path"]: one.get("text") for one in files}
         if all(text is None or isinstance(text, str) for text in texts.values()):

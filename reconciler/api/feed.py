@@ -59,6 +59,13 @@ class Feed:
             return
         self._append(b"id: %s\nevent: %s\ndata: %s\n\n" % (self.id(self.version), kind.encode(), data), is_kept=True)
 
+    def forget(self) -> None:
+        """Not all that has changed is told: whoever reads is to come again, and be told all there is."""
+        self.number += 1
+        self.version = self.number
+        self._messages.clear()
+        self._size = 0
+
     def mention(self, content: bytes) -> None:
         """Tell those who read now, and nobody later: `content` is a whole message."""
         self._append(content, is_kept=False)

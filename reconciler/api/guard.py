@@ -9,6 +9,7 @@ from functools import lru_cache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reconciler.api.asked import Asked, asked_in
+from reconciler.api.headers import HEADERS
 from reconciler.api.pages import OTHERS
 from reconciler.api.problems import ProblemError, problem
 from reconciler.api.tokens import Standing, Tokens
@@ -18,25 +19,13 @@ MOST_BODY = 1024 * 1024
 BODY_TIME = 30.0
 """Seconds for a body to come in."""
 MOST_STREAMS = 256
+JUDGED_AGAIN = 5.0
+"""Seconds between two looks at whether a stream's token is still good."""
 SESSION = "/api/v1/session"
 NEEDS = "reconciler.needs"
 """Where a route finds in its scope what needs a token: `readsNeedToken` and `actsNeedToken`."""
 _LOOKS = frozenset({"GET", "HEAD"})
 _HEALTH = frozenset({"healthz", "readyz"})
-_CONTENT = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_HEADERS = [
-    (b"content-security-policy", _CONTENT.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-]
-"""On each answer."""
 _NOT_KEPT = (b"cache-control", b"no-store")
 _OPEN_UI = "open the dashboard with: reconciler ui"
 
@@ -84,7 +73,7 @@ class Guard:
             return
         scope[NEEDS] = {"readsNeedToken": reads, "actsNeedToken": True}
         if asked.is_stream:
-            await self._stream(scope, receive, send)
+            await self._stream(scope, self._while_good(asked.token, receive) if reads else receive, send)
         else:
             await self._app(scope, _bounded(receive) if asked.has_body else receive, send)
 
@@ -100,6 +89,22 @@ class Guard:
             await self._app(scope, receive, send)
         finally:
             self._streams -= 1
+
+    def _while_good(self, token: str, receive: Receive) -> Receive:
+        """As if the reader had gone, once its session has ended or the token was made anew."""
+
+        async def receiving() -> Message:
+            coming = asyncio.ensure_future(receive())
+            try:
+                while not coming.done():
+                    await asyncio.wait({coming}, timeout=JUDGED_AGAIN)
+                    if self._access.tokens.judge(token) is not Standing.GOOD:
+                        return {"type": "http.disconnect"}
+                return coming.result()
+            finally:
+                coming.cancel()
+
+        return receiving
 
     def _reads_need_token(self, asked: Asked) -> bool:
         """Beyond this machine, however it comes from there."""
@@ -146,10 +151,15 @@ def _refuse_strangers(asked: Asked, access: Access) -> None:
     """Pages of other sites, and names that somebody has led here. Raises ProblemError."""
     if not asked.path.startswith("/"):
         raise ProblemError(400, "BadRequest", "the request names no path of this server")
-    if not _may_be_asked_as(asked.name, access):
+    # Those who watch from beyond know a name of this machine, and health has nothing in it to be led to.
+    asks_for_health = asked.path.strip("/") in _HEALTH and asked.method in _LOOKS
+    if not asks_for_health and not _may_be_asked_as(asked.name, access):
         shown = asked.name[:100]
         happened = f"this controller does not answer as '{shown}'" if shown else "the request names no host"
-        remedy = f'open it as http://127.0.0.1, or allow the name: hosts = ["{shown}"] under [http] in reconciler.toml'
+        remedy = (
+            f'open it as http://127.0.0.1, or allow the name: hosts = ["{shown}"] under [http] in reconciler.toml, '
+            "or RECONCILER_HTTP_HOSTS"
+        )
         raise ProblemError(403, "ForeignHost", happened, remedy)
     if asked.origin and asked.origin not in (f"http://{asked.authority}", f"https://{asked.authority}"):
         raise ProblemError(403, "ForeignOrigin", "the request comes from a page of another site", _OPEN_UI)
@@ -212,7 +222,7 @@ def _with_headers(send: Send) -> Send:
             given = message.get("headers", [])
             names = {name.lower() for name, _ in given}
             kept = [] if names & {b"cache-control", b"etag"} else [_NOT_KEPT]
-            message = {**message, "headers": [*given, *_HEADERS, *kept]}
+            message = {**message, "headers": [*given, *HEADERS, *kept]}
         await send(message)
 
     return sending

@@ -1,7 +1,7 @@
 """What has happened, as the interface shows it: the newest events and starts."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic_core import to_json
@@ -65,17 +65,21 @@ class Happened:
         found = self._starts.get(uid)
         return found.item if found else None
 
-    def take(self, raw: Raw, feed: Feed) -> set[str]:
-        """Tell of what is new or has changed; answers the servers that it happened to."""
+    def take(self, raw: Raw, feed: Feed) -> Generator[None, None, set[str]]:
+        """Tell of what is new or has changed, one after the other; returns the servers that it happened to."""
         for row in raw.events:
             encoded = to_json(event_item(row))
             if self._events.get(row["id"]) != encoded:
                 self._events.pop(row["id"], None)
                 self._events[row["id"]] = encoded
                 feed.add("event", encoded)
+                yield
         for number in list(self._events)[:-NEWEST]:
             del self._events[number]
-        touched = {self._take_start(uid, number, row, feed) for uid, number, row in raw.starts}
+        touched = set()
+        for uid, number, start in raw.starts:
+            touched.add(self._take_start(uid, number, start, feed))
+            yield
         self._forget(raw)
         return touched - {""}
 

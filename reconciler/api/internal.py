@@ -51,10 +51,12 @@ def _server_routes(controller: Controller) -> list[_Route]:
     """What is asked of the controller and of servers."""
 
     async def healthz(_request: Request) -> JSONResponse:
-        return JSONResponse({"status": "ok", **controller.describe()})
+        return JSONResponse({"status": "ok", **controller.describe(), "dashboard": controller.served()})
 
     async def ui_code(_request: Request) -> JSONResponse:
-        return JSONResponse({**controller.served(), "code": controller.tokens.new_code()})
+        served = controller.served()
+        # Where it is served nowhere there is no token either, and none is made.
+        return JSONResponse({**served, "code": controller.tokens.new_code() if served["url"] else ""})
 
     async def database(_request: Request) -> Response:
         return Response(controller.database(), media_type="application/vnd.sqlite3")

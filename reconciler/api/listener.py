@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from reconciler.api.connections import BACKLOG, Server
-from reconciler.core.listen import LISTEN_FAILED, LISTENING, Listen, parse_listen
+from reconciler.core.listen import LISTEN_FAILED, LISTENING, Listen, authority, parse_listen
 
 log = logging.getLogger("reconciler")
 AGAIN = 10.0
@@ -78,6 +78,9 @@ class Listener:
     def _told_up(self) -> None:
         was_down, self.problem = bool(self.problem), ""
         message = f"the dashboard and the interface are at {self.url}"
+        if not self._listen.is_loopback:
+            where = authority(self._listen.host, int(self.url.rpartition(":")[2]))
+            message += f", and for others at {where}, by plain HTTP and with the token"
         log.info("%s; open it with: reconciler ui", message)
         if was_down:
             self._tell(LISTENING, message)

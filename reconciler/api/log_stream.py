@@ -25,6 +25,8 @@ from reconciler.store.items import Item, timestamp
 USUAL = 200
 MOST = 10_000
 """Lines of what is there already."""
+SLICE = 100
+"""Lines that are worked off at once: half a millisecond of the controller's loop."""
 LOOK = 0.1
 """Seconds between two looks at a file."""
 SILENCE = 10.0
@@ -65,7 +67,9 @@ def routes(controller: Controller, views: Views) -> list[BaseRoute]:
             return EventStream(Following(controller, views, wish).messages(start), Reading(views))
         if start is None:
             raise _none(wish, is_known=True)
-        return PlainTextResponse(await _text(controller, _log(controller, start), wish))
+        spec = await views.tables.ask(lambda db: past.spec_of(db, start["uid"]))
+        async with views.tables.turn:
+            return PlainTextResponse(await _text(controller, _log(controller, start), wish, spec))
 
     return [Route("/api/v1/servers/{name}/logs", logs)]
 
@@ -97,7 +101,7 @@ def _log(controller: Controller, start: Item) -> Log:
     return Log(start["server"], start["uid"], path, datetime.fromisoformat(start["startedAt"]).timestamp())
 
 
-async def _text(controller: Controller, log: Log, wish: Wish) -> str:
+async def _text(controller: Controller, log: Log, wish: Wish, spec: Item) -> str:
     if not log.parts():
         remedy = f"old logs are dropped; see its history with: reconciler get restarts {log.server}"
         raise ProblemError(404, "NoLog", f"the log of instance {log.uid} is gone", remedy)
@@ -108,7 +112,7 @@ async def _text(controller: Controller, log: Log, wish: Wish) -> str:
         return [*lines, *tail.more(ends=True).lines][-wish.tail :] if wish.tail else []
 
     content = b"".join(line + b"\n" for line in await asyncio.to_thread(read))
-    return controller.told(log.server, content.decode(errors="replace"))
+    return controller.told(log.server, content.decode(errors="replace"), spec)
 
 
 class Reading:
@@ -133,6 +137,8 @@ class Following:
         self._controller = controller
         self._views = views
         self._wish = wish
+        self._spec: Item = {}
+        """By which the instance was started."""
 
     async def messages(self, start: Item | None) -> AsyncIterator[bytes]:
         """All of what is to be told, the first lines first."""
@@ -154,13 +160,18 @@ class Following:
     async def _instance(self, start: Item, count: int) -> AsyncIterator[bytes]:
         """One instance's lines until it has ended."""
         log = _log(self._controller, start)
-        tail, clock = LogTail(log), await asyncio.to_thread(log.clock)
-        yield self._lines(clock, await asyncio.to_thread(tail.last, count)) or b": no line yet\n\n"
-        silent, uid = 0.0, start["uid"]
+        tail, uid = LogTail(log), start["uid"]
+        self._spec = await self._views.tables.ask(lambda db: past.spec_of(db, uid))
+        async with self._views.tables.turn:
+            clock = await asyncio.to_thread(log.clock)
+            begun = await self._lines(clock, await asyncio.to_thread(tail.last, count))
+        yield begun or b": no line yet\n\n"
+        del begun
+        silent = 0.0
         while not self._views.feed.is_closed:
             ended = start if start["endedAt"] else self._ended(uid)
             # What was written before the end was known is all there is.
-            content = self._added(clock, tail.more(ends=ended is not None))
+            content = await self._added(clock, tail.more(ends=ended is not None))
             silent = 0.0 if content else silent + LOOK
             if silent >= SILENCE:
                 content, silent = b": still here\n\n", 0.0
@@ -187,19 +198,25 @@ class Following:
             await asyncio.sleep(LOOK)
         return None
 
-    def _added(self, clock: Clock, more: More) -> bytes:
+    async def _added(self, clock: Clock, more: More) -> bytes:
         skipped = _message("skipped", {"bytes": more.skipped}) if more.skipped else b""
-        return skipped + self._lines(clock, more.lines)
+        if len(more.lines) <= SLICE:
+            return skipped + await self._lines(clock, more.lines)
+        async with self._views.tables.turn:
+            return skipped + await self._lines(clock, more.lines)
 
-    def _lines(self, clock: Clock, lines: Sequence[bytes]) -> bytes:
-        if not lines:
-            return b""
-        texts = self._told(lines)
-        return b"".join(_line_messages(clock, lines, texts))
+    async def _lines(self, clock: Clock, lines: Sequence[bytes]) -> bytes:
+        """As messages, in slices: the controller's loop has its turn between them."""
+        texts, told = self._told(lines) if lines else (), list[bytes]()
+        for at in range(0, len(lines), SLICE):
+            if at:
+                await asyncio.sleep(0)
+            told += _line_messages(clock, lines[at : at + SLICE], texts[at : at + SLICE])
+        return b"".join(told)
 
     def _told(self, lines: Sequence[bytes]) -> Sequence[str]:
         """Without secrets, even those of several lines."""
-        text = self._controller.told(self._wish.server, b"\n".join(lines).decode(errors="replace"))
+        text = self._controller.told(self._wish.server, b"\n".join(lines).decode(errors="replace"), self._spec)
         return text.split("\n")
 
 

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from reconciler.api.asking import history_of, labels_of
 from reconciler.api.controller import Controller
+from reconciler.api.sharing import Shared
 from reconciler.api.shown import list_json
 from reconciler.api.tables import NEWEST
 from reconciler.api.views import Views
@@ -83,8 +84,13 @@ def _listed(views: Views, kind: str, items: Callable[[], Sequence[Item]]) -> End
 
 
 def _told(ask: Callable[[], Awaitable[Item]]) -> Endpoint:
+    async def make() -> bytes:
+        return to_json(await ask())
+
+    shared = Shared(make)
+
     async def endpoint(_request: Request) -> Response:
-        return as_json(to_json(await ask()))
+        return as_json(await shared())
 
     return endpoint
 

@@ -13,6 +13,9 @@ from reconciler.api.guard import NEEDS
 from reconciler.api.problems import ProblemError
 from reconciler.api.tokens import Standing
 
+MOST_CODE = 1024
+"""Bytes of the body that has it."""
+_OPEN = "open the dashboard with: reconciler ui"
 _NONE_NEEDED = {"readsNeedToken": False, "actsNeedToken": False}
 """On the Unix socket."""
 
@@ -21,7 +24,7 @@ def routes(controller: Controller) -> list[BaseRoute]:
     """The routes."""
 
     async def begin(request: Request) -> JSONResponse:
-        code = _code(await request.body())
+        code = _code(await _begun(request))
         if not controller.tokens.take_code(code):
             happened = "this code is used up, or older than a minute"
             raise ProblemError(401, "CodeUsed", happened, "open the dashboard anew with: reconciler ui")
@@ -43,6 +46,16 @@ def routes(controller: Controller) -> list[BaseRoute]:
 
     path = "/api/v1/session"
     return [Route(path, begin, methods=["POST"]), Route(path, tell, methods=["GET"])]
+
+
+async def _begun(request: Request) -> bytes:
+    """The body: anybody may send one, before any token. Raises ProblemError."""
+    raw = b""
+    async for part in request.stream():
+        raw += part
+        if len(raw) > MOST_CODE:
+            raise ProblemError(413, "BodyTooLarge", f"the body has more than {MOST_CODE} bytes", _OPEN)
+    return raw
 
 
 def _code(raw: bytes) -> str:

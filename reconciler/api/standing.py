@@ -56,10 +56,10 @@ def _phase(record: str) -> str:
 def summary_of(about: Mapping[str, Any], standing: Standing, items: Iterable[Item]) -> dict[str, Any]:
     """How all of it is; `about` is what the controller says of itself."""
     facts = standing.facts
-    manifests = _table(facts, "manifests")
+    manifests, invalid = _table(facts, "manifests"), _table(facts, "invalid").values()
     return {
         **count(items),
-        "problems": list(manifests.get("problems", ())),
+        "problems": [*manifests.get("problems", ()), *(one for each in invalid for one in each)],
         "folderProblem": str(manifests.get("folderProblem", "")),
         "profile": _table(facts, "selection").get("profile") or None,
         "installation": facts.get("installation"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -32,20 +32,22 @@ def routes(controller: Controller, views: Views) -> list[BaseRoute]:
         if request.method == "HEAD":
             return Response(media_type=EventStream.media_type)
         last = request.headers.get("last-event-id") or request.query_params.get("lastEventId") or ""
-        return EventStream(changes(views, last), pulse)
+        return EventStream(changes(views, last, pulse.usage), pulse)
 
     return [Route("/api/v1/stream", stream)]
 
 
-async def changes(views: Views, last: str = "") -> AsyncIterator[bytes]:
-    """What came after a message, by its name, or all there is; and then each change."""
+async def changes(views: Views, last: str = "", usage: Callable[[], bytes] = bytes) -> AsyncIterator[bytes]:
+    """What came after a message, by its name, or all there is; and then each change. `usage` is a message beside."""
     feed = views.feed
     known, number = feed.number_of(last), feed.number
-    yield b": again\n\n" if known is not None else views.snapshot_message()
+    yield (b": again\n\n" if known is not None else views.snapshot_message()) + usage()
     with suppress(LostError):  # who does not read is dropped, and may come again
         while known is not None and known < number:
             content, known = feed.since(known, kept=True)
-            yield content
+            number = max(number, known)  # what came meanwhile is in it
+            if content:
+                yield content
         while not feed.is_closed:
             await feed.wait(number)
             content, number = feed.since(number)
@@ -85,7 +87,7 @@ class Pulse:
         beats = 0
         while self._views.readers > 0 and not self._views.feed.is_closed:
             beats += 1
-            content = self._usage()
+            content = self.usage()
             if beats % BEATS_UNTIL_COMMENT == 0:
                 content += b": still here\n\n"
             if content:
@@ -94,7 +96,8 @@ class Pulse:
             self._views.refresh()
             await asyncio.sleep(BEAT)
 
-    def _usage(self) -> bytes:
+    def usage(self) -> bytes:
+        """What servers take and give, as a message; empty where nobody knows."""
         meter = self._controller.meter
         if meter is None:
             return b""
@@ -127,6 +130,8 @@ class EventStream(Response):
             for task in (sending, leaving):
                 task.cancel()
             await asyncio.gather(sending, leaving, return_exceptions=True)
+        if sending.cancelled():  # whoever is sent away has no more than this end
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -1,6 +1,7 @@
 """The state database as the interface reads it: rows as they are, so that only what has changed is made anew."""
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -12,9 +13,12 @@ from reconciler.store import read
 
 NEWEST = 100
 """Events and starts that are kept at hand."""
+MOST_NEW = 1000
+"""Events, or starts, that one look can bring: who wants to be told of more is told all anew."""
 ENDED_WITHIN = 30.0
 """Seconds after its end in which a start's row may still change: a cause may be found later."""
 _MOST_ENDED = 400
+_START = "select uid, rowid, row, ended_at from instances where"
 T = TypeVar("T")
 
 
@@ -38,6 +42,8 @@ class Raw(NamedTuple):
     """Uid, number in their order, and row of those that may have changed."""
     rest: Sequence[tuple[str, str]]
     """All else, each with a word for what it is: facts, sources, documents of other kinds."""
+    is_whole: bool = True
+    """Whether nothing was left out: more may have happened than one look brings."""
 
 
 class Tables:
@@ -51,6 +57,13 @@ class Tables:
         self._seen = (0, 0.0)
         """Id and last time of the newest event."""
         self._ended = 0.0
+        self._running: frozenset[str] = frozenset()
+        """Uids, as of the last look."""
+        self._row = 0
+        """The newest start's number."""
+        self._is_first = True
+        self.turn = asyncio.Lock()
+        """Held for what takes longer: threads beside the controller's loop would hold it up, were they many."""
 
     def close(self) -> None:
         """Read no more."""
@@ -80,31 +93,47 @@ class Tables:
         db = self._connection()
         db.execute("begin")
         try:
-            return Raw(_servers(db), self._events(db), self._starts(db), _rest(db))
+            events, over = self._events(db), self._over(db)
+            is_whole = self._is_first or max(len(events), len(over)) < MOST_NEW
+            found = Raw(_servers(db), events, self._starts(db, over), _rest(db), is_whole)
         finally:
             db.execute("rollback")
+        self._is_first = False
+        return found
 
     def _events(self, db: sqlite3.Connection) -> list[sqlite3.Row]:
         query = "select * from events where id > ? or last_at >= ? order by last_at desc, id desc limit ?"
-        found = db.execute(query, [*self._seen, NEWEST]).fetchall()[::-1]
+        most = NEWEST if self._is_first else MOST_NEW  # nobody was told anything before the first look
+        found = db.execute(query, [*self._seen, most]).fetchall()[::-1]
         for row in found:
             self._seen = max(self._seen[0], row["id"]), max(self._seen[1], row["last_at"])
         return found
 
-    def _starts(self, db: sqlite3.Connection) -> list[tuple[str, int, str]]:
-        """Those that run, and those that have ended of late; at first the newest of these."""
-        ended = db.execute(
-            "select uid, rowid, row, ended_at from instances where ended_at >= ? order by ended_at desc limit ?",
-            [self._ended - ENDED_WITHIN, _MOST_ENDED if self._ended else NEWEST],
-        ).fetchall()
+    def _over(self, db: sqlite3.Connection) -> list[sqlite3.Row]:
+        """Starts that have ended since the last look, whatever the clock says of that; nothing at first."""
+        running = frozenset(uid for (uid,) in db.execute("select uid from instances where ended_at is null"))
+        before, self._running = self._running, running
+        row, self._row = self._row, db.execute("select coalesce(max(rowid), 0) from instances").fetchone()[0]
+        if self._is_first:
+            return []
+        is_over = "ended_at is not null and (uid in (select value from json_each(?)) or rowid > ?)"
+        query = f"{_START} {is_over} limit ?"
+        return db.execute(query, [json.dumps(sorted(before - running)), row, MOST_NEW]).fetchall()
+
+    def _starts(self, db: sqlite3.Connection, over: Sequence[sqlite3.Row]) -> list[tuple[str, int, str]]:
+        """Those that run, those that are over, and of earlier ones what may still change; at first the newest."""
+        most = NEWEST if self._is_first else _MOST_ENDED
+        query = f"{_START} ended_at >= ? order by ended_at desc limit ?"
+        ended = db.execute(query, [self._ended - ENDED_WITHIN, most]).fetchall()
         self._ended = max([self._ended, *(row["ended_at"] for row in ended)])
-        running = db.execute("select uid, rowid, row from instances where ended_at is null").fetchall()
-        return [(row["uid"], row["rowid"], row["row"]) for row in (*ended, *running)]
+        running = db.execute(f"{_START} ended_at is null").fetchall()
+        return list({row["uid"]: (row["uid"], row["rowid"], row["row"]) for row in (*over, *ended, *running)}.values())
 
     async def ask(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Answer what takes longer, on a thread. Raises ReadError."""
         content = None if self._controller.is_writable() else self._controller.database()
-        return await asyncio.to_thread(_answer, self._controller.folder, content, question)
+        async with self.turn:
+            return await asyncio.to_thread(_answer, self._controller.folder, content, question)
 
 
 def _answer(folder: Path, content: bytes | None, question: Callable[[sqlite3.Connection], T]) -> T:

@@ -85,6 +85,7 @@ class Tokens:
 
     def new_code(self, monotonic: float | None = None) -> str:
         """Good for one session, once and for a minute. `monotonic`: the time of that clock, else now."""
+        self._current()
         now = time.monotonic() if monotonic is None else monotonic
         self._codes = {code: until for code, until in self._codes.items() if until > now}
         while len(self._codes) >= MOST_CODES:
@@ -95,6 +96,7 @@ class Tokens:
 
     def take_code(self, code: str, monotonic: float | None = None) -> bool:
         """Whether it is good; it is not, after that."""
+        self._current()
         now = time.monotonic() if monotonic is None else monotonic
         code = code if code.isascii() else ""
         known = [one for one in self._codes if hmac.compare_digest(one.encode(), code.encode())]
@@ -128,9 +130,15 @@ class Tokens:
         if len(text) < LEAST_LETTERS or not text.isascii() or not text.isprintable() or " " in text:
             self._replace(path, f"it holds no token: {LEAST_LETTERS} letters and digits at least")
             return
-        self._text = text
+        self._renew(text)
         found = path.lstat()
         self._seen = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+    def _renew(self, text: str) -> None:
+        """Take another; codes were given out by whoever had the one before."""
+        if text != self._text:
+            self._text = text
+            self._codes.clear()
 
     def _replace(self, path: Path, why: str) -> None:
         log.warning("%s is made anew: %s", path, why)
@@ -140,7 +148,8 @@ class Tokens:
         """Put another token there, at once and whole."""
         if self._seen is not None:
             # What was signed with one that is gone is over, also where the new one cannot be written.
-            self._text, self._seen = secrets.token_urlsafe(32), None
+            self._renew(secrets.token_urlsafe(32))
+            self._seen = None
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         with suppress(FileNotFoundError):
             draft.unlink()

@@ -17,7 +17,7 @@ from reconciler.api.happened import Happened
 from reconciler.api.problems import ProblemError
 from reconciler.api.shown import Shown, list_json, show
 from reconciler.api.standing import Standing, summary_of
-from reconciler.api.tables import Tables
+from reconciler.api.tables import Raw, Tables
 from reconciler.store.items import Item
 from reconciler.store.read import ReadError, explain
 
@@ -207,8 +207,20 @@ class Views:
         self._is_behind, self._was_writable = False, self._controller.is_writable()
         self.feed.is_silent = not self._looks
         began = time.monotonic()
-        raw = self.tables.look()
-        touched = self.happened.take(raw, self.feed)
+        for _ in self._take(self.tables.look()):
+            if time.monotonic() - began > SLICE:
+                yield
+                began = time.monotonic()
+        self._are_loading = any(one.is_loading for one in self._servers.values())
+        self._looks += 1
+        self._tell_summary()
+        self.feed.wake()
+
+    def _take(self, raw: Raw) -> Iterator[None]:
+        """Tell of what has changed, one after the other."""
+        if not raw.is_whole:
+            self.feed.forget()
+        touched = yield from self.happened.take(raw, self.feed)
         for name, of in raw.servers.items():
             before = self._servers.get(name)
             if before is None or before.of != of or name in touched or before.is_loading:
@@ -216,18 +228,12 @@ class Views:
                 self._servers[name] = found
                 if not found.says_the_same(before):
                     self.feed.add("server", found.encoded(time.time()))
-            if time.monotonic() - began > SLICE:
-                yield
-                began = time.monotonic()
+            yield
         for name in self._servers.keys() - raw.servers.keys():
             del self._servers[name]
             self.feed.add("serverGone", to_json({"name": name}))
         self._servers = {name: self._servers[name] for name in raw.servers}
         self.standing.take(raw, self.tables.db, self.feed)
-        self._are_loading = any(one.is_loading for one in self._servers.values())
-        self._looks += 1
-        self._tell_summary()
-        self.feed.wake()
 
     def _tell_summary(self) -> None:
         """Where more than the number of passes has changed."""

@@ -32,7 +32,7 @@ _COLOURS = {"ok": "Ready", "warn": "BackOff", "fail": "Failed"}
 @click.option("--network", is_flag=True, help="Ask the Git source's remote too.")
 @pass_invocation
 def doctor(invocation: Invocation, output: str | None, network: bool) -> int:
-    """Check the llama-server, GPUs, memory, folders, the database, ports, the controller, the clock, permissions.
+    """Check the llama-server, GPUs, memory, folders, the database, ports, the controller, those it tells, permissions.
 
     Nothing is changed, and nothing is waited for longer than 3 s. It works without an installation, and with a broken
     one.
@@ -61,6 +61,7 @@ def _checks() -> Mapping[str, Examine]:
     from reconciler.cli import doctoring_machine as machine  # noqa: PLC0415
     from reconciler.cli import doctoring_ports as ports  # noqa: PLC0415
     from reconciler.cli import doctoring_state as state  # noqa: PLC0415
+    from reconciler.cli import doctoring_surfaces as surfaces  # noqa: PLC0415
 
     return {
         "python": machine.python,
@@ -75,6 +76,8 @@ def _checks() -> Mapping[str, Examine]:
         "database": state.database,
         "ports": ports.ports,
         "controller": control.controller,
+        "interface": surfaces.interface,
+        "notify": surfaces.notify,
         "clock": clock.clock,
         "permissions": control.permissions,
         "limits": machine.limits,

@@ -80,7 +80,7 @@ def _held(scene: Scene, server: Declared, listeners: Sequence[Listener], free: S
         if _is_its(one, scene, server):
             continue
         other = _other_port(scene, server, free)
-        message = f"port {one.port} of server/{server.name} is held by {_who(one.pid)}"
+        message = f"port {one.port} of server/{server.name} is held by {who(one.pid)}"
         if one.pid is None:
             yield fail(message, f"see by whom: sudo ss -ltnp 'sport = :{one.port}'; or give it another one: {other}")
         elif (seen := look_at(one.pid)) is not None and seen.name.startswith(PROGRAM) and seen.is_same_user:
@@ -102,7 +102,8 @@ def _is_its(one: Listener, scene: Scene, server: Declared) -> bool:
     return one.pid == server.pid or is_marked
 
 
-def _who(pid: int | None) -> str:
+def who(pid: int | None) -> str:
+    """Who holds a port, in words."""
     seen = look_at(pid) if pid is not None else None
     if seen is None:
         return "a program that this user may not see" if pid is None else f"pid {pid}"

@@ -19,7 +19,7 @@ def _place(function: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         click.option("--user", "scope", flag_value="user", help="A service of your own.  [default, but for root]"),
         click.option("--system", "scope", flag_value="system", help="A service of the machine; needs root."),
-        click.option("--root", metavar="DIR", help="Below this folder, as for an image; starts nothing."),
+        click.option("--root", metavar="DIR", help="Of --system: below this folder, as for an image; starts nothing."),
         click.option("--dry-run", is_flag=True, help="Only print what would be written and called."),
     )
     for option in reversed(options):
@@ -35,6 +35,7 @@ def _place(function: Callable[..., Any]) -> Callable[..., Any]:
         ("sudo /opt/reconciler/bin/reconciler install --system", "for the machine, as the user `reconciler`"),
         ("reconciler install --user --config reconciler.toml", "the installation of this folder"),
         ("reconciler install --system --dry-run", "only show the files and the calls"),
+        ("reconciler install --system --root image", "into an image; systemd-sysusers makes the user there"),
     ],
     exit_codes=EXIT_CODES,
 )
@@ -45,8 +46,9 @@ def _place(function: Callable[..., Any]) -> Callable[..., Any]:
 def install(invocation: Invocation, /, **given: Any) -> int:
     """Write a unit, and settings where there are none, and start the controller with the machine or the login.
 
-    With --config these settings are used, and none are written. Called again, as after an upgrade, it writes the unit
-    anew and restarts the controller; the servers run on.
+    With --config these settings are used, in their folder, and none are written; --manifests, --state and --models go
+    into new ones. Called again, as after an upgrade, it writes the unit anew and restarts the controller; the servers
+    run on.
     """
     if given["user"] and given["scope"] == "user":
         raise click.UsageError("--as goes with --system: a service of your own runs as you")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from reconciler import installation
+from reconciler.cli.entering import require_entry
 from reconciler.cli.failure import BAD_INPUT, Failure, did_you_mean
 from reconciler.cli.habits import elsewhere
 
@@ -30,12 +31,14 @@ class Invocation:
     quiet: bool = False
     """Print data and errors, and nothing besides."""
 
-    def state_folder(self) -> Path:
-        """The folder of an installation that exists. Raises Failure."""
+    def state_folder(self, example: str = "get servers") -> Path:
+        """The folder of an installation that exists. Raises Failure; `example`: what its owner types."""
         try:
-            return installation.find_state(Path.cwd(), os.environ, self.state, self.config)
+            state = installation.find_state(Path.cwd(), os.environ, self.state, self.config)
         except installation.NotFoundError as error:
             raise Failure(str(error)) from None
+        require_entry(state, example)
+        return state
 
     def settings(self) -> "Settings":
         """The settings of the working folder. Raises Failure."""
@@ -65,7 +68,7 @@ class Invocation:
 
         Another project's must not decide here what may run, or which repository is followed.
         """
-        here = Path(installation.CONFIG).exists()
+        here = os.path.exists(installation.CONFIG)  # noqa: PTH110 - a Path raises in a folder that is closed to us
         if here and self._is_at_home(state):
             return None
         last, above = recorded.get("settings"), state.parent / installation.CONFIG
@@ -83,12 +86,13 @@ class Invocation:
 
     def existing_or_new(self) -> "Settings":
         """The settings of the installation meant; where there is none, of the one that would be made here."""
-        if self.state is None and self.config is None and _is_project(Path.cwd()):
+        if self.state is None and self.config is None and installation.is_project(Path.cwd()):
             return self.settings()
         try:
             found = installation.find_state(Path.cwd(), os.environ, self.state, self.config)
         except installation.NotFoundError:
             return self.settings()
+        require_entry(found, "get servers")
         return self.settings_of(found)
 
     def _load(self, config: str | None, flags: Mapping[str, str | None]) -> "Settings":
@@ -98,11 +102,6 @@ class Invocation:
             return load_settings(os.environ, config, flags)
         except SettingsError as error:
             raise Failure(str(error), "correct that setting", exit_code=BAD_INPUT) from None
-
-
-def _is_project(folder: Path) -> bool:
-    """Whether a folder is the root of an installation, or about to be one."""
-    return (folder / "manifests").is_dir() or (folder / installation.CONFIG).exists()
 
 
 def _recorded(state: Path) -> Mapping[str, Any]:

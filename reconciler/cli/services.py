@@ -15,6 +15,7 @@ import click
 from reconciler.cli.failure import Failure
 from reconciler.cli.terminal import clean, clean_lines
 from reconciler.cli.units import NAME
+from reconciler.installation import SYSTEM_CONFIG, user_config
 
 ENOUGH = 360.0
 """Seconds for a call of systemctl: a start that takes its time has five minutes."""
@@ -54,7 +55,7 @@ class Place:
 
 def place_of(scope: str | None, root: str | None) -> Place:
     """The usual place; without a scope root's is the system. Raises Failure."""
-    verb = click.get_current_context().info_name
+    context = click.get_current_context()
     scope = scope or ("system" if os.geteuid() == 0 or root else "user")
     below = os.path.abspath(root) if root else ""
     if scope == "user":
@@ -62,23 +63,22 @@ def place_of(scope: str | None, root: str | None) -> Place:
             raise click.UsageError("--root goes with --system: an image has no user's service")
         return _of_a_user()
     if os.geteuid() != 0 and not root:
+        as_root = shlex.join(["sudo", *program()])
         raise Failure(
             "a service of the system can only be changed by root",
-            f"sudo {shlex.join(program())} {verb} --system, or without root: reconciler {verb} --user",
+            f"{as_root} {context.info_name} --system, or without root: {context.command_path} --user",
         )
-    etc, var = Path("/etc/reconciler"), Path("/var/lib/reconciler")
+    config, var = SYSTEM_CONFIG, Path("/var/lib/reconciler")
     unit = Path("/etc/systemd/system", NAME)
-    return Place(scope, below, unit, etc / "reconciler.toml", etc / "manifests", var / "state", var / "models")
+    return Place(scope, below, unit, config, config.parent / "manifests", var / "state", var / "models")
 
 
 def _of_a_user() -> Place:
-    home = Path.home()
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    home, config = Path.home(), user_config(os.environ)
     state = Path(os.environ.get("XDG_STATE_HOME") or home / ".local" / "state", "reconciler", "state")
     models = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share", "reconciler", "models")
-    ours = config / "reconciler"
-    unit = config / "systemd" / "user" / NAME
-    return Place("user", "", unit, ours / "reconciler.toml", ours / "manifests", state, models)
+    unit = config.parents[1] / "systemd" / "user" / NAME
+    return Place("user", "", unit, config, config.parent / "manifests", state, models)
 
 
 def program() -> tuple[str, ...]:

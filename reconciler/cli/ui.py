@@ -20,6 +20,7 @@ PATIENCE = 5.0
 LOOK = 0.1
 _DISPLAYS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
 """Variables by which a browser with windows can be had, elsewhere than on macOS."""
+_OF_TERMINALS = ("www-browser", "lynx", "w3m", "links", "links2", "elinks")
 
 
 @click.command(
@@ -40,7 +41,7 @@ def ui(invocation: Invocation, no_open: bool, only_prints: bool) -> None:
 
     The address that is printed holds a code: whoever opens it first, within a minute, may act for twelve hours.
     """
-    url = _address(invocation.state_folder())
+    url = _address(invocation.state_folder("ui --print"))
     click.echo(url)
     if only_prints:
         return
@@ -65,8 +66,7 @@ def _address(state: Path) -> str:
             break
         time.sleep(LOOK)
     problem = answer["problem"] or "the controller does not serve the dashboard yet"
-    remedy = 'set `listen = "127.0.0.1:9797"` under [http] in reconciler.toml, and start the controller anew'
-    raise Failure(problem, remedy)
+    raise Failure(problem, answer.get("remedy") or "once that is mended, ask again: reconciler ui")
 
 
 def _asked(state: Path) -> Mapping[str, Any]:
@@ -89,7 +89,9 @@ def _open(url: str) -> bool:
     import webbrowser  # noqa: PLC0415 - only here
 
     try:
-        return webbrowser.open(url)
+        browser = webbrowser.get()
+        # `webbrowser.open` would go on to one that takes the terminal, and show it nothing there.
+        return os.path.basename(getattr(browser, "name", "")) not in _OF_TERMINALS and browser.open(url)  # noqa: PTH119
     except (webbrowser.Error, OSError):
         return False
 

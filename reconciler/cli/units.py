@@ -28,11 +28,11 @@ _SYSTEM = """\
 User={user}
 {groups}# Makes /var/lib/reconciler and gives it to the user.
 StateDirectory=reconciler
-WorkingDirectory=/var/lib/reconciler
 """
-_USER = """\
+_FOLDER = """\
 WorkingDirectory={folder}
 """
+SYSTEM_FOLDER = "/var/lib/reconciler"
 _TAIL = """\
 ExecStart={command}
 # SIGHUP: look at everything again, now.
@@ -89,7 +89,7 @@ class Unit:
     command: tuple[str, ...]
     """The program with its arguments."""
     folder: str = ""
-    """The working folder of a user's service."""
+    """The working folder; empty: that of a service of the system."""
     user: str = ""
     """Whom a service of the system runs as; empty: it is a user's own."""
     groups: tuple[str, ...] = ()
@@ -103,7 +103,8 @@ class Unit:
         return "".join(
             (
                 _HEAD.format(title=title, made=_MADE, after=_AFTER if is_system else ""),
-                _SYSTEM.format(user=self.user, groups=groups) if is_system else _USER.format(folder=_path(self.folder)),
+                _SYSTEM.format(user=self.user, groups=groups) if is_system else "",
+                _FOLDER.format(folder=_path(self.folder or SYSTEM_FOLDER)),
                 _TAIL.format(
                     command=" ".join(map(quoted, self.command)),
                     more=_LOCKED * is_system + _POWERLESS * (self.user not in ("", "root")),

@@ -52,7 +52,7 @@ def seen_in(look: Look) -> Seen:
 # ---------------------------------------------------------------- what is kept
 
 
-def memory_facts(acceptance: Acceptance) -> dict[str, str]:
+def _memory_facts(acceptance: Acceptance) -> dict[str, str]:
     """What the next controller has to know."""
     memory, selection = acceptance.memory, acceptance.selection
     names = None if selection.names is None else sorted(selection.names)
@@ -122,6 +122,11 @@ def finished_requests(acceptance: Acceptance, before: Selection, store: Store) -
 # ---------------------------------------------------------------- what is told
 
 
+def facts_of(acceptance: Acceptance, folder: str) -> dict[str, str]:
+    """All of it as it is kept: JSON by key."""
+    return {"manifests": told(acceptance, folder), "invalid": told_of_servers(acceptance), **_memory_facts(acceptance)}
+
+
 def told(acceptance: Acceptance, folder: str) -> str:
     """What is wrong with the manifests as a whole, as JSON for whoever reads the state."""
     others = {key: [str(one) for one in found] for key, found in acceptance.other_problems.items()}
@@ -135,6 +140,11 @@ def told(acceptance: Acceptance, folder: str) -> str:
             "held": {key: why for key, why in acceptance.held.items() if key in acceptance.others},
         }
     )
+
+
+def told_of_servers(acceptance: Acceptance) -> str:
+    """What is wrong with the documents of servers, as JSON by name."""
+    return json.dumps({name: [str(one) for one in found] for name, found in acceptance.problems.items() if found})
 
 
 def folder_problem(acceptance: Acceptance) -> str:

@@ -1,6 +1,7 @@
 """How one of `[[notify]]` is told: by HTTP, or by a command. Both block, and are used in threads of their own."""
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -42,6 +43,12 @@ class Courier(Protocol):
     def bring(self, body: bytes) -> None:
         """Tell it; returns when it has taken the message. Raises UntoldError."""
 
+    def check(self) -> None:
+        """Whether it could be told, as far as that can be seen without telling it. Raises UntoldError."""
+
+    def close(self) -> None:
+        """Leave nothing behind; from another thread than the one that brings."""
+
 
 def courier_of(target: Notify) -> Courier:
     """The one that the settings ask for."""
@@ -79,6 +86,14 @@ class Webhook:
         except (OSError, HTTPException, ValueError) as error:
             raise UntoldError(f"it did not answer: {_reason(error)}") from None
 
+    def check(self) -> None:
+        """Read the files that it needs. Raises UntoldError."""
+        self._url()
+        self._headers()
+
+    def close(self) -> None:
+        """Nothing of it outlives its thread."""
+
     def _url(self) -> str:
         if not self._target.webhook_file:
             return self._target.webhook
@@ -102,9 +117,35 @@ class Command:
 
     def __init__(self, argv: tuple[str, ...]) -> None:
         self._argv = argv
+        self._running: subprocess.Popen[bytes] | None = None
+        self._is_closed = False
+
+    def check(self) -> None:
+        """Look for the program, as it would be found from `/`. Raises UntoldError."""
+        if shutil.which(os.path.join("/", self._argv[0]) if "/" in self._argv[0] else self._argv[0]) is None:  # noqa: PTH118
+            raise UntoldError(f"{self._argv[0]} cannot be run: there is no such program, or it is not executable")
+
+    def close(self) -> None:
+        """End what runs, for nobody would after us."""
+        self._is_closed = True
+        if (running := self._running) is not None:
+            _kill(running)
 
     def bring(self, body: bytes) -> None:
         """Run it to its end. Raises UntoldError."""
+        process = self._begun()
+        try:
+            _, complaint = process.communicate(body, COMMAND_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise UntoldError(f"{self._argv[0]} has not ended within {COMMAND_SECONDS:g} s") from None
+        finally:
+            self._running = None
+            _end(process)
+        if process.returncode:
+            raise UntoldError(f"{self._argv[0]} ended with {_how(process.returncode)}{_words(complaint)}")
+
+    def _begun(self) -> "subprocess.Popen[bytes]":
+        """Raises UntoldError."""
         environ = {name: value for name, value in os.environ.items() if inherits(name)}
         try:
             process = subprocess.Popen(
@@ -118,21 +159,22 @@ class Command:
             )
         except (OSError, ValueError) as error:
             raise UntoldError(f"{self._argv[0]} cannot be run: {_reason(error)}") from None
-        try:
-            _, complaint = process.communicate(body, COMMAND_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise UntoldError(f"{self._argv[0]} has not ended within {COMMAND_SECONDS:g} s") from None
-        finally:
-            _end(process)
-        if process.returncode:
-            raise UntoldError(f"{self._argv[0]} ended with {_how(process.returncode)}{_words(complaint)}")
+        self._running = process
+        if self._is_closed:  # while it was begun
+            _kill(process)
+        return process
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """With all that it has begun in its session."""
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """With all that it has begun in its session, where it has not been waited for."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if process.returncode is None:
+        _kill(process)
         process.wait()
     for pipe in (process.stdin, process.stderr):
         if pipe is not None:

@@ -103,6 +103,8 @@ class Daemon:
         """
         # A pass makes thousands of short-lived values and hardly a cycle: collect with the ticks, not amid a restart.
         gc.set_threshold(GARBAGE)
+        if shows:
+            self._surfaces.note_events()  # those of the first pass, too
         self._introduce()
         self.loop.poke()
         looping = asyncio.create_task(self.loop.run())

@@ -26,6 +26,8 @@ class Drafting:
     files: ManifestFiles
     texts: dict[str, Text] = field(default_factory=dict)
     """What was edited, by name."""
+    put_whole: set[str] = field(default_factory=set)
+    """Names of files whose whole text is somebody's own: no error in it is old."""
     _read: dict[str, bytes | None] = field(default_factory=dict)
     _peeked: dict[str, str] = field(default_factory=dict)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from reconciler.controller.drafting import Drafting, texts_shown
 from reconciler.controller.loop import Loop
-from reconciler.controller.manifest_files import ManifestFiles, about, changed_meanwhile, digest_of
-from reconciler.controller.preview import check_spec, judged, problems_of
+from reconciler.controller.manifest_files import CHANGED, ManifestFiles, about, changed_meanwhile, digest_of
+from reconciler.controller.preview import as_read, check_spec, judged, problems_of
 from reconciler.core.kinds import PROFILE
 from reconciler.core.preview import SUSPENDED
 from reconciler.core.refusals import EditRefusedError, UnknownServersError
@@ -18,6 +18,8 @@ from reconciler.manifests.changing import REMOVED, Change
 from reconciler.manifests.folder import Look, overlaid
 
 SERVER = "LlamaServer"
+TRIES = 3
+"""Of an edit, while another editor writes the same file."""
 Answer = dict[str, Any]
 Foresee = Callable[[Look], Awaitable[Answer]]
 Allowed = Callable[[str | None], bool]
@@ -71,8 +73,11 @@ class Editing:
         content = await asyncio.to_thread(self._files.read, name)
         if content is None:
             raise self._none(name)
-        text = content.decode(errors="replace")
-        return {**about(name, self._files.shown(name), every, problems), "text": text, "digest": digest_of(content)}
+        text, file = content.decode(errors="replace"), self._files.shown(name)
+        # The file may be newer than the last pass.
+        now = await asyncio.to_thread(as_read, self._house.loop.looked, file, text)
+        shown = about(name, file, every, problems) if now is None else about(name, file, *now)
+        return {**shown, "text": text, "digest": digest_of(content)}
 
     async def plan(self, texts: Mapping[str, str | None]) -> Answer:
         """What would happen with these texts of files; None: without the file."""
@@ -96,30 +101,40 @@ class Editing:
                 do = "remove it with DELETE, or give it a document"
                 raise EditRefusedError("InvalidManifest", f"{self._files.shown(name)} would be empty", do)
             draft.put(name, text)
+            draft.put_whole.add(name)
             answer = await self._carry_out(draft, dry_run=dry_run)
             return {**answer, "digest": "" if text is None else digest_of(text.encode())}
 
     async def respec(self, server: str, changes: Sequence[Change], *, dry_run: bool) -> Answer:
         """Set and remove fields of a server's document."""
-        async with self._one_at_a_time:
+
+        async def once() -> Answer:
             return await self._carry_out(await self._respecced(server, changes), dry_run=dry_run)
+
+        return await self._whoever_writes(once)
 
     async def suspend(self, server: str, *, suspended: bool, dry_run: bool) -> Answer:
         """Have a server's document say whether it rests."""
         field = ("spec", "suspend")
-        async with self._one_at_a_time:
+
+        async def once() -> Answer:
             draft = await self._respecced(server, [(field, True if suspended else REMOVED)])
             if not suspended and await self._rests(draft, server):
                 # Where the defaults of several servers say it, only its own word helps.
                 draft = await self._respecced(server, [(field, False)])
             return await self._carry_out(draft, dry_run=dry_run)
 
+        return await self._whoever_writes(once)
+
     async def apply(self, text: str, *, dry_run: bool) -> Answer:
         """Put documents into the folder, each in the place of the one of its name."""
-        async with self._one_at_a_time:
+
+        async def once() -> Answer:
             draft = Drafting(self._files)
             await asyncio.to_thread(draft.take, text, "<request>")
             return await self._carry_out(draft, dry_run=dry_run)
+
+        return await self._whoever_writes(once)
 
     async def use(self, profile: str, *, dry_run: bool) -> Answer:
         """Make a profile the active one; empty: none."""
@@ -135,6 +150,17 @@ class Editing:
 
     # -- how
 
+    async def _whoever_writes(self, edit: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Make an edit that hangs on no certain text; of what the file says then, where another editor was faster."""
+        async with self._one_at_a_time:
+            for _ in range(TRIES - 1):
+                try:
+                    return await edit()
+                except EditRefusedError as error:
+                    if error.reason != CHANGED:
+                        raise
+            return await edit()
+
     async def _respecced(self, server: str, changes: Sequence[Change]) -> Drafting:
         draft = Drafting(self._files)
         if not await asyncio.to_thread(draft.respec, SERVER, server, changes):
@@ -148,6 +174,7 @@ class Editing:
     async def _carry_out(self, draft: Drafting, *, dry_run: bool) -> Answer:
         """Judge it, and write it unless that is all that was asked for."""
         self._refuse_blind()
+        await self._refuse_owned(draft)
         for name in draft.changed:
             await asyncio.to_thread(self._files.refuse_published, name)
         before, after = await self._looks(draft)
@@ -204,11 +231,24 @@ class Editing:
         edited = await asyncio.to_thread(draft.edited)
         found = worsened(await asyncio.to_thread(judged, before), await asyncio.to_thread(judged, after), edited)
         every = [problem.data for problem in found]
-        every += [one for one in plan["problems"] if (one["kind"], one["server"]) in edited and one not in every]
+        # What has neither kind nor name, as text that is no YAML, is judged by its file.
+        whole = {self._files.shown(name) for name in draft.put_whole}
+        mine = [one for one in plan["problems"] if (one["kind"], one["server"]) in edited or one["file"] in whole]
+        every += [one for one in mine if one not in every]
         if every:
             happened = f"that leads to {len(every)} error{'s' if len(every) > 1 else ''}: {every[0]['text']}"
             do = "correct it, and send it again; lines are told as they would be then"
             raise EditRefusedError("InvalidManifest", happened, do, every)
+
+    async def _refuse_owned(self, draft: Drafting) -> None:
+        """What Git declares cannot be declared in the folder too."""
+        acceptance = self._house.loop.acceptance
+        for kind, name in sorted(await asyncio.to_thread(draft.edited)):
+            is_server = kind == SERVER
+            one = acceptance.documents.get(name) if is_server else acceptance.others.get(f"{kind}/{name}")
+            if one is not None and one.origin == GIT:
+                what = f"server '{name}'" if is_server else f"{kind} '{name}'"
+                raise self._of_git(what, one.file, "or give the new one another name")
 
     def _not_here(self, server: str) -> Exception:
         documents = self._house.loop.acceptance.documents

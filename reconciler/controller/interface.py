@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from reconciler.controller.metering import Meter
 
 NOT_SERVED = "the settings serve it nowhere (`listen` under [http], or RECONCILER_HTTP)"
+TO_SERVE = 'set `listen = "127.0.0.1:9797"` under [http] in reconciler.toml, and start the controller anew'
 
 
 class Interface:
@@ -85,7 +86,7 @@ class Interface:
         """Where the dashboard is; where it is nowhere, why, and what to do."""
         listener = self.listener
         if listener is None:
-            return {"url": "", "problem": NOT_SERVED}
+            return {"url": "", "problem": NOT_SERVED, "remedy": TO_SERVE}
         return {"url": listener.url, "problem": listener.problem}
 
     def shortcomings(self) -> list[str]:
@@ -94,7 +95,8 @@ class Interface:
         return [
             *(["no pass has gone well yet"] if age is None else []),
             *([f"the last pass that went well was {age:.0f} s ago"] if age and age > self._longest_rest() else []),
-            *([str(trouble)] if trouble else []),
+            # Everybody may ask for it: what the folder is called, and how it is, stands in `describe`.
+            *(["the state cannot be written"] if trouble else []),
         ]
 
     def _longest_rest(self) -> float:
@@ -118,12 +120,12 @@ class Interface:
         """Have it called whenever something was committed."""
         self._store.on_commit.append(tell)
 
-    def told(self, server: str, text: str) -> str:
+    def told(self, server: str, text: str, spec: Mapping[str, Any]) -> str:
         """What a server wrote, without the secrets that its document names, or named when it was started."""
-        document, instance = self._store.documents.get(server), self._store.history().instances.get(server)
+        document = self._store.documents.get(server)
         specs = [document.spec] if document else []
         with suppress(ValidationError):  # of another version
-            specs += [ServerSpec.model_validate(dict(instance.spec))] if instance and instance.spec else []
+            specs += [ServerSpec.model_validate(dict(spec))] if spec else []
         return self._launcher.secrets.without(text, *specs)
 
     async def configuration(self) -> dict[str, Any]:
@@ -222,8 +224,10 @@ class Interface:
             self._editing = Editing(house, ManifestFiles(Path(folder), shown(folder)))
         return self._editing
 
-    def refuse_resting(self, name: str) -> None:
-        """Raise EditRefusedError for a server that only a change of manifests has run."""
+    def refuse_resting(self, name: str, kind: str) -> None:
+        """Raise EditRefusedError for a server that this request does not have run."""
+        if kind in ("restart", "primary") and name in self._store.requests().stop:
+            raise EditRefusedError("Stopped", f"{name} was stopped", f"have it run again with: reconciler start {name}")
         acceptance = self.loop.acceptance
         document, parked = acceptance.documents.get(name), acceptance.parked(name)
         if document is not None and document.spec.suspend:

@@ -10,14 +10,13 @@ from reconciler.controller.accepting import (
     Accepted,
     any_changes,
     desired_of,
+    facts_of,
     finished_requests,
-    memory_facts,
     memory_of,
     news,
     save_documents,
     seen_in,
     selection_of,
-    told,
 )
 from reconciler.controller.asking import Lapse
 from reconciler.controller.bystanders import Bystanders
@@ -231,7 +230,7 @@ class Loop:
         return min(wakes, default=None)
 
     def _save(self, acceptance: Acceptance, now: Now) -> None:
-        facts = {"manifests": told(acceptance, self._manifests), **memory_facts(acceptance)}
+        facts = facts_of(acceptance, self._manifests)
         finished = finished_requests(acceptance, self._accepted.acceptance.selection, self.store)
         same = all(self.store.meta.get(key) == value for key, value in facts.items())
         same = same and self._told_manifests == facts["manifests"]

@@ -13,12 +13,15 @@ from reconciler.core.kinds import OtherDocument
 from reconciler.core.model import Document, Problem
 from reconciler.core.refusals import EditRefusedError
 from reconciler.core.source import GIT, LOCAL, PREFIX
+from reconciler.installation import name_of
 from reconciler.manifests.changing import ChangedMeanwhileError
 from reconciler.manifests.folder import find, shown
 from reconciler.manifests.parse import LARGEST, TOO_LARGE
 from reconciler.manifests.placing import Text, is_published, put_back, put_in_place
 from reconciler.manifests.scan import SUFFIXES
 
+CHANGED = "ManifestChanged"
+"""Why the slower one of two writers is refused."""
 DEEPEST = 8
 """Most folders in a name."""
 LONGEST = 255
@@ -45,8 +48,10 @@ class ManifestFiles:
     def own_name(self, name: str) -> str:
         """The name that the folder itself has for a file: links may lead to its folder too."""
         path = self._place(name)
-        folder = path.parent.resolve().relative_to(self._root.resolve())
-        own = (folder / path.name).as_posix()
+        folder, root = path.parent.resolve(), self._root.resolve()
+        if not folder.is_relative_to(root):  # it was another one a moment ago
+            raise self._led_out(name)
+        own = (folder.relative_to(root) / path.name).as_posix()
         return name if any(_fault(part) for part in own.split("/")) else own
 
     def find(self) -> list[str]:
@@ -111,15 +116,21 @@ class ManifestFiles:
         except (OSError, RuntimeError):
             raise EditRefusedError("BadPath", f"{self.shown(name)} leads in circles", _EXAMPLE) from None
         if not real.is_relative_to(root):
-            happened = f"{self.shown(name)} leads out of the manifests folder"
-            do = f"look at what it leads to on the machine itself: ls -l {shlex.quote(str(path))}"
-            raise EditRefusedError("LinkedOut", happened, do)
+            raise self._led_out(name)
         return path
+
+    def _led_out(self, name: str) -> EditRefusedError:
+        happened = f"{self.shown(name)} leads out of the manifests folder"
+        do = f"look at what it leads to on the machine itself: ls -l {shlex.quote(str(self._root / name))}"
+        return EditRefusedError("LinkedOut", happened, do)
 
     def _failed(self, name: str, error: OSError, what: str) -> EditRefusedError:
         happened = f"{self.shown(name)} cannot be {what}: {error.strerror or error}"
         folder = shlex.quote(str((self._root / name).parent))
-        return EditRefusedError("ManifestUnwritable", happened, f"look at it with: ls -la {folder}")
+        remedy = f"look at it with: ls -la {folder}"
+        if isinstance(error, PermissionError):
+            remedy = f"edit it as who may write there (the controller runs as {name_of(os.geteuid())}); {remedy}"
+        return EditRefusedError("ManifestUnwritable", happened, remedy)
 
 
 def _content(path: Path) -> bytes | None:
@@ -157,7 +168,7 @@ def about(
 
 def changed_meanwhile(file: str) -> EditRefusedError:
     """Two wrote, and the other was faster."""
-    return EditRefusedError("ManifestChanged", f"{file} has changed meanwhile; nothing was written", _AGAIN)
+    return EditRefusedError(CHANGED, f"{file} has changed meanwhile; nothing was written", _AGAIN)
 
 
 _AGAIN = "look at what it says now, and make the change again"
@@ -166,7 +177,7 @@ _AGAIN = "look at what it says now, and make the change again"
 def _refuse_bad(name: str) -> None:
     if name.startswith(PREFIX):
         do = "change it in the repository, commit it, and then: reconciler sync"
-        raise EditRefusedError("FromGit", f"{name.removeprefix(PREFIX)} comes from Git", do)
+        raise EditRefusedError("FromGit", f"{escaped(name)[:LONGEST]} stands for a file of Git", do)
     parts = name.split("/")
     if bad := next((why for part in parts if (why := _fault(part))), ""):
         raise EditRefusedError("BadPath", f"'{escaped(name)[:LONGEST]}' names no manifest: {bad}", _EXAMPLE)

@@ -24,7 +24,7 @@ log = logging.getLogger("reconciler")
 MOST_WAITING = 1000
 """Messages that wait for one receiver; the oldest give way, and the next one says how many."""
 SAME_AGAIN = 600.0
-"""Seconds within which the same event again is not told again."""
+"""Seconds within which the same event again is not told again, nor another cause of the same outage."""
 MOST_KNOWN = 4096
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds between two tries."""
@@ -55,7 +55,7 @@ class Notifier:
         ]
 
     def tell(self, event: Event, now: Now) -> None:
-        """Note an event for those who want it; returns at once."""
+        """Note an event for those who want it; returns at once. It is sent once this runs."""
         wanting = [one for one in self._receivers if one.wants(event)]
         if wanting and self._is_new(event):
             content = self._content(event, now)
@@ -65,6 +65,8 @@ class Notifier:
     async def run(self) -> None:
         """Send what is noted, until cancelled."""
         self._loop = asyncio.get_running_loop()
+        for one in self._receivers:
+            one.begin()
         try:
             await asyncio.Event().wait()
         finally:
@@ -119,16 +121,24 @@ class _Receiver:
         self._dropped = 0
         self._changed = threading.Condition()
         self._closed = threading.Event()
+        self._begun = False
         self._thread: threading.Thread | None = None
-        self._failed = False
+        self._failure = ""
+        """What was told of it last; empty while it can be told."""
+        self._failure_at = 0.0
 
     def wants(self, event: Event) -> bool:
         """Not that it cannot be told itself, which would go on for ever."""
         about_itself = event.reason in (NOTIFY_FAILED, NOTIFIED_AGAIN) and event.message.startswith(f"{self._name}: ")
         return self._target.wants(event) and not about_itself
 
+    def begin(self) -> None:
+        """Bring what is there, and what comes."""
+        self._begun = True
+        self._work()
+
     def put(self, message: _Message) -> None:
-        """Have it brought."""
+        """Have it brought, once this is begun."""
         with self._changed:
             if self._closed.is_set():
                 return
@@ -137,7 +147,10 @@ class _Receiver:
                 self._waiting.popleft()
                 self._dropped += 1
             self._changed.notify()
-        if self._thread is None:
+        self._work()
+
+    def _work(self) -> None:
+        if self._begun and self._waiting and self._thread is None:
             # Whoever is slow to take it must not hold up the end of the process: hence no thread of a pool.
             self._thread = threading.Thread(target=self._bring_all, name=f"notify {self._name}", daemon=True)
             self._thread.start()
@@ -147,6 +160,7 @@ class _Receiver:
         with self._changed:
             self._closed.set()
             self._changed.notify()
+        self._courier.close()
 
     def _bring_all(self) -> None:
         while (message := self._next()) is not None:
@@ -171,6 +185,8 @@ class _Receiver:
             try:
                 self._courier.bring(json.dumps(content).encode())
             except UntoldError as error:
+                if self._closed.is_set():
+                    return
                 is_old = time.monotonic() - message.at > OLDEST
                 self._has_failed(str(error), goes_on=error.again and not is_old)
                 if is_old or not error.again:
@@ -188,12 +204,14 @@ class _Receiver:
             self._dropped += more
 
     def _has_failed(self, why: str, *, goes_on: bool) -> None:
-        if not self._failed:
-            self._failed = True
-            then = "it is tried again" if goes_on else "this message is given up"
-            self._keep(NOTIFY_FAILED, f"{self._name}: {why}; {then}")
+        failure = f"{self._name}: {why}; {'it is tried again' if goes_on else 'this message is given up'}"
+        now = time.monotonic()
+        if failure == self._failure or (self._failure and now - self._failure_at < SAME_AGAIN):
+            return
+        self._failure, self._failure_at = failure, now
+        self._keep(NOTIFY_FAILED, failure)
 
     def _has_worked(self) -> None:
-        if self._failed:
-            self._failed = False
+        if self._failure:
+            self._failure = ""
             self._keep(NOTIFIED_AGAIN, f"{self._name}: told again")

@@ -23,7 +23,7 @@ from reconciler.core.source import GIT, PREFIX
 from reconciler.core.spec import ServerSpec
 from reconciler.core.turns import turns
 from reconciler.engines import engine_of
-from reconciler.manifests.folder import Folder, Look
+from reconciler.manifests.folder import Folder, Look, overlaid
 from reconciler.manifests.parse import parse
 from reconciler.runtimes.host import Host, choose_host
 from reconciler.settings import Settings
@@ -175,6 +175,18 @@ def judged(look: Look) -> list[Problem]:
     """What is wrong with all that is declared, whatever is in force."""
     seen = Seen(look.documents, look.problems, others=look.others)
     return problems_of(accept({}, seen, Memory(), 0.0, beside=Beside(check=check_spec, nothing_runs=True)))
+
+
+def as_read(look: Look, file: str, text: str) -> "tuple[list[Document | OtherDocument], list[Problem]] | None":
+    """What all files declare, and what is wrong with it, where one of them says this; None: no more than before."""
+    now = overlaid(look, {file: text}, check_spec)
+    if _of_file(now, file) == _of_file(look, file):
+        return None
+    return [*now.documents, *now.others], judged(now)
+
+
+def _of_file(look: Look, file: str) -> list[object]:
+    return [[one for one in found if one.file == file] for found in (look.documents, look.others, look.problems)]
 
 
 def _as_data(problems: Sequence[Problem]) -> list[dict[str, Any]]:

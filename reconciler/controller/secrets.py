@@ -92,7 +92,7 @@ class Secrets:
 
 def without_secrets(text: str, values: Collection[str], variables: Collection[str]) -> str:
     """The text without these values, and without what it says of the values of these variables, however short."""
-    forms = {form for value in values for form in _forms(value) if len(form) >= SHORTEST}
+    forms = {form for value in values for form in _forms(value) if len(form) >= SHORTEST and form in text}
     if forms:
         # The longest first: one may be part of another.
         found = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))

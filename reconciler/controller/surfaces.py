@@ -34,9 +34,12 @@ class Surfaces:
         self._tasks: list[asyncio.Task[None]] = []
         interface.meter = self._meter
 
+    def note_events(self) -> None:
+        """Keep what happens from now on for those who are to be told of it, once it is begun."""
+        self._store.on_event.append(self._notifier.tell)
+
     def begin(self, views: "Views") -> None:
         """Show everything."""
-        self._store.on_event.append(self._notifier.tell)
         tasks = [self._meter.run(), self._notifier.run()]
         if self._settings.http.listen:
             tasks.append(self._listener(views).serve())

@@ -1,15 +1,16 @@
 """Label selectors, as in Kubernetes: `tier=prod,!canary,zone in (a,b)`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _KEY = r"(?P<key>(?:[A-Za-z0-9.-]+/)?[A-Za-z0-9._-]+)"
 """As in Kubernetes: a name, and before it perhaps a domain. What stands in it else is a misspelt operator."""
 _SET = re.compile(rf"{_KEY}\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)")
-_EQUAL = re.compile(rf"{_KEY}\s*(?P<operator>==|!=|=)\s*(?P<value>[^=!,()]*)")
+_EQUAL = re.compile(rf"{_KEY}\s*(?P<operator>==|!=|=)(?P<value>[^=!,()]*)")
 _PRESENT = re.compile(rf"(?P<no>!?)\s*{_KEY}")
-_OUTSIDE_PARENTHESES = re.compile(r",(?![^(]*\))")
+_PART = re.compile(r"(?:[^(),]|\([^)]*+\)?|\))*+")
+"""Up to a comma outside of parentheses; never looked at twice, however it is written."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,17 @@ class LabelSelector:
 
 def label_selector(text: str) -> LabelSelector:
     """From `key=value,key!=x,key,!key,key in (a,b),key notin (a,b)`. Raises ValueError."""
-    return LabelSelector(tuple(_requirement(part.strip()) for part in _OUTSIDE_PARENTHESES.split(text)))
+    return LabelSelector(tuple(_requirement(part.strip()) for part in _parts(text)))
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Divided at commas, but not at those between parentheses."""
+    at = 0
+    while at <= len(text):
+        part = _PART.match(text, at)
+        assert part is not None  # it may be empty
+        yield part[0]
+        at = part.end() + 1
 
 
 def _requirement(text: str) -> Requirement:
@@ -48,7 +59,7 @@ def _requirement(text: str) -> Requirement:
         values = frozenset(value.strip() for value in found["values"].split(","))
         return Requirement(found["key"], values, found["operator"] == "notin")
     if found := _EQUAL.fullmatch(text):
-        return Requirement(found["key"], frozenset({found["value"]}), found["operator"] == "!=")
+        return Requirement(found["key"], frozenset({found["value"].strip()}), found["operator"] == "!=")
     if found := _PRESENT.fullmatch(text):
         return Requirement(found["key"], None, bool(found["no"]))
     raise ValueError(f"'{text}' is none of key=value, key!=value, key, !key, key in (a,b), key notin (a,b)")

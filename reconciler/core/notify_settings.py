@@ -5,7 +5,7 @@ import re
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from reconciler.core.actions import Event
 
@@ -33,6 +33,14 @@ class Notify(BaseModel):
     severity: Literal["warning", "normal"] = "warning"
     """The least that is told."""
 
+    @field_validator("reasons")
+    @classmethod
+    def _are_known(cls, reasons: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in reasons:
+            if trouble := _fits_none(pattern):
+                raise ValueError(trouble)
+        return reasons
+
     @model_validator(mode="after")
     def _one_way(self) -> "Notify":
         ways = {"webhook": self.webhook, "webhook_file": self.webhook_file, "command": self.command}
@@ -56,7 +64,26 @@ class Notify(BaseModel):
 
     def called(self, number: int) -> str:
         """How logs and events call it; `number` counts from 1."""
-        return self.name or f"number {number} of [[notify]]"
+        return self.name or which_table(number)
+
+
+def which_table(number: int) -> str:
+    """One of `[[notify]]` by its place, which counts from 1."""
+    return f"number {number} of [[notify]]"
+
+
+def _fits_none(pattern: str) -> str:
+    """Where no reason is like it: what to say of that."""
+    import difflib  # noqa: PLC0415 - only who filters needs these
+
+    from reconciler.core.reasons import KNOWN  # noqa: PLC0415
+
+    if any(_fits(word, pattern) for word in KNOWN):
+        return ""
+    words = {word.lower(): word for word in sorted(KNOWN)}
+    near = difflib.get_close_matches(pattern.lower().replace("*", ""), words, n=1)
+    meant = f"did you mean '{words[near[0]]}'?" if near else "docs/troubleshooting.md has them all"
+    return f"no event has the reason '{pattern}'; {meant}"
 
 
 def _fits(reason: str, pattern: str) -> bool:

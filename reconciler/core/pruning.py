@@ -31,7 +31,9 @@ class Memory:
     """Since the first look that could have seen the document and did not."""
     arrived: Mapping[str, float] = field(default_factory=dict)
     stirred: float = -inf
-    """When a document last went missing, or came back."""
+    """When a document last went missing, or came back; or their folder did, after it was empty."""
+    bare: frozenset[str] = frozenset()
+    """Origins that declared nothing at the last look: that is an error, and no look that agrees with the next."""
     doubted: frozenset[str] = frozenset()
     """Missing ones that an accident may have taken: only a person's word removes them."""
     guarded: frozenset[str] = frozenset()
@@ -122,8 +124,11 @@ def _noted(found: Missing, memory: Memory, sure: Mapping[str, float], now: float
         for name, (origin, at) in memory.pruned.items()
         if name not in found.in_force and now - at < PRUNE_WINDOW
     }
-    stirred = memory.stirred if sure.keys() == memory.missing.keys() else now
-    return replace(memory, missing=sure, stirred=stirred, arrived={**arrived, **memory.arrived}, pruned=lately)
+    bare = frozenset(found.bare)
+    stirred = memory.stirred if sure.keys() == memory.missing.keys() and memory.bare <= bare else now
+    return replace(
+        memory, missing=sure, stirred=stirred, bare=bare, arrived={**arrived, **memory.arrived}, pruned=lately
+    )
 
 
 def _kept(found: Missing, memory: Memory, removed: Collection[str], meant: Collection[str], now: float) -> Memory:

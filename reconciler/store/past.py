@@ -90,6 +90,13 @@ def restarts(db: sqlite3.Connection, wanted: Iterable[str] | None = None, *, lim
     return [restart_item(row) for _, row in understood(reversed(rows.fetchall()))]
 
 
+def spec_of(db: sqlite3.Connection, uid: str) -> Item:
+    """What an instance was started by; empty where that is not known."""
+    for _, row in understood(db.execute("select server, row from instances where uid = ?", [uid])):
+        return dict(row.get("spec") or {})
+    return {}
+
+
 def _where(wanted: Iterable[str] | None) -> tuple[str, list[Any]]:
     if wanted is None:
         return "", []

@@ -63,8 +63,10 @@ class Showing:
     def known_names(self) -> frozenset[str]:
         return frozenset(self.filling.store.documents)
 
-    def told(self, _server: str, text: str) -> str:
-        return text.replace(self.secret, "(hidden)")
+    def told(self, _server: str, text: str, spec: Mapping[str, Any]) -> str:
+        for secret in (self.secret, str(spec.get("model") or self.secret)):
+            text = text.replace(secret, "(hidden)")
+        return text
 
     async def configuration(self) -> Item:
         return {"file": "/dev/null", "settings": {}, "llamaServer": None}

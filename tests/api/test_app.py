@@ -12,6 +12,9 @@ from reconciler.core.refusals import BadRevisionError, NoSourceError, UnknownSer
 pytestmark = pytest.mark.anyio
 
 
+SERVED = {"url": "http://127.0.0.1:9797", "problem": ""}
+
+
 class Fake:
     """A controller that notes what it is asked."""
 
@@ -21,6 +24,9 @@ class Fake:
 
     def describe(self) -> dict[str, Any]:
         return {"pid": 42, "version": "1"}
+
+    def served(self) -> dict[str, str]:
+        return SERVED
 
     def database(self) -> bytes:
         return b"SQLite format 3"
@@ -68,7 +74,10 @@ async def client(controller: Fake) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_health_tells_who_answers(client: httpx.AsyncClient) -> None:
     answer = await client.get("/healthz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "pid": 42, "version": "1"})
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": "ok", "pid": 42, "version": "1", "dashboard": SERVED},
+    )
 
 
 async def test_reconcile_answers_what_the_pass_found(client: httpx.AsyncClient) -> None:

@@ -50,10 +50,10 @@ async def test_prometheus_is_told_of_the_servers_that_answer_and_show_figures() 
         item("silent"),
         item("loading", "Starting", **SHOWS),
         item("down", "BackOff", **SHOWS),
-        item("sick", "Unhealthy", 8002, flags={"metrics": True, "api-prefix": "/v"}, host="::1"),
+        item("sick", "Unhealthy", 8002, flags={"metrics": True, "api-prefix": "/v"}, host="::1", apiKeyFile="key"),
         item("odd", colour="blue", **SHOWS),
         item("tls", port=8003, flags={"metrics": True, "ssl-key-file": "k", "ssl-cert-file": "c"}, host="0.0.0.0"),
-        item("by-variable", port=8004, env={"LLAMA_ARG_ENDPOINT_METRICS": "1"}),
+        item("by-variable", port=8004, env={"LLAMA_ARG_ENDPOINT_METRICS": "1", "LLAMA_API_KEY": {"fromEnv": "KEY"}}),
     ]
     groups = (await ask("/sd/prometheus", *items)).json()
     found = {group["labels"]["reconciler_server"]: group for group in groups}
@@ -64,6 +64,8 @@ async def test_prometheus_is_told_of_the_servers_that_answer_and_show_figures() 
         "by-variable": ["127.0.0.1:8004"],
     }
     assert found["sick"]["labels"]["__metrics_path__"] == "/v/metrics"
+    keyed = {name for name, group in found.items() if group["labels"].get("__meta_reconciler_needs_key") == "true"}
+    assert keyed == {"sick", "by-variable"}
     assert found["chat"]["labels"]["__scheme__"] == "http"
     assert found["tls"]["labels"]["__scheme__"] == "https"
     assert found["chat"]["labels"]["label_app_kubernetes_io_role"] == "chat"

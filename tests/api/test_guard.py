@@ -95,11 +95,20 @@ async def test_on_loopback_it_is_asked_by_this_machines_own_names(host: str) -> 
 
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
-@pytest.mark.parametrize("path", ["/api/v1/servers", "/", "/healthz", "/metrics"])
+@pytest.mark.parametrize("path", ["/api/v1/servers", "/", "/healthz/x", "/metrics"])
 async def test_a_name_that_somebody_led_here_is_refused(host: str, path: str) -> None:
     answer = await ask(LOOPBACK, path=path, host=host)
     assert (answer.status_code, answer.json()["reason"]) == (403, "ForeignHost")
     assert "hosts = [" in answer.json()["canDo"][0]
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_health_is_told_by_every_name_to_all_but_pages_of_others(path: str) -> None:
+    for access in (LOOPBACK, ANYWHERE):
+        assert (await ask(access, path=path, host="reconciler:9797")).status_code == 200
+        assert (await ask(access, path=path, host="reconciler:9797", method="POST")).status_code == 403
+        assert (await ask(access, path=path, host="evil.example", origin="http://evil.example")).status_code == 200
+        assert (await ask(access, path=path, host="box.lan", origin="http://evil.example")).status_code == 403
 
 
 @pytest.mark.parametrize("host", ["192.168.1.5:9797", "[fd00::5]:9797", "10.1.2.3", "localhost:9797"])
@@ -229,7 +238,7 @@ async def test_every_answer_says_what_a_browser_may_do_with_it() -> None:
     for answer in (good, refused):
         policy = dict(part.partition(" ")[::2] for part in answer.headers["content-security-policy"].split("; "))
         assert policy["default-src"] == "'none'"
-        assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+        assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == policy["worker-src"] == "'self'"
         assert policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
         assert "unsafe" not in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"

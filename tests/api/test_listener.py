@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from reconciler.api import connections
+from reconciler.api import connections, incoming
 from reconciler.api import listener as module
 from reconciler.api.listener import Listener
 from reconciler.core.listen import Listen, parse_listen
@@ -91,6 +91,14 @@ async def rest(reader: asyncio.StreamReader) -> bytes:
         return await asyncio.wait_for(reader.read(), PATIENCE)
     except ConnectionResetError:
         return b""
+
+
+@pytest.mark.parametrize(("listen", "is_told"), [("0.0.0.0:0", True), ("127.0.0.1:0", False)])
+async def test_that_others_reach_it_is_said(caplog: pytest.LogCaptureFixture, listen: str, is_told: bool) -> None:
+    with caplog.at_level(logging.INFO, "reconciler"):
+        async with listening(listen) as listener:
+            port = listener.url.rpartition(":")[2]
+    assert (f"for others at 0.0.0.0:{port}, by plain HTTP and with the token" in caplog.text) == is_told
 
 
 @pytest.mark.parametrize(
@@ -231,7 +239,7 @@ async def test_more_connections_than_may_be_are_told_so() -> None:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * connections.MOST_HEAD,
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * incoming.MOST_HEAD,
         b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3, 4\r\n\r\nabc",
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\nabc",
     ],

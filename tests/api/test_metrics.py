@@ -1,5 +1,7 @@
 """Figures as they are told to others: whatever stands in names and models, and whatever is not known."""
 
+import subprocess
+import sys
 from typing import Any, cast
 
 import httpx
@@ -9,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
 from reconciler.api import metrics
+from reconciler.api.exposition import Alone
 from reconciler.api.own_figures import own_families, source_families
 from reconciler.api.problems import handlers
 from reconciler.api.server_figures import server_families
@@ -41,7 +44,7 @@ def item(name: str = "chat", **status: Any) -> dict[str, Any]:
 
 
 def values(families: Any) -> dict[tuple[str, ...], float]:
-    text = b"".join(generate_latest(cast("Any", metrics.Alone(family))) for family in families).decode()
+    text = b"".join(generate_latest(cast("Any", Alone(family))) for family in families).decode()
     return {
         (sample.name, *(sample.labels[key] for key in sorted(sample.labels))): sample.value
         for family in text_string_to_metric_families(text)
@@ -166,3 +169,8 @@ async def test_the_last_hour_of_a_server(path: str, is_metered: bool, code: int,
     assert answer.status_code == code
     assert told in answer.text.replace(" ", "")
     assert house.is_wanted is (is_metered and code == 200)
+
+
+def test_a_controller_that_nobody_asks_for_figures_imports_nothing_for_them() -> None:
+    told = "import sys, reconciler.api.app; sys.exit('prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0

@@ -189,10 +189,15 @@ async def test_without_a_session_it_tells_what_needs_one() -> None:
         assert answer["actsNeedToken"] is True
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"code": 1}', b"\xff", b"[" * 5000])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"code": 1}', b"\xff", b"[" * 1000])
 async def test_what_is_no_code_is_refused(content: bytes) -> None:
     answer = await ask(Access(), "POST", content)
     assert (answer.status_code, answer.json()["reason"]) == (400, "BadRequest")
+
+
+async def test_a_code_comes_in_a_small_body() -> None:
+    answer = await ask(Access(), "POST", b"x" * (sessions.MOST_CODE + 1))
+    assert (answer.status_code, answer.json()["reason"]) == (413, "BodyTooLarge")
 
 
 async def test_another_sites_page_cannot_begin_a_session() -> None:

@@ -3,15 +3,18 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
 from reconciler.api import stream as module
+from reconciler.api import tables
 from reconciler.api.app import create_app
 from reconciler.api.feed import AT_ONCE, Feed, LostError
 from reconciler.api.stream import Pulse, changes
+from reconciler.api.tables import NEWEST
 from reconciler.api.views import Views
 from reconciler.core.model import Phase
 from tests.api.showing import Figures, Item, client_of, served, until, views_of
@@ -151,6 +154,73 @@ async def test_who_comes_again_is_told_what_came_meanwhile(reader: Reader, views
     filling.event("chat", "Fourth", "4", at=4.0)
     assert [item["reason"] for item in await again.until("event", 3)] == ["Second", "Third", "Fourth"]
     await again.end()
+
+
+async def test_however_much_comes_at_once_all_of_it_is_told(reader: Reader, views: Views, filling: Filling) -> None:
+    last = reader.events[0].id
+    with filling.store.transaction():
+        for number in range(3 * NEWEST):
+            filling.event("chat", "Stopped", f"{number}", at=1.0)
+            filling.end(filling.instance(f"s{number}", at=-10.0), after=1.0)
+    later = Reader(views, last)
+    for one in (reader, later):
+        await one.until("restart", 3 * NEWEST)
+        assert [item["message"] for item in one.of("event")] == [f"{number}" for number in range(3 * NEWEST)]
+        assert len({item["uid"] for item in one.of("restart")}) == 3 * NEWEST
+    await later.end()
+
+
+async def test_more_than_one_look_brings_is_told_all_anew(
+    reader: Reader, views: Views, filling: Filling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MOST_NEW", NEWEST)
+    last = reader.events[0].id
+    with filling.store.transaction():
+        for number in range(NEWEST):
+            filling.event("chat", "Stopped", f"{number}", at=1.0 + number)
+    await until(lambda: reader.is_over)
+    again = Reader(views, last)
+    (all_of_it,) = await again.until("snapshot")
+    assert [int(event["message"]) for event in all_of_it["events"]] == list(range(NEWEST))
+    filling.event("chat", "Last", "of all", at=999.0)
+    assert [item["reason"] for item in await again.until("event")] == ["Last"]
+    await again.end()
+
+
+async def test_an_end_is_told_though_the_clock_was_set_back(reader: Reader, filling: Filling) -> None:
+    begun = filling.instance("chat", at=1.0)
+    filling.end(filling.instance("embed", at=0.0), after=7200.0)
+    await reader.until("restart", 2)
+    filling.end(begun, after=5.0)
+    await until(lambda: any(one["uid"] == begun.uid and one["endedAt"] for one in reader.of("restart")))
+
+
+async def test_what_comes_while_who_was_away_is_told_comes_once() -> None:
+    feed = Feed("e")
+    for number in range(1, 4):
+        feed.add("event", b"%d" % number)
+    told: Any = changes(SimpleNamespace(feed=feed), "e-1")  # type: ignore[arg-type]  # all that it needs of views
+    found = [await anext(told)]
+    feed.add("event", b"4")
+    found.append(await anext(told))
+    following = asyncio.ensure_future(anext(told))
+    await asyncio.sleep(0)
+    feed.add("event", b"5")
+    feed.wake()
+    found.append(await following)
+    assert [event.data for event in parsed(b"".join(found)) if event.kind] == [2, 3, 4, 5]
+
+
+async def test_who_comes_is_told_usage_at_once(views: Views, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BEAT", 60.0)
+    before = Reader(views)
+    await before.until("usage")
+    async with served(create_app(views._controller, views)) as port, httpx.AsyncClient() as client:
+        async with client.stream("GET", f"http://127.0.0.1:{port}/api/v1/stream") as answer:
+            told = await _read_to(answer.aiter_bytes(), "snapshot")
+        assert [event.kind for event in told] == ["snapshot", "usage"]
+        await before.end()
+        views.close()
 
 
 @pytest.mark.parametrize("last", ["", "other-1", "x", "-1", "-", "EPOCH-999999", "EPOCH--1", "EPOCH-²", "EPOCH-"])

@@ -279,6 +279,7 @@ async def test_a_summary_counts(filling: Filling) -> None:
     filling.failed("coder")
     problems = ["manifests/x.yaml:1:1: no kind"]
     filling.meta("manifests", json.dumps({"problems": problems, "folderProblem": "empty", "others": {}, "held": {}}))
+    filling.meta("invalid", json.dumps({"chat": ["manifests/chat.yaml:3:7: ctx: expected a number"]}))
     filling.meta("selection", json.dumps({"profile": "day", "names": None, "switch": "StopFirst", "held": ""}))
     filling.meta("controller", json.dumps({"startedAt": 1.5, "models": "models"}))
     showing, views = views_of(filling)
@@ -290,7 +291,7 @@ async def test_a_summary_counts(filling: Filling) -> None:
         "degraded": 1,
         "restarts": 3,
         "phases": {"Ready": 2, "Failed": 1},
-        "problems": problems,
+        "problems": [*problems, "manifests/chat.yaml:3:7: ctx: expected a number"],
         "folderProblem": "empty",
         "profile": "day",
         "installation": filling.store.installation,

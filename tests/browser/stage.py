@@ -10,16 +10,26 @@ from typing import Any, Self
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from reconciler.api.pages import Pages
 
+STARTED = "2026-11-21T20:21:51.762Z"
+EVENT: dict[str, Any] = {
+    "server": "coder",
+    "type": "Warning",
+    "reason": "Failed",
+    "message": "long ago",
+    "count": 1,
+    **dict.fromkeys(("firstAt", "lastAt"), STARTED),
+}
+"""One that the stream's snapshot does not have."""
 ANSWERS = {
     "/api/v1/session": {"valid": False, "readsNeedToken": False, "actsNeedToken": True, "expiresAt": None},
     "/api/v1/restarts": {"kind": "RestartList", "items": []},
+    "/api/v1/events": {"kind": "EventList", "items": [EVENT]},
 }
-STARTED = "2026-11-21T20:21:51.762Z"
 
 
 def item(name: str = "chat", **status: Any) -> dict[str, Any]:
@@ -76,7 +86,8 @@ class Stage:
     def served(self) -> Iterator[Self]:
         """On a free port, in a thread of its own."""
         fixed = [Route(path, lambda _, told=told: JSONResponse(told)) for path, told in ANSWERS.items()]
-        app = Starlette(routes=[Route("/api/v1/stream", self._stream), *fixed])
+        log = Route("/api/v1/servers/{name}/logs", _log)
+        app = Starlette(routes=[Route("/api/v1/stream", self._stream), log, *fixed])
         app.router.default = Pages()
         config = uvicorn.Config(app, port=0, log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
@@ -116,3 +127,15 @@ class Stage:
         yield b": here\n\n"
         while (content := await self._queue.get()) is not None:
             yield content
+
+
+async def _log(request: Request) -> Response:
+    """One line, and when it is followed no end."""
+    if "follow" not in request.query_params:
+        return PlainTextResponse("a line\n")
+    return StreamingResponse(_lines(), media_type="text/event-stream")
+
+
+async def _lines() -> AsyncIterator[bytes]:
+    yield b'event: line\ndata: {"line": "a line"}\n\n'
+    await asyncio.Event().wait()

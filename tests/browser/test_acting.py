@@ -132,6 +132,24 @@ def test_a_text_is_checked_shown_as_a_diff_and_applied(opened: Opens, dashboard:
     dashboard.installation.wait_for("generation 2", lambda: dashboard.installation.generation("coder") == 2)
 
 
+def test_errors_that_a_draft_makes_in_other_files_are_told_as_theirs(opened: Opens) -> None:
+    page = opened("/servers/coder?tab=manifest", acting=True)
+    page.get_by_role("textbox", name="Text of coder.yaml").fill("a: [\nb")
+    first, second = (page.get_by_role("alert").locator("li").nth(place) for place in (0, 1))
+    expect(first).to_contain_text("line 2:2 not valid YAML")
+    expect(second).to_contain_text("manifests/night.yaml:6 no manifest declares 'coder'")
+    expect(page.locator(".editor-gutter .wrong")).to_have_text("2")
+    page.evaluate("sessionStorage.clear()")
+
+
+def test_what_comes_from_git_is_not_offered_for_edits(opened: Opens) -> None:
+    page = opened("/servers/batch?tab=manifest", acting=True)
+    expect(page.get_by_role("button", name="Resume")).to_be_disabled()
+    page.get_by_role("radio", name="Fields").click()
+    expect(page.get_by_label("Context")).to_be_disabled()
+    expect(page.get_by_role("button", name="Review changes")).to_have_count(0)
+
+
 def test_a_form_edits_one_field_and_keeps_the_comments(opened: Opens, dashboard: Dashboard) -> None:
     manifest = dashboard.installation.manifests / "coder.yaml"
     before = manifest.read_text()
@@ -245,8 +263,10 @@ def test_a_remedy_is_a_button(opened: Opens, dashboard: Dashboard) -> None:
         page = opened("/servers/late", acting=True)
         expect(page.get_by_role("region", name="Diagnosis")).to_contain_text("PortInUse")
         page.locator("[data-remedy$='/servers/late']").click()
-        expect(page.get_by_role("dialog")).to_contain_text("late: start")
-        page.get_by_role("dialog").get_by_role("button").last.click()
+        expect(page.get_by_role("dialog")).to_contain_text(f'-  "port": {port}')
+        [follows] = page.get_by_role("dialog").locator(".plan > li").all_inner_texts()
+        assert follows.split()[:2] == ["start", "late"]
+        confirm(page, "Apply")
         expect(page.locator(".standing .badge").first).to_have_text("Ready")
         assert str(port) not in manifest.read_text()
     manifest.unlink()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from tests.browser.conftest import Dashboard, Opens, dashboard_over
 
@@ -32,8 +32,10 @@ def killed(dashboard: Dashboard) -> int:
     return installation.pids()["chat"]
 
 
-def test_a_server_dies_while_two_tabs_look(opened: Opens, dashboard: Dashboard) -> None:
+def test_a_server_dies_while_two_tabs_look(opened: Opens, dashboard: Dashboard, browser: Browser) -> None:
     page, events = opened("/servers/chat"), opened("/events")
+    targets = browser.new_browser_cdp_session().send("Target.getTargets")["targetInfos"]
+    assert [one["url"] for one in targets if one["type"] == "shared_worker"] == [f"{dashboard.url}/js/shared.js"]
     expect(page.locator(".standing .badge").first).to_have_text("Ready")
     expect(events.locator("main tbody tr").first).to_be_visible()
     successor = killed(dashboard)
@@ -69,6 +71,7 @@ def test_a_controller_that_ends_is_told_and_its_successor_found(
 ) -> None:
     page = opened("/servers/chat", acting=True)
     expect(page.get_by_text("live", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_be_visible()
     dashboard.installation.end(signal.SIGKILL)
     expect(page.get_by_text("not connected", exact=True)).to_be_visible()
     expect(page.locator(".stale")).to_be_visible()

@@ -1,6 +1,7 @@
 """The dashboard's own modules, in a browser, over a controller that says what a test wants it to say."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -23,6 +24,11 @@ FORMATS: list[tuple[str, list[Any], Any]] = [
     ("duration", [7380], "2 h 3 m"),
     ("duration", [86400 * 4], "4 d"),
     ("milliseconds", [0.0042], "4.2 ms"),
+    ("milliseconds", [0.0001, 0.00005], "0.1 ms"),
+    ("milliseconds", [0.00015, 0.00005], "0.15 ms"),
+    ("places", [0.25], 2),
+    ("places", [0.30000000000000004], 1),
+    ("places", [20, 1], 1),
     ("commandIn", ["see which there are: reconciler models"], "reconciler models"),
     ("commandIn", ["edit manifests/a.yaml:1"], None),
     ("compare", ["gpu-9", "gpu-10"], -1),
@@ -38,6 +44,14 @@ ADDRESSES: list[tuple[dict[str, Any], dict[str, Any], str | None]] = [
     ({"host": "/run/llama.sock"}, {}, None),
     ({}, {"phase": "Stopping"}, None),
     ({}, {"instance": None}, None),
+]
+DEGRADED = {"type": "Degraded", "status": "True", "reason": "ContextTooLarge"}
+STANDINGS: list[tuple[dict[str, Any], str, str | None]] = [
+    ({}, "Ready", None),
+    ({"conditions": [DEGRADED]}, "Ready, degraded", None),
+    ({"phase": "Starting", "backoffAttempt": 4, "maxRestarts": 3}, "Starting", "retry 3/3"),
+    ({"phase": "Failed", "backoffAttempt": 4, "maxRestarts": 3, "conditions": [DEGRADED]}, "Failed", "gave up after 3"),
+    ({"phase": "Failed", "backoffAttempt": 1, "maxRestarts": 0}, "Failed", "gave up"),
 ]
 PATHS = [
     ("/", "/", {}),
@@ -61,6 +75,18 @@ CALL = """async ([path, calls]) => {
   const found = await import(path);
   return calls.map(([name, given]) => found[name](...given));
 }"""
+CUT_OFF = "Math.max(0, ...[...document.querySelectorAll('.table-wrap')].map((it) => it.scrollWidth - it.clientWidth))"
+LABELS_OUTSIDE = """(() => {
+  const box = document.querySelector(".timeline svg").getBoundingClientRect();
+  return [...document.querySelectorAll(".timeline text")]
+    .filter((one) => one.getBoundingClientRect().left < box.left || one.getBoundingClientRect().right > box.right)
+    .map((one) => one.textContent);
+})()"""
+FUTURE = """(() => {
+  const box = document.querySelector(".timeline svg").getBoundingClientRect();
+  const ends = [...document.querySelectorAll(".timeline rect.end")].map((one) => one.getBoundingClientRect().right);
+  return (box.right - Math.max(...ends)) / box.width;
+})()"""
 TEXT = "<img src=x onerror=alert(1)>"
 
 
@@ -85,6 +111,8 @@ def test_what_functions_make_of_what_they_are_given(page: Page) -> None:
     assert page.evaluate(CALL, ["/js/format.js", asked]) == [told for _, _, told in FORMATS]
     servers = [("address", [{**item(**status), "spec": spec}, "here"]) for spec, status, _ in ADDRESSES]
     assert page.evaluate(CALL, ["/js/words.js", servers]) == [told for _, _, told in ADDRESSES]
+    asked = [(name, [item(**status)]) for status, *_ in STANDINGS for name in ("standing", "retry")]
+    assert page.evaluate(CALL, ["/js/words.js", asked]) == [told for _, *both in STANDINGS for told in both]
     paths = [("match", [pattern, path]) for pattern, path, _ in PATHS]
     assert page.evaluate(CALL, ["/js/router.js", paths]) == [told for _, _, told in PATHS]
 
@@ -110,6 +138,7 @@ def test_what_the_stream_says_is_seen_and_its_end_is_no_end(page: Page, stage: S
 
 
 def test_a_silent_stream_is_asked_for_again_from_where_it_fell_silent(page: Page, stage: Stage) -> None:
+    page.add_init_script("delete window.SharedWorker")  # whose clock is another
     page.clock.install()
     page.reload()
     expect(page.locator(".card")).to_have_count(2)
@@ -152,10 +181,32 @@ def test_keys(page: Page, stage: Stage) -> None:
     assert stage.asked == [None]
 
 
+def test_events_that_the_stream_does_not_begin_with_are_asked_for(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.url}servers/coder")
+    expect(page.locator(".happenings")).to_contain_text("long ago")
+
+
+def test_labels_of_the_timeline_stay_within_it(page: Page, stage: Stage) -> None:
+    page.goto(f"{stage.url}servers/coder")
+    expect(page.locator(".happenings")).to_be_visible()
+    now = datetime.now(UTC)
+    stage.say("restart", [_start(now - timedelta(seconds=seconds)) for seconds in (9, 6, 3, 1)], 2)
+    expect(page.locator(".timeline text.cause").first).to_be_visible()
+    assert page.evaluate(LABELS_OUTSIDE) == []
+    assert page.evaluate(FUTURE) < 0.4
+
+
+def _start(at: datetime) -> dict[str, Any]:
+    began, ended = (moment.isoformat(timespec="milliseconds") for moment in (at, at + timedelta(milliseconds=20)))
+    cause = {"diagnosis": "ContextTooLarge", "trigger": "Crashed", "exitCode": 1}
+    return {"uid": began, "server": "coder", "startedAt": began, "endedAt": ended, "readyAt": None, **cause}
+
+
 def test_nothing_stands_beside_the_page(page: Page, stage: Stage) -> None:
     for path in ("", "?view=table", "servers/coder"):
         page.goto(stage.url + path)
         page.wait_for_selector("[data-row], .conditions")
-        for width in (360, 760, 1280, 3840):
+        for width in (360, 768, 1060, 1280, 3840):
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, width)
+            assert page.evaluate(CUT_OFF) == 0, (path, width)

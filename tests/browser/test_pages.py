@@ -145,6 +145,26 @@ def test_an_error_stands_at_its_line(opened: Opens) -> None:
     assert page.evaluate("document.activeElement.selectionStart") == place
 
 
+def test_a_server_of_which_nothing_was_accepted_leads_to_its_file(opened: Opens) -> None:
+    page = opened("/servers/broken")
+    page.get_by_role("region", name="Diagnosis").get_by_role("link", name="Edit").click()
+    expect(page.locator(".editor-gutter .wrong")).to_have_text("7")
+    expect(page.get_by_role("textbox", name="Text of broken.yaml")).to_have_value(BROKEN)
+
+
+def test_settings_say_what_the_absence_of_a_value_means(opened: Opens) -> None:
+    page = opened("/settings")
+    for name, value in (
+        ("policy.local.ports", "any"),
+        ("policy.git.max_ctx", "no limit"),
+        ("http.hosts", "none"),
+        ("logs.max_mib", "64 MiB"),
+        ("open_files", "4,096"),
+    ):
+        row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
+        expect(row.get_by_role("cell").nth(1)).to_have_text(value)
+
+
 def test_nothing_is_cut_off_at_any_width(opened: Opens) -> None:
     page = opened("/servers/vision")
     for title in PAGES:

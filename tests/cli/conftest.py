@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
+from reconciler import installation
 from reconciler.cli import main
 from tests.cli.fake_controller import FakeController
 from tests.cli.filling import Filling
@@ -31,6 +32,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith("RECONCILER_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    configs = [tmp_path / "config" / "reconciler" / "reconciler.toml", tmp_path / "etc" / "reconciler.toml"]
+    monkeypatch.setattr(installation, "installed_configs", lambda _environ: configs)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     # Subprocesses run the code that is tested, installed or not.
     monkeypatch.setenv("PYTHONPATH", str(Path(main.__file__).parents[2]))

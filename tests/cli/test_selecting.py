@@ -1,5 +1,6 @@
 """Which are meant by labels and fields, in what order, and what cannot be meant."""
 
+import time
 from typing import Any
 
 import pytest
@@ -68,6 +69,14 @@ _MISSPELT = [
 def test_labels_that_nobody_understands(text: str) -> None:
     with pytest.raises(ValueError, match="is none of key=value"):
         label_selector(text)
+
+
+@pytest.mark.parametrize("text", ["," * 200_000, "a=" + " " * 200_000 + "(", "a in (b," * 100_000, "a,)" * 100_000])
+def test_nobody_waits_for_a_hostile_one(text: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(ValueError, match="is none of"):
+        label_selector(text)
+    assert time.monotonic() - began < 5
 
 
 # ---------------------------------------------------------------- fields

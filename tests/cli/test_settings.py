@@ -70,6 +70,7 @@ def test_a_mistake_is_told_with_its_key(tmp_path: Path, text: str, told: str) ->
         ("[http]\nlisten = ''", {}, ""),
         ("[http]\nlisten = 'off'", {}, ""),
         ("", {"RECONCILER_HTTP": "off"}, ""),
+        ("[http]\nlisten = 'OFF'", {}, ""),
         ("[http]\nlisten = '[::1]:80'", {"RECONCILER_HTTP": "0.0.0.0:9000"}, "0.0.0.0:9000"),
     ],
 )
@@ -77,3 +78,13 @@ def test_where_the_dashboard_is_served(tmp_path: Path, text: str, environ: dict[
     path = tmp_path / "reconciler.toml"
     path.write_text(text)
     assert load_settings(environ, str(path)).http.listen == listen
+
+
+def test_names_of_hosts_come_from_a_variable_too(tmp_path: Path) -> None:
+    path = tmp_path / "reconciler.toml"
+    path.write_text("[http]\nhosts = ['a.example']")
+    assert load_settings({}, str(path)).http.hosts == ("a.example",)
+    named = load_settings({"RECONCILER_HTTP_HOSTS": "reconciler, Box.lan"}, str(path))
+    assert (named.http.hosts, named.origins["http.hosts"]) == (("reconciler", "box.lan"), "RECONCILER_HTTP_HOSTS")
+    with pytest.raises(SettingsError, match=r"RECONCILER_HTTP_HOSTS: http\.hosts: expected names of hosts alone"):
+        load_settings({"RECONCILER_HTTP_HOSTS": "http://box"}, str(path))

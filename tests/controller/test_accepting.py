@@ -105,8 +105,12 @@ async def test_what_was_accepted_stands_over_a_restart_with_broken_files(begin: 
         assert (daemon.loop._desired.profile, document.generation) == ("day", 1)
         told = json.loads(daemon._store.meta["manifests"])
         assert sorted(told["others"]) == ["LlamaServerDefaults/d", "Profile/day"]
+        declare(folder, "LlamaServer", "a", "{model: m.gguf, ctx: many}")
+        await daemon.interface.reconcile()
+        assert "spec.ctx" in str(json.loads(daemon._store.meta["invalid"])["a"])
         answer = await daemon.interface.reconcile()
-        assert sorted(problem["field"] for problem in answer["problems"]) == ["spec.servers", "spec.template.ctx"]
+        wrong = ["spec.ctx", "spec.servers", "spec.template.ctx"]
+        assert sorted(problem["field"] for problem in answer["problems"]) == wrong
 
 
 async def test_a_request_for_a_profile_is_open_until_it_is_in_force(begin: Begin, folder: Path) -> None:

@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC240 - files are looked at between the steps, while nobody waits
 
 import asyncio
+import errno
 import json
 import os
 from collections.abc import AsyncIterator
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from reconciler.controller import manifest_files
 from reconciler.controller.daemon import Daemon
 from reconciler.controller.editing import Editing
 from reconciler.controller.manifest_files import digest_of
 from reconciler.core.refusals import EditRefusedError
+from reconciler.installation import name_of
 from reconciler.manifests.changing import REMOVED
 from tests.controller.edited import controlled, profile, server
 
@@ -111,6 +114,37 @@ async def test_what_links_out_of_the_folder_is_neither_shown_nor_written(
     assert (outside / "secret.yaml").read_text() == "password: hunter2\n"
 
 
+async def test_a_folder_that_becomes_a_link_meanwhile(
+    editing: Editing, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (folder / "team").symlink_to(tmp_path / "outside")
+    # The look at it was before the link.
+    monkeypatch.setattr(manifest_files.ManifestFiles, "_place", lambda _self, name: folder / name)
+    assert (await refused(editing.manifest("team/chat.yaml"))).reason == "LinkedOut"
+
+
+async def test_what_an_older_spec_named_stays_hidden(daemon: Daemon, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("a-key-of-before\n")
+    spec = {"model": "tiny.gguf", "apiKeyFile": str(key)}
+    assert daemon.interface.told("chat", "key a-key-of-before", spec) == "key (hidden)"
+    assert daemon.interface.told("chat", "no key", {"of": "another version"}) == "no key"
+
+
+async def test_a_folder_of_another_user_is_told_with_whom_the_controller_is(
+    editing: Editing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_arguments: object, **_more: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(manifest_files, "put_in_place", denied)
+    error = await refused(editing.put("new.yaml", server("new"), always, dry_run=False))
+    assert error.reason == "ManifestUnwritable"
+    assert error.happened.endswith("new.yaml cannot be written: Permission denied")
+    assert f"(the controller runs as {name_of(os.geteuid())})" in error.do
+
+
 async def test_a_link_within_the_folder_stays_one(editing: Editing, folder: Path) -> None:
     (folder / "team").mkdir()
     (folder / "team" / "real.yaml").write_text(server("linked"))
@@ -202,6 +236,29 @@ async def test_an_editor_that_was_faster_is_not_written_over(
     assert (folder / "chat.yaml").read_text() == server("chat", ctx=99)
 
 
+async def test_a_field_is_set_in_what_another_editor_wrote_meanwhile(
+    editing: Editing, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge, written = editing._refuse_worse, iter([server("chat", ctx=99)])
+
+    async def meanwhile(*judged: Any) -> None:
+        await judge(*judged)
+        for text in written:
+            (folder / "chat.yaml").write_text(text)
+
+    monkeypatch.setattr(editing, "_refuse_worse", meanwhile)
+    await editing.respec("chat", [(("spec", "parallel"), 2)], dry_run=False)
+    assert (folder / "chat.yaml").read_text() == server("chat", ctx=99, parallel=2)
+
+
+async def test_a_file_is_told_as_it_is_now(editing: Editing, daemon: Daemon, folder: Path) -> None:
+    await daemon.interface.reconcile()
+    (folder / "chat.yaml").write_text(server("other", ctxx=1))
+    found = await editing.manifest("chat.yaml")
+    assert [one["name"] for one in found["documents"]] == ["other"]
+    assert [one["field"] for one in found["problems"]] == ["spec.ctxx"]
+
+
 async def test_a_new_file_takes_no_others_place(
     editing: Editing, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +334,17 @@ async def test_old_errors_elsewhere_are_in_nobodys_way(editing: Editing, daemon:
     await editing.respec("bad", [(("spec", "ctxx"), REMOVED)], dry_run=False)
     await daemon.interface.reconcile()
     assert "bad" in daemon._store.documents
+
+
+@pytest.mark.parametrize("text", ["c: [\n", f"{server('chat')}---\n: no: yaml: [\n"])
+async def test_an_old_error_is_no_excuse_for_a_file_that_is_written_whole(
+    editing: Editing, daemon: Daemon, folder: Path, text: str
+) -> None:
+    (folder / "chat.yaml").write_text("a: [\n")
+    await daemon.interface.reconcile()
+    assert (await refused(editing.put("chat.yaml", text, always, dry_run=False))).reason == "InvalidManifest"
+    assert (folder / "chat.yaml").read_text() == "a: [\n"
+    await editing.put("chat.yaml", server("chat"), always, dry_run=False)
 
 
 async def test_what_is_declared_elsewhere_is_not_declared_again(editing: Editing, folder: Path) -> None:

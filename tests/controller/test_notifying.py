@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reconciler.controller import couriers, notifying
@@ -178,6 +179,32 @@ async def test_the_end_waits_for_nobody(there: Receiver) -> None:
     assert there.told == []
 
 
+async def test_what_happens_before_it_is_begun_is_told_then(there: Receiver) -> None:
+    kept: Kept = []
+    made = Notifier((Notify(webhook=there.url),), "installation-1", lambda *told: kept.append(told))
+    made.tell(event("First"), NOW)
+    made.tell(event("Second"), NOW)
+    running = asyncio.create_task(made.run())
+    await until(lambda: there.reasons() == ["First", "Second"])
+    running.cancel()
+    await asyncio.wait([running])
+    assert kept == []
+
+
+async def test_another_cause_of_the_same_outage_is_told_after_a_while(
+    there: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.answers = [(503, {}), (429, {}), (429, {}), (404, {})]
+    monkeypatch.setattr(notifying, "SAME_AGAIN", 0.0)
+    async with notifier(Notify(webhook=there.url)) as (made, kept):
+        made.tell(event("First"), NOW)
+        made.tell(event("Second"), NOW)
+        await until(lambda: len(kept) == 4)
+    told = [message.removeprefix("number 1 of [[notify]]: ") for _, message in kept]
+    lost = "it answers 404; look at the token and the address; this message is given up"
+    assert told == ["it answers 503; it is tried again", "it answers 429; it is tried again", lost, "told again"]
+
+
 async def test_that_one_fails_is_told_to_the_others_and_not_to_itself(there: Receiver) -> None:
     there.answers = [(400, {})]
     with receiver() as other:
@@ -225,6 +252,23 @@ async def test_a_command_is_given_each_on_stdin_and_nothing_of_our_environment(
         await until(lambda: told.exists() and len(told.read_text().splitlines()) == 3)
     assert [json.loads(line)["reason"] for line in told.read_text().splitlines()] == ["Reason0", "Reason1", "Reason2"]
     assert SECRET not in (tmp_path / "told.env").read_text()
+
+
+async def test_a_command_that_runs_ends_with_us(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    script = program(tmp_path / "tell", f"sleep 600 & echo $$ $! > {pids}.draft; mv {pids}.draft {pids}; wait")
+    async with notifier(Notify(command=(script,))) as (made, kept):
+        made.tell(event("First"), NOW)
+        await until(pids.exists)
+    await until(lambda: not any(_runs(int(pid)) for pid in pids.read_text().split()))
+    assert kept == []
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize(

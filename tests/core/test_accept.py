@@ -257,6 +257,15 @@ def test_an_overlay_does_not_take_the_place_of_what_comes_from_git(git: str, whe
     assert (accepted.documents["a"], list(accepted.problems)) == (theirs, ["a"])
 
 
+def test_a_look_at_an_empty_folder_agrees_with_none() -> None:
+    folder = Folder()
+    folder.look_later(0.0, A)
+    assert folder.look_later(0.0).folder_problem
+    assert folder.look_later(2.0, B).removed == ()
+    assert folder.look_later(1.9, B).removed == ()
+    assert folder.look_later(0.1, B).removed == ("a",)
+
+
 # ---------------------------------------------------------------- always
 
 LOOKS = st.lists(

@@ -14,10 +14,10 @@ SECRET = "T0PSECRET"
 @pytest.mark.parametrize(
     ("written", "told"),
     [
-        ('name = "me"', "notify.0: give exactly one of webhook, webhook_file and command, and there is none"),
+        ('name = "me"', "[[notify]]: give exactly one of webhook, webhook_file and command, and there is none"),
         (
             'webhook = "https://a.example"\ncommand = ["x"]',
-            "notify.0: give exactly one of webhook, webhook_file and command, not webhook and command together",
+            "give exactly one of webhook, webhook_file and command, not webhook and command together",
         ),
         (f'webhook = "ftp://a.example/{SECRET}"', "expected an address such as https://hooks.example.org/reconciler"),
         (f'webhook = "https://a.example:{SECRET}/"', "expected an address such as"),
@@ -27,8 +27,19 @@ SECRET = "T0PSECRET"
         ('command = [""]', "command begins with a program"),
         ('command = "tell-me"', "expected a list"),
         ('command = ["x"]\ntoken_file = "t"', "token_file goes with a webhook"),
-        ('webhok = "https://a.example"', "notify.0.webhok: unknown setting; did you mean 'webhook'?"),
-        ('command = ["x"]\nseverity = "loud"', "notify.0.severity"),
+        ('webhok = "https://a.example"', "number 1 of [[notify]]: webhok: unknown setting; did you mean 'webhook'?"),
+        ('command = ["x"]\nseverity = "loud"', "number 1 of [[notify]]: severity: input should be"),
+        (
+            'command = ["x"]\nreasons = ["Ready", "Faild"]',
+            "number 1 of [[notify]]: reasons: no event has the reason 'Faild'; did you mean 'Failed'?",
+        ),
+        ('command = ["x"]\nreasons = ["crashed"]', "no event has the reason 'crashed'; did you mean 'Crashed'?"),
+        ('command = ["x"]\nreasons = ["Zz*"]', "no event has the reason 'Zz*'; docs/troubleshooting.md has them all"),
+        (
+            'name = "me"\ncommand = ["x"]\n[[notify]]\nname = "me"\ncommand = ["y"]',
+            "notify: two of them are called 'me': give each a name of its own, or none",
+        ),
+        ('command = ["x"]\n[[notify]]\nname = "b"', "number 2 of [[notify]]: give exactly one"),
     ],
 )
 def test_what_is_wrong_is_told_without_the_address(tmp_path: Path, written: str, told: str) -> None:
@@ -47,6 +58,7 @@ def test_what_is_wrong_is_told_without_the_address(tmp_path: Path, written: str,
         'webhook = "http://localhost/"',
         'webhook = "http://[::1]:1/"',
         'command = ["tell-me", "--all"]',
+        'command = ["tell-me"]\nreasons = ["*", "Manifest*", "Failed"]',
     ],
 )
 def test_what_is_taken(tmp_path: Path, written: str) -> None:
@@ -68,7 +80,7 @@ def test_files_start_from_that_of_the_settings(tmp_path: Path) -> None:
         ("normal", (), "Ready", False, True),
         ("normal", ("Crash*", "Failed"), "Crashed", True, True),
         ("normal", ("Crash*", "Failed"), "Ready", False, False),
-        ("normal", ("crashed",), "Crashed", True, False),
+        ("normal", ("Crashed",), "CrashedInRequest", True, False),
         ("warning", ("Ready",), "Ready", False, False),
     ],
 )

@@ -12,8 +12,8 @@ from tests.core.worlds import World
 CORE = Path(reconciler.core.plan.__file__).parent
 ALLOWED = frozenset(
     {
-        *("collections", "dataclasses", "enum", "hashlib", "ipaddress", "json", "math", "pydantic", "re", "shlex"),
-        *("typing", "urllib.parse"),
+        *("collections", "dataclasses", "difflib", "enum", "hashlib", "ipaddress", "json", "math", "pydantic", "re"),
+        *("shlex", "typing", "urllib.parse"),
         # For values alone: ruff forbids the clock, and nobody here sends a signal.
         *("datetime", "signal"),
     }

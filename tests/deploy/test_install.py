@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,6 +134,34 @@ def test_settings_of_ones_own_are_used(call: Call, systemd: Systemd, root: Path)
     assert not (root / "config" / "reconciler").exists()
 
 
+def test_folders_that_are_named_stand_in_new_settings(
+    call: Call, systemd: Systemd, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_MODELS", "/elsewhere")
+    monkeypatch.setenv("RECONCILER_STATE", str(root / "kept"))
+    config = root / "config" / "reconciler" / "reconciler.toml"
+    assert call("install", "--user", "--no-start", "--models", "/srv/models", "--manifests", "mf").code == 0
+    settings = load_settings({}, str(config))
+    assert (settings.models, settings.manifests, settings.state) == ("/srv/models", f"{root}/mf", f"{root}/kept")
+    assert (root / "mf").is_dir()
+    # Settings that are there are people's: what they would not heed is refused.
+    (root / "mine.toml").touch()
+    for mine in ((), ("--config", "mine.toml")):
+        told = call("install", "--user", "--no-start", "--models", "/srv/other", *mine)
+        refused(told, 2, "--models goes with new settings: ", "--help")
+
+
+def test_a_service_of_the_machine_runs_in_its_settings_folder(
+    call: Call, systemd: Systemd, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that what settings name relatively, or leave out, is where it was before."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    (root / "mine.toml").touch()
+    told = call("install", "--system", "--dry-run", "--config", "mine.toml")
+    assert f"    WorkingDirectory={root}\n" in told.out
+    assert "    WorkingDirectory=/var/lib/reconciler\n" in call("install", "--system", "--dry-run").out
+
+
 def refused(told: Called, code: int, error: str, hint: str) -> None:
     assert (told.code, told.out) == (code, "")
     assert error in told.err
@@ -193,13 +222,23 @@ def test_only_root_changes_the_system(call: Call, systemd: Systemd, monkeypatch:
 def test_a_service_in_an_image(call: Call, root: Path) -> None:
     """By the real systemctl, which enables units offline."""
     image = root / "image"
-    assert call("install", "--system", "--root", str(image), "--as", "llama").code == 0
+    made = call("install", "--system", "--root", str(image), "--as", "llama")
+    assert made.code == 0
     unit = image / "etc/systemd/system/reconciler.service"
     wanted = image / "etc/systemd/system/multi-user.target.wants/reconciler.service"
     assert wanted.is_symlink()
     (command, user), text = written(unit.read_text()), unit.read_text()
     assert (command[-1], user) == ("/etc/reconciler/reconciler.toml", "llama")
     assert text == Unit(command, user="llama").text()
+    users = image / "usr/lib/sysusers.d/reconciler.conf"
+    assert f"the image needs the user llama; make it with: systemd-sysusers --root={image}\n" in made.out
+    if shutil.which("systemd-sysusers"):
+        subprocess.run(["systemd-sysusers", f"--root={image}"], check=True, capture_output=True, timeout=30)
+        assert "llama:" in (image / "etc/passwd").read_text()
+        assert "render:x:" in (image / "etc/group").read_text()
+    assert "m llama render\n" in users.read_text()
+    # The one of this machine is not the image's.
+    assert "# llama_server = " in (image / "etc/reconciler/reconciler.toml").read_text()
     settings = load_settings({}, str(image / "etc/reconciler/reconciler.toml"))
     assert (settings.manifests, settings.state) == ("/etc/reconciler/manifests", "/var/lib/reconciler/state")
     told = call("uninstall", "--system", "--root", str(image))
@@ -223,9 +262,11 @@ def test_servers_outlive_it_unless_told(
     installation.declare("one")
     config = str(installation.root / "reconciler.toml")
     try:
-        assert call("install", "--user", "--config", config).code == 0
+        begun = call("install", "--user", "--config", config)
+        assert begun.code == 0
         kept = installation.wait_ready("one")
         assert controller_of(installation) == systemd.main_pid
+        assert f"--config {config} ui\n" in begun.out
         told = call("uninstall", "--user")
         assert told.code == 0
         assert "the servers run on; to stop them: " in told.out

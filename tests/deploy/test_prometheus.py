@@ -65,14 +65,17 @@ def house(tmp_path_factory: pytest.TempPathFactory, llama_server: str, tiny_mode
     root, first = tmp_path_factory.mktemp("metrics"), 11000 + os.getpid() % 48 * 20
     with installed(root, llama_server, tiny_model, range(first, first + 20)) as made:
         settings = root / "reconciler.toml"
-        settings.write_text(settings.read_text().replace('listen = ""', f'listen = "127.0.0.1:{free_port()}"'))
+        http = f'listen = "127.0.0.1:{free_port()}"\nreads = "token"'
+        settings.write_text(settings.read_text().replace('listen = ""', http))
+        (root / "key").write_text("a-key\n")
         made.declare("chat", flags={"warmup": False, "metrics": True}, restart={"initialBackoff": "50ms"})
+        made.declare("keyed", flags={"warmup": False, "metrics": True}, apiKeyFile=str(root / "key"))
         made.start()
-        made.wait_ready("chat")
+        made.wait_ready("chat", "keyed")
         made.declare("lost", model="missing.gguf")
         os.kill(made.pids()["chat"], signal.SIGTERM)
         made.wait_for("a second start", lambda: len(made.instances("chat")) == 2)
-        made.wait_ready("chat")
+        made.wait_ready("chat", "keyed")
         made.wait_phase("lost", "Blocked")
         yield made
 
@@ -89,7 +92,8 @@ def listens_at(house: Installation) -> str:
 
 
 def scrape(house: Installation) -> str:
-    answer = httpx.get(f"http://{listens_at(house)}/metrics")
+    token = (house.state / "token").read_text().strip()
+    answer = httpx.get(f"http://{listens_at(house)}/metrics", headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
     return answer.text
@@ -97,12 +101,17 @@ def scrape(house: Installation) -> str:
 
 @pytest.fixture(scope="module")
 def prometheus(house: Installation, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Prometheus with the shipped configuration, but for the address and the pace.
+    """A real Prometheus with the shipped configuration, but for the address, the pace, and what is commented out in it.
 
     Started before it is needed: its first look for targets comes after 5 s.
     """
     folder = tmp_path_factory.mktemp("prometheus")
     config = (PROMETHEUS / "prometheus.yml").read_text().replace("127.0.0.1:9797", listens_at(house))
+    config, keyed = config.split("  # - job_name: llama-server-with-key\n")
+    config += "  - job_name: llama-server-with-key\n" + keyed.replace("  # ", "  ")
+    config = config.replace("# authorization", "authorization")
+    config = config.replace("/path/to/state/token", str(house.state / "token"))
+    config = config.replace("/path/to/key", str(house.root / "key"))
     (folder / "prometheus.yml").write_text(config.replace(": 15s", ": 250ms"))
     (folder / "alerts.yml").write_bytes((PROMETHEUS / "alerts.yml").read_bytes())
     address = f"127.0.0.1:{free_port()}"
@@ -156,14 +165,14 @@ def test_what_happened_is_told(scraped: str) -> None:
     expected = {
         ("reconciler_server_phase", "Ready", "chat"): 1,
         ("reconciler_server_phase", "Blocked", "lost"): 1,
-        ("reconciler_servers", "Ready"): 1,
+        ("reconciler_servers", "Ready"): 2,
         ("reconciler_servers", "Failed"): 0,
         ("reconciler_server_condition", "Ready", "chat"): 1,
         ("reconciler_server_condition", "Ready", "lost"): 0,
         ("reconciler_server_restarts_total", "chat"): 1,
         ("reconciler_server_ends_total", "KilledByUser", "chat"): 1,
-        ("reconciler_server_ready_duration_seconds_count",): 2,
-        ("reconciler_actions_total", "start"): 2,
+        ("reconciler_server_ready_duration_seconds_count",): 3,
+        ("reconciler_actions_total", "start"): 3,
         ("reconciler_events_total", "Crashed", "Warning"): 1,
         ("reconciler_state_writable",): 1,
         ("reconciler_state_errors_total",): 0,
@@ -260,18 +269,21 @@ def test_a_real_prometheus_finds_and_understands_everything(house: Installation,
 
     def up() -> bool:
         found = ask("query", query="up == 1")
-        return found is not None and {one["metric"]["job"] for one in found["result"]} == {"reconciler", "llama-server"}
+        jobs = {"reconciler", "llama-server", "llama-server-with-key"}
+        return found is not None and {one["metric"]["job"] for one in found["result"]} == jobs
 
-    house.wait_for("both jobs to be up", up)
-    (target,) = [one for one in ask("targets")["activeTargets"] if one["labels"]["job"] == "llama-server"]
-    assert target["labels"]["reconciler_server"] == "chat"
+    house.wait_for("all jobs to be up", up)
+    targets = [one["labels"] for one in ask("targets")["activeTargets"]]
+    servers = {one["job"]: one["reconciler_server"] for one in targets if "reconciler_server" in one}
+    assert servers == {"llama-server": "chat", "llama-server-with-key": "keyed"}
+    assert len(targets) == 3
     time.sleep(0.6)  # two looks are needed for a rate
     found = {title: ask("query", query=query) for title, query in queries().items()}
     assert [title for title, data in found.items() if data is None] == []
     blank = {title for title, data in found.items() if not data["result"]}
     assert blank <= {"GPU memory A", "Warnings A", "Restarts by cause A", "Tokens per second A"}
     phases = {one["metric"]["server"]: one["value"][1] for one in found["Phases A"]["result"]}
-    assert phases == {"chat": "1", "lost": "8"}
+    assert phases == {"chat": "1", "keyed": "1", "lost": "8"}
     house.wait_for(
         "all rules to be evaluated",
         lambda: all(rule["health"] == "ok" for group in ask("rules")["groups"] for rule in group["rules"]),

@@ -1,5 +1,6 @@
 """The interface on TCP, as other programs and browsers meet it."""
 
+import json
 import socket
 import sqlite3
 import stat
@@ -170,6 +171,25 @@ def test_the_verb_opens_a_browser_where_there_is_one(served: Served) -> None:
     assert printed.startswith(f"{str(client.base_url).rstrip('/')}/#code=")
 
 
+def test_a_browser_of_the_terminal_is_not_opened(served: Served) -> None:
+    installation, _ = served
+    folder = installation.root / "browsers"
+    folder.mkdir()
+    for name in ("lynx", "broken"):
+        (folder / name).write_text(f"#!/bin/sh\ntouch {folder}/$(basename $0).was\nexit 1\n")
+        (folder / name).chmod(0o755)
+    before = dict(installation.environ)
+    installation.environ["PATH"] = f"{folder}:{before['PATH']}"
+    try:
+        for browser in ("lynx", str(folder / "broken")):
+            installation.environ["BROWSER"] = browser
+            assert "no browser could be started" in installation.cli("ui")
+    finally:
+        installation.environ.clear()
+        installation.environ.update(before)
+    assert [path.name for path in folder.glob("*.was")] == ["broken.was"]
+
+
 def test_a_taken_port_costs_the_dashboard_alone(installation: Installation) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
@@ -181,6 +201,11 @@ def test_a_taken_port_costs_the_dashboard_alone(installation: Installation) -> N
         assert f"not served at 127.0.0.1:{port}" in installation.log()
         told = installation.cli("ui", code=1)
         assert f"ss -ltnp 'sport = :{port}'" in told
+        assert "9797" not in told  # which may be the very one that is taken
+        assert told.endswith("hint: once that is mended, ask again: reconciler ui\n")
+        checks = {one["name"]: one for one in json.loads(installation.cli("doctor", "-o", "json", code=None))["items"]}
+        assert checks["interface"]["status"] == "warn"
+        assert f"not served at 127.0.0.1:{port}" in checks["interface"]["message"]
     assert installation.end() == 0
 
 

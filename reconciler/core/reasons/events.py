@@ -174,7 +174,10 @@ EVENTS = (
         Mends.RETRY,
         "One of [those who are to be told](notify.md) cannot be told of events; the message names it, and why. "
         "What it is to be told waits for it.",
-        ("Correct what the message names in the settings, and run the controller again: `reconciler doctor`.",),
+        (
+            "See what is wrong with files and programs: `reconciler doctor`. They are looked at anew with each try.",
+            "Where an address or a command of the settings is wrong, correct it and start the controller again.",
+        ),
     ),
     Reason(
         "NotifiedAgain",

@@ -21,7 +21,7 @@ export async function ask(name, verb, body) {
   return answer;
 }
 
-async function restart(item) {
+export async function restart(item) {
   const { name } = item.metadata;
   const stepped = (item.status.fallback?.step ?? 0) > 0;
   if (!runs(item) && !stepped) return ask(name, "restart");
@@ -43,8 +43,8 @@ async function restart(item) {
 
 async function stop(item) {
   const { name } = item.metadata;
-  const text =
-    "What it is answering now is cut off. It stays stopped until it is started here, or by: reconciler start";
+  const now = runs(item) ? "What it is answering now is cut off." : "It is tried no more.";
+  const text = `${now} It stays stopped until it is started here, or by: reconciler start ${name}`;
   return (await confirm({ title: `Stop ${name}?`, text, yes: "Stop", danger: true })) && ask(name, "stop");
 }
 
@@ -59,8 +59,10 @@ export function acts(item) {
   const { name } = item.metadata;
   const { phase } = item.status;
   if (phase === "Invalid") return []; // nothing of it was ever accepted
+  // What changes files is done where they are.
+  const disabled = item.metadata.source?.origin === "git" ? "it comes from Git: change spec.suspend there" : "";
   if (item.spec.suspend)
-    return [{ verb: "resume", title: "Resume", icon: "start", kind: "primary", run: () => ask(name, "resume") }];
+    return [{ verb: "resume", title: "Resume", icon: "start", kind: "primary", disabled, run: () => ask(name, "resume") }];
   const rests = phase === "Stopped";
   return [
     rests && { verb: "start", title: "Start", icon: "start", kind: "primary", run: () => ask(name, "start") },
@@ -71,7 +73,7 @@ export function acts(item) {
       run: () => restart(item),
     },
     !rests && phase !== "Stopping" && { verb: "stop", title: "Stop", icon: "stop", run: () => stop(item) },
-    { verb: "suspend", title: "Suspend", icon: "suspend", run: () => suspend(item) },
+    { verb: "suspend", title: "Suspend", icon: "suspend", disabled, run: () => suspend(item) },
   ].filter(Boolean);
 }
 
@@ -79,8 +81,9 @@ export function acts(item) {
 export function Acts({ item, small = false }) {
   const offered = acts(item).filter((one) => !small || one.verb !== "suspend");
   return html`<span class="acts">${offered.map(
-    ({ verb, title, icon, kind, run }) => html`<${Button} key=${verb} icon=${icon} data-act=${verb}
-    kind=${small ? "quiet" : (kind ?? "plain")} title=${`${title} ${item.metadata.name}`} onClick=${run}>
+    ({ verb, title, icon, kind, disabled, run }) => html`<${Button} key=${verb} icon=${icon} data-act=${verb}
+    kind=${small ? "quiet" : (kind ?? "plain")} disabled=${Boolean(disabled)}
+    title=${`${title} ${item.metadata.name}${disabled ? `: ${disabled}` : ""}`} onClick=${run}>
       ${small ? null : title}<//>`,
   )}</span>`;
 }

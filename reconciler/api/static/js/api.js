@@ -4,7 +4,7 @@
 //   const done = await act("POST", "/api/v1/sync");        // null after a problem, which was shown as a toast
 //   const { data, etag } = await request("PUT", path, { body: text, type: "text/yaml", headers: { "If-Match": tag } });
 
-import { toast } from "./store.js";
+import { closeToast, toast } from "./store.js";
 
 const KEPT_AS = "reconciler.session";
 
@@ -18,6 +18,11 @@ export class Problem extends Error {
     this.tried = body.tried ?? [];
     this.canDo = body.canDo ?? [];
     this.body = body;
+  }
+
+  static unreachable() {
+    const canDo = ["see whether the controller runs: reconciler doctor", "start it: reconciler run"];
+    return new Problem(0, { reason: "Unreachable", happened: "the controller does not answer", canDo });
   }
 }
 
@@ -56,6 +61,7 @@ export function authorization() {
 
 // A fetch with the session; rejects with a Problem unless the answer is 2xx (or 304).
 export async function raw(method, path, { body, type, headers = {}, signal } = {}) {
+  const used = token();
   const sent = { ...authorization(), ...headers };
   if (body !== undefined) sent["Content-Type"] = type ?? "application/json";
   let answer;
@@ -70,17 +76,23 @@ export async function raw(method, path, { body, type, headers = {}, signal } = {
     });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Problem(0, unreachable());
+    throw Problem.unreachable();
   }
   if (answer.ok || answer.status === 304) return answer;
-  const problem = new Problem(answer.status, await parsed(answer));
-  if (problem.status === 401 && denied) problem.told = denied(problem) === true;
-  throw problem;
+  throw refused(new Problem(answer.status, await parsed(answer)), used);
+}
+
+// A problem that an answer to `used`, a session's token, was. Of one that is given up already it says nothing new.
+export function refused(problem, used) {
+  if (problem.status === 401 && denied && used === token()) problem.told = denied(problem) === true;
+  return problem;
 }
 
 export async function request(method, path, options = {}) {
-  const answer = await raw(method, path, options);
-  const text = await answer.text();
+  const { answer, text } = await awaited(method, path, async () => {
+    const answer = await raw(method, path, options);
+    return { answer, text: await answer.text() };
+  });
   const json = (answer.headers.get("Content-Type") ?? "").includes("json");
   return { status: answer.status, etag: answer.headers.get("ETag"), data: json && text ? JSON.parse(text) : text };
 }
@@ -117,7 +129,32 @@ async function parsed(answer) {
   }
 }
 
-function unreachable() {
-  const canDo = ["see whether the controller runs: reconciler doctor", "start it: reconciler run"];
-  return { reason: "Unreachable", happened: "the controller does not answer", canDo };
+const PATIENCE_MS = 6000;
+const HELP = [
+  "close tabs of this dashboard: all tabs of a browser share six connections to one place",
+  "see whether the controller answers: reconciler doctor",
+];
+let waiting = 0; // questions that have been without an answer for long
+let told = 0;
+
+// What gets no answer in some seconds says so, as long as it waits: a press that seems to do nothing is pressed again.
+async function awaited(method, path, asked) {
+  let isLong = false;
+  const timer = setTimeout(() => {
+    isLong = true;
+    waiting++;
+    told = toast(waitingFor(method, path), { kind: method === "GET" ? "note" : "bad", canDo: HELP, seconds: 0 });
+  }, PATIENCE_MS);
+  try {
+    return await asked();
+  } finally {
+    clearTimeout(timer);
+    if (isLong && --waiting === 0) closeToast(told);
+  }
+}
+
+function waitingFor(method, path) {
+  const what = decodeURIComponent(path.replace(/^\/api\/v1\//, "").replace(/\?.*/s, ""));
+  const sent = method === "GET" ? "" : " Whether it was done is not known yet.";
+  return `No answer to ${method} ${what} for ${PATIENCE_MS / 1000} s; it is still waited for.${sent}`;
 }

@@ -1,9 +1,9 @@
 // The shell: navigation, what the connection is like, and the page of the address.
 
 import { html, render, useEffect, useErrorBoundary, useState } from "../vendor/preact-htm.js";
-import { Button, Copy, Empty, Icon, Loading, ProblemBox, Toasts } from "./components.js";
+import { Button, Copy, Empty, Icon, Loading, Page, ProblemBox, Toasts } from "./components.js";
 import { Dialog } from "./dialog.js";
-import { clock, commandIn, condition, ticking } from "./format.js";
+import { clock, commandIn, ticking } from "./format.js";
 import { KEYS, listen as listenToKeys } from "./keys.js";
 import { begin as beginLive } from "./live.js";
 import { pages } from "./pages.js";
@@ -46,14 +46,20 @@ function Lazy({ page, params, query }) {
   const [Part, setPart] = useState(() => loaded.get(page));
   const [failed, forget] = useErrorBoundary((error) => console.error(error));
   const [missing, setMissing] = useState(null);
+  const { connection } = useStore("connection");
+  const isLive = connection.phase === "live";
   useEffect(() => {
     if (Part) return;
-    page.load().then(
-      (module) => (loaded.set(page, module.default), setPart(() => module.default)),
+    load(page).then(
+      (found) => (setMissing(null), setPart(() => found)),
       (error) => setMissing(error),
     );
-  }, [Part]);
+  }, [Part, isLive]);
   const error = failed ?? missing;
+  if (missing && !isLive) {
+    const message = "This page is not loaded yet, and the controller does not answer. It is loaded as soon as it does.";
+    return html`<${ProblemBox} problem=${{ message, canDo: ["see whether the controller runs: reconciler doctor"] }} />`;
+  }
   if (error) {
     const canDo = ["load the page again", "if that does not help: reconciler doctor"];
     return html`<${ProblemBox} problem=${{ message: `This page could not be shown: ${error.message}`, canDo }}
@@ -62,16 +68,31 @@ function Lazy({ page, params, query }) {
   return Part ? html`<${Part} params=${params} query=${query} />` : html`<${Loading} />`;
 }
 
+async function load(page) {
+  if (!loaded.has(page)) loaded.set(page, (await page.load()).default);
+  return loaded.get(page);
+}
+
+const LEISURE_MS = 4000;
+
+// The other pages, when all that is seen is there: they are shown then also without the controller.
+function loadOthers() {
+  setTimeout(() => {
+    if (!document.hidden) for (const page of pages) load(page).catch(() => {});
+  }, LEISURE_MS);
+}
+
 function NoPage({ path }) {
-  return html`<${Empty} title="No such page">There is nothing at ${path}. <a href="/">All servers</a><//>`;
+  return html`<${Page} title="No such page"><${Empty} title=${`There is nothing at ${path}`}>
+    <a href="/">All servers</a><//><//>`;
 }
 
 function Navigation({ path, page }) {
-  const { summary, sources, servers, profiles } = useStore("summary", "sources", "servers", "profiles");
+  const { summary, sources } = useStore("summary", "sources");
   const here = page?.parent ?? path;
   const marks = {
     "/": astray(summary),
-    "/manifests": wrong(summary, servers, profiles),
+    "/manifests": wrong(summary),
     "/sources": degraded(sources),
   };
   return html`<nav class="side" aria-label="Pages">
@@ -89,13 +110,9 @@ function Navigation({ path, page }) {
   </nav>`;
 }
 
-// Documents with errors, and what is wrong with the folder as a whole.
-function wrong(summary, servers, profiles) {
-  const general = (summary?.problems?.length ?? 0) + (summary?.folderProblem ? 1 : 0);
-  const invalid = [...servers.values()].filter(
-    (item) => condition(item, "Reconciled")?.reason === "InvalidManifest",
-  ).length;
-  return general + invalid + profiles.filter((one) => one.status.problems?.length).length;
+// Errors of documents, and what is wrong with the folder as a whole.
+function wrong(summary) {
+  return (summary?.problems?.length ?? 0) + (summary?.folderProblem ? 1 : 0);
 }
 
 const BAD_PHASES = ["Failed", "Blocked", "BackOff", "Unhealthy", "Invalid"];
@@ -129,7 +146,7 @@ function Foot({ summary }) {
 // Nothing while it is well, and nothing for a blink.
 function Connection() {
   const { connection, loaded: known, session } = useStore("connection", "loaded", "session");
-  const now = useClock();
+  const now = useClock(1000, { always: true });
   const { phase, since, error, canDo } = connection;
   if (phase === "live" || (phase === "connecting" && now - since < 4000) || (phase === "lost" && now - since < 1500))
     return null;
@@ -158,6 +175,7 @@ async function begin() {
   render(html`<${App} />`, root);
   await beginSession();
   beginLive();
+  loadOthers();
 }
 
 begin();

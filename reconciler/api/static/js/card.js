@@ -16,6 +16,7 @@ import {
   port,
   reason,
   retry,
+  standing,
   trouble,
   uptime,
 } from "./words.js";
@@ -32,7 +33,7 @@ function Face({ item }) {
   return html`<article class=${`card ${tone}`} data-row data-server=${name} tabindex="-1" aria-label=${name}>
     <header><a class="name" href=${serverPath(name)}>${name}</a><${StateBadge} item=${item} /></header>
     <p class="model" title=${item.status.effective?.model ?? item.spec.model}><span>${modelName(item)}</span>
-      <span class="faint">${size(item)}</span></p>
+      <span class="faint" title="its weights">${size(item)}</span></p>
     <${LoadingBar} item=${item} />
     <${Asked} item=${item} />
     <${Measured} item=${item} />
@@ -51,7 +52,7 @@ export function StateBadge({ item, always = false }) {
   const tone = serverTone(item);
   const astray = tone === "warn" || tone === "bad" ? always || item.status.phase === "Ready" : false;
   const why = reason(item);
-  return html`<${Badge} word=${item.status.phase} as=${tone} title=${why} />${astray && why ? html`<span
+  return html`<${Badge} word=${standing(item)} as=${tone} title=${why} />${astray && why ? html`<span
     class=${`why ${tone}`}>${why}</span>` : null}`;
 }
 
@@ -109,6 +110,11 @@ export function PortLink({ item }) {
     title="llama-server's own page">:${number}<${Icon} name="out" /></a>`;
 }
 
+// What ticks is to be seen; what has ended belongs to the trouble that is told anyway.
+export function gaveUp(item) {
+  return item.status.phase === "Failed" ? "bad-text" : "warn-text";
+}
+
 export function Ticks({ item }) {
   const now = useClock();
   const up = uptime(item, now);
@@ -116,6 +122,6 @@ export function Ticks({ item }) {
   const { restarts } = item.status;
   return html`<span class="ticks">${up === null ? null : html`<span
     title=${`since ${moment(item.status.instance.startedAt)}`}>up ${ticking(up)}</span>`}
-    ${again ? html`<span class="warn-text">${again}</span>` : restarts ? html`<span
+    ${again ? html`<span class=${gaveUp(item)}>${again}</span>` : restarts ? html`<span
       title="restarts in all">↻ ${restarts}</span>` : null}</span>`;
 }

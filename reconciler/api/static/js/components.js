@@ -19,12 +19,13 @@
 // inline scripts and `style="…"` in HTML; `style=${{ width: "40%" }}` is allowed (it sets properties).
 // Keys: `/` focuses the element with data-search, j/k walk those with data-row (Enter opens the link in it), Esc closes.
 
-import { html, useCallback, useEffect, useState } from "../vendor/preact-htm.js";
+import { html, useCallback, useEffect, useRef, useState } from "../vendor/preact-htm.js";
 import { get } from "./api.js";
 import { confirm, Dialog } from "./dialog.js";
 import { CodeDiff } from "./diff.js";
 import { age, bytes, commandIn, moment, tone } from "./format.js";
 import { Icon } from "./icons.js";
+import { hasMoved } from "./router.js";
 import { closeToast, toast, useClock, useStore } from "./store.js";
 import { Table } from "./table.js";
 
@@ -32,12 +33,17 @@ export { CodeDiff, confirm, Dialog, Icon, Table };
 
 // `title` also names the browser's tab; `before` stands over it (a way back), `tools` at its right.
 export function Page({ title, before, tools, wide = true, children }) {
+  const head = useRef();
   useEffect(() => {
     document.title = `${title} · reconciler`;
   }, [title]);
+  useEffect(() => {
+    // What one came by has gone with its page: on with the keyboard from the new one's head.
+    if (hasMoved() && document.activeElement === document.body) head.current.focus({ preventScroll: true });
+  }, []);
   return html`<article class=${`page ${wide ? "" : "narrow"}`}>
     <header class="page-head">
-      <div class="page-title">${before}<h1 tabindex="-1">${title}</h1></div>
+      <div class="page-title">${before}<h1 tabindex="-1" ref=${head}>${title}</h1></div>
       <div class="tools">${tools}</div>
     </header>
     ${children}
@@ -56,10 +62,12 @@ export function Badge({ word, as, title }) {
   return html`<span class=${`badge ${as ?? tone(word)}`} title=${title}><i aria-hidden="true"></i>${word}</span>`;
 }
 
-// `kind`: plain | primary | danger | quiet. While what onClick returns is pending the button waits.
+// `kind`: plain | primary | danger | quiet. While what onClick returns is pending the button waits,
+// and keeps the focus, as `disabled` would not: a dialog gives it back to where it was.
 export function Button({ kind = "plain", onClick, icon, title, disabled, children, ...more }) {
   const [busy, setBusy] = useState(false);
   const press = async (event) => {
+    if (busy) return;
     setBusy(true);
     try {
       await onClick?.(event);
@@ -68,7 +76,7 @@ export function Button({ kind = "plain", onClick, icon, title, disabled, childre
     }
   };
   return html`<button type="button" class=${`button ${kind} ${busy ? "busy" : ""}`} title=${title} aria-busy=${busy}
-    aria-label=${children ? undefined : title} disabled=${disabled || busy} onClick=${press} ...${more}>
+    aria-label=${children ? undefined : title} disabled=${disabled} aria-disabled=${busy || undefined} onClick=${press} ...${more}>
     ${icon && html`<${Icon} name=${icon} />`}${children && html`<span>${children}</span>`}
   </button>`;
 }
@@ -116,10 +124,19 @@ export function Search({ value, onInput, label = "Search", ...more }) {
 
 // One of several: `options` are pairs of a value and its name.
 export function Choice({ label, options, value, onChange }) {
-  return html`<div class="choice" role="radiogroup" aria-label=${label}>${options.map(
-    ([one, name]) =>
-      html`<button type="button" role="radio" key=${one} aria-checked=${one === value} onClick=${() => onChange(one)}>
-        ${name}</button>`,
+  const chosen = options.findIndex(([one]) => one === value);
+  const keys = (event) => {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const at = (Math.max(chosen, 0) + by + options.length) % options.length;
+    event.currentTarget.children[at].focus();
+    onChange(options[at][0]);
+  };
+  return html`<div class="choice" role="radiogroup" aria-label=${label} onKeyDown=${keys}>${options.map(
+    ([one, name], at) =>
+      html`<button type="button" role="radio" key=${one} aria-checked=${one === value}
+        tabindex=${at === Math.max(chosen, 0) ? 0 : -1} onClick=${() => onChange(one)}>${name}</button>`,
   )}</div>`;
 }
 

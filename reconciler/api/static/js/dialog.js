@@ -7,9 +7,13 @@ export function Dialog({ title, onClose, actions, wide = false, children }) {
   const box = useRef();
   useEffect(() => {
     const before = document.activeElement;
-    box.current.showModal();
-    box.current.querySelector("[data-focus], [autofocus]")?.focus();
-    return () => before?.isConnected && before.focus?.();
+    const dialog = box.current;
+    dialog.showModal();
+    dialog.querySelector("[data-focus], [autofocus]")?.focus();
+    return () => {
+      dialog.close(); // as long as it is open nothing beside it takes the focus
+      if (before?.isConnected) before.focus?.();
+    };
   }, []);
   const cancel = (event) => (event.preventDefault(), onClose());
   const beside = (event) => event.target === box.current && onClose();

@@ -1,17 +1,18 @@
 // A text with line numbers, and what is wrong with it at the lines where it is.
 
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/preact-htm.js";
+import { manifestPath } from "./edits.js";
 
 const LEAST_LINES = 6;
 
 /**
- * `problems` are {line, column, message}, lines from 1. With `onInput` the text can be changed.
+ * `problems` are {line, column, message}, lines from 1; those with a `file` are of another one. With `onInput` the text can be changed.
  * `onReview` is called for Ctrl+S, `at` is a line to show at first.
  */
 export function Editor({ text, problems = [], onInput, onReview, at = 0, label = "Manifest" }) {
   const area = useRef(null);
   const lines = text.split("\n").length;
-  const wrong = byLine(problems, lines);
+  const wrong = byLine(problems.filter((problem) => !problem.file), lines);
   useLayoutEffect(() => {
     const box = area.current;
     box.style.height = "auto";
@@ -40,7 +41,7 @@ export function Editor({ text, problems = [], onInput, onReview, at = 0, label =
         <textarea
           ref=${area}
           aria-label=${label}
-          aria-invalid=${problems.length > 0}
+          aria-invalid=${wrong.size > 0}
           spellcheck="false"
           autocomplete="off"
           autocapitalize="off"
@@ -57,7 +58,7 @@ export function Editor({ text, problems = [], onInput, onReview, at = 0, label =
   `;
 }
 
-/** What is wrong, each with a button that leads to its place. */
+/** What is wrong, each with a button that leads to its place, or a link where that is in another file. */
 export function Problems({ problems, onGo }) {
   if (!problems.length) return null;
   return html`
@@ -65,7 +66,9 @@ export function Problems({ problems, onGo }) {
       ${problems.map(
         (problem, index) => html`
           <li key=${index}>
-            ${problem.line
+            ${problem.file
+              ? html`<a class="place" href=${manifestPath(problem.file, problem.line)}>${problem.file}:${problem.line}</a> `
+              : problem.line
               ? html`<button type="button" class="place" onClick=${() => onGo?.(problem.line, problem.column ?? 1)}
                   >line ${problem.line}${problem.column ? `:${problem.column}` : ""}</button> `
               : null}
@@ -77,15 +80,17 @@ export function Problems({ problems, onGo }) {
   `;
 }
 
-/** Problems as the interface tells them, of whatever shape, as {line, column, message}. */
-export function problemsOf(told) {
-  return (told ?? []).map((problem) => {
+/** Problems as the interface tells them, of whatever shape, as {line, column, message, file}: those of `isOwn` files first, without it. */
+export function problemsOf(told, isOwn = () => true) {
+  const found = (told ?? []).map((problem) => {
     if (typeof problem !== "string") {
-      return { line: problem.line ?? 0, column: problem.column ?? 0, message: problem.message ?? problem.text ?? "" };
+      const { line = 0, column = 0, file = "" } = problem;
+      return { line, column, message: problem.message ?? problem.text ?? "", file: !file || isOwn(file) ? "" : file };
     }
     const found = /^(?:.*?):(\d+):(?:(\d+):)?\s*(.*)$/s.exec(problem);
     return found ? { line: Number(found[1]), column: Number(found[2] ?? 0), message: found[3] } : { line: 0, column: 0, message: problem };
   });
+  return [...found.filter((problem) => !problem.file), ...found.filter((problem) => problem.file)];
 }
 
 function byLine(problems, lines) {

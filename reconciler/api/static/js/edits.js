@@ -12,10 +12,10 @@ export function manifestPath(file, line = 0) {
   return `/manifests?file=${encodeURIComponent(file)}${line ? `&line=${line}` : ""}`;
 }
 
-/** {text, etag, problems} of a manifest. */
+/** {text, etag, problems, file} of a manifest; `file` is what problems call it. */
 export async function readManifest(path) {
   const { data, etag } = await request("GET", manifestUrl(path));
-  return { text: data.text ?? "", problems: data.problems ?? [], etag };
+  return { text: data.text ?? "", problems: data.problems ?? [], file: data.file, etag };
 }
 
 /**

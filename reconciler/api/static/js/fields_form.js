@@ -3,6 +3,7 @@
 import { html, useState } from "../vendor/preact-htm.js";
 import { show } from "./api.js";
 import { Button } from "./components.js";
+import { drafts as kept } from "./drafts.js";
 import { setFields } from "./edits.js";
 import { Problems, problemsOf } from "./editor.js";
 import { shown } from "./plan.js";
@@ -22,10 +23,18 @@ const FIELDS = [
 ];
 
 export function FieldsForm({ item }) {
-  const [drafts, setDrafts] = useState({});
+  const key = `fields of ${item.metadata.name}`;
+  const [drafts, setOwn] = useState(kept.get(key) ?? {});
+  const setDrafts = (changed) => {
+    setOwn(changed);
+    const { set, unset } = editsOf(item, changed);
+    if (Object.keys(set).length || unset.length) kept.set(key, changed);
+    else kept.delete(key);
+  };
   const [problems, setProblems] = useState([]);
   const [review, setReview] = useState(null);
-  const { name } = item.metadata;
+  const { name, source } = item.metadata;
+  const isGit = source?.origin === "git";
   const edits = editsOf(item, drafts);
   const some = Object.keys(edits.set).length + edits.unset.length;
   const ask = async (dryRun) => {
@@ -46,14 +55,15 @@ export function FieldsForm({ item }) {
     toast(`${edit.path ?? name} is written`, { kind: "good" });
   };
   return html`<form class="fields-form" onSubmit=${open}>
-    ${FIELDS.map((field) => html`<${Field} key=${field.path} field=${field} value=${valueOf(item, field)} from=${item.status.fromDefaults?.[field.path]}
-      draft=${drafts[field.path]} onDraft=${(draft) => setDrafts({ ...drafts, [field.path]: draft })} />`)}
+    ${isGit ? html`<p class="problem note"><span>This server comes from Git: change it there, in <code>${source.file.replace(/^git:/, "")}</code>.</span></p>` : null}
+    <fieldset disabled=${isGit}>${FIELDS.map((field) => html`<${Field} key=${field.path} field=${field} value=${valueOf(item, field)} from=${item.status.fromDefaults?.[field.path]}
+      draft=${drafts[field.path]} onDraft=${(draft) => setDrafts({ ...drafts, [field.path]: draft })} />`)}</fieldset>
     <${Problems} problems=${problems} />
-    <footer class="editor-foot">
+    ${isGit ? null : html`<footer class="editor-foot">
       <span class="faint" role="status">${some ? `${some} changed, not written yet.` : "As it is in the file. All other fields are edited as text."}</span>
       <${Button} disabled=${!some} onClick=${() => setDrafts({})}>Discard<//>
       <${Button} kind="primary" disabled=${!some} onClick=${open}>Review changes<//>
-    </footer>
+    </footer>`}
     ${review ? html`<${Review} path=${name} edit=${review.edit} apply=${apply} close=${() => setReview(null)} />` : null}
   </form>`;
 }

@@ -57,9 +57,17 @@ export function ticking(seconds) {
   return seconds < 60 ? `${Math.max(0, Math.floor(seconds))} s` : duration(Math.floor(seconds));
 }
 
-export function milliseconds(seconds) {
+// `step`: what lies between two values that stand beside each other, which must not look alike.
+export function milliseconds(seconds, step) {
   if (seconds === null || seconds === undefined) return "–";
-  return seconds < 1 ? `${number(seconds * 1000, seconds < 0.01 ? 1 : 0)} ms` : `${seconds.toFixed(1)} s`;
+  if (seconds >= 1) return `${number(seconds, places(step, 1))} s`;
+  return `${number(seconds * 1000, places(step && step * 1000, seconds < 0.01 ? 1 : 0))} ms`;
+}
+
+// Digits after the point that tell multiples of `step` apart.
+export function places(step, least = 0) {
+  const part = step ? (String(Number(step.toPrecision(3))).split(".")[1] ?? "") : "";
+  return Math.max(least, Math.min(part.length, 6));
 }
 
 export function clock(when) {

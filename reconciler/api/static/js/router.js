@@ -3,11 +3,17 @@
 import { useEffect, useState } from "../vendor/preact-htm.js";
 
 let current = read();
+let moved = false;
 const listeners = new Set();
 
 // `{path: "/servers/chat", query: {tab: "log"}}`
 export function route() {
   return current;
+}
+
+// Whether another page was shown before this one.
+export function hasMoved() {
+  return moved;
 }
 
 export function useRoute() {
@@ -72,7 +78,9 @@ function caught(event) {
 }
 
 function tell() {
+  const before = current.path;
   current = read();
+  moved ||= current.path !== before;
   for (const listener of [...listeners]) listener(current);
 }
 

@@ -9,7 +9,7 @@
 
 import { useEffect, useLayoutEffect, useReducer, useState } from "../vendor/preact-htm.js";
 
-export const KEPT = 500; // events and restarts in memory; what is older is asked of the interface
+export { KEPT } from "./known.js";
 
 export const state = {
   connection: { phase: "connecting", since: Date.now(), error: "" }, // connecting | live | stale | lost
@@ -95,24 +95,26 @@ export function useUsage(name) {
   return useStore("usage").usage.servers[name];
 }
 
-const clocks = new Map(); // ms → {listeners}: one timer for all that tick alike
+const clocks = new Map(); // ms, and whether always → {listeners}: one timer for all that tick alike
 
-// The time, anew once a second (or `every` ms): for ages and countdowns.
-export function useClock(every = 1000) {
+// The time, anew once a second (or `every` ms): for ages and countdowns. It stands while nothing new is known of what
+// is counted, unless it is to go on `always`.
+export function useClock(every = 1000, { always = false } = {}) {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {
-    if (!clocks.has(every)) clocks.set(every, started(every));
-    const { listeners } = clocks.get(every);
+    const kind = `${every} ${always}`;
+    if (!clocks.has(kind)) clocks.set(kind, started(every, always));
+    const { listeners } = clocks.get(kind);
     listeners.add(setNow);
     return () => listeners.delete(setNow);
   }, [every]);
   return now;
 }
 
-function started(every) {
+function started(every, always) {
   const listeners = new Set();
   setInterval(() => {
-    if (document.hidden) return;
+    if (document.hidden || (!always && ["lost", "stale"].includes(state.connection.phase))) return;
     const now = Date.now();
     for (const listener of listeners) listener(now);
   }, every);

@@ -1,13 +1,29 @@
-// Server-sent events read with fetch, for EventSource can send no token.
+// The page's side of what is read as it comes: the stream of all that changes, which the tabs of a browser share, and logs.
 
-import { raw } from "./api.js";
+import { Problem, raw, refused, token } from "./api.js";
+import { follow, parser, readAnswer } from "./sse.js";
 
-const SILENCE_MS = 25_000; // the interface says something every 10 s
-const FIRST_PAUSE_MS = 300;
-const LONGEST_PAUSE_MS = 10_000;
-const HIDDEN_MS = 60_000;
+export { parser };
 
-// Calls `stop` when the tab has been hidden for a minute: a browser has six connections to one place, for all its tabs.
+const STREAM_NAME = "reconciler stream 1"; // tabs of another version have a worker of their own
+const HIDDEN_MS = 5000;
+
+// Made at once, for its modules come while the page asks for its session; it reads nothing before it is greeted.
+const worker = made();
+let isBroken = false;
+let broken = () => ((isBroken = true), (port = null)); // it could not be loaded
+let port = worker?.port; // as long as the worker is well
+if (worker) worker.onerror = () => broken();
+
+function made() {
+  try {
+    return new SharedWorker("/js/shared.js", { type: "module", name: STREAM_NAME });
+  } catch {
+    return null; // the browser has none, or forbids it
+  }
+}
+
+// Calls `stop` when the tab has been hidden for some seconds: a browser has six connections to one place, for all its tabs.
 export function whenHiddenLong(stop) {
   let timer = 0;
   const look = () => {
@@ -24,123 +40,69 @@ export function seen() {
   return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
 }
 
-// Read one answer to its end. `on({event, data, id})` for each event, `beat()` for anything that comes at all.
-export async function readEvents(path, { on, beat = () => {}, headers = {}, signal }) {
-  const answer = await raw("GET", path, { headers: { Accept: "text/event-stream", ...headers }, signal });
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  const feed = parser(on);
-  beat();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    beat();
-    feed(value);
-  }
+// Read one answer to its end, as `readAnswer` does.
+export async function readEvents(path, { on, beat, headers = {}, signal }) {
+  await readAnswer(await raw("GET", path, { headers: { Accept: "text/event-stream", ...headers }, signal }), on, beat);
 }
 
-// The text of a stream, in any pieces, → events.
-export function parser(on) {
-  let rest = "";
-  let event = { event: "message", data: [], id: undefined };
-  return (piece) => {
-    const lines = (rest + piece).split(/\r\n|\n/);
-    rest = lines.pop();
-    for (const line of lines) {
-      if (line === "") {
-        if (event.data.length) on({ ...event, data: event.data.join("\n") });
-        event = { event: "message", data: [], id: undefined };
-      } else take(event, line);
-    }
-  };
+// The stream: `on(event, data)` for each message, `tell(phase, problem)` as in sse.js. `now()` asks again at once.
+export function beginStream({ on, tell }) {
+  const stream = shared(on, tell) ?? own(on, tell);
+  addEventListener("online", stream.now);
+  return stream;
 }
 
-function take(event, line) {
-  const at = line.indexOf(":");
-  if (at === 0) return;
-  const name = at < 0 ? line : line.slice(0, at);
-  const value = at < 0 ? "" : line.slice(at + 1).replace(/^ /, "");
-  if (name === "data") event.data.push(value);
-  else if (name === "event" || name === "id") event[name] = value;
+function shared(on, tell) {
+  if (!worker || isBroken) return null;
+  let instead = null;
+  port.onmessage = ({ data }) => {
+    if (data.seat) return seated();
+    if (data.event) return on(data.event, data.data);
+    tell(data.phase, data.problem && problemOf(data.problem));
+  };
+  broken = () => {
+    port = null;
+    instead ??= own(on, tell);
+  };
+  const say = (message) => port?.postMessage({ held: token(), seen: !document.hidden, ...message });
+  say({ hello: true });
+  document.addEventListener("visibilitychange", () => say({ now: !document.hidden }));
+  addEventListener("pagehide", () => say({ bye: true }));
+  // A tab that crashes says nothing, but lets its lock go. Beyond this machine browsers have locks on https only.
+  const lock = `reconciler ${Date.now()} ${Math.random()}`;
+  navigator.locks?.request(lock, () => (say({ lock }), new Promise(() => {}))).catch(() => {});
+  addEventListener("pageshow", (event) => event.persisted && say({ hello: true, seat: wantsSeat }));
+  return { now: () => (instead ? instead.now() : say({ now: true })), held: () => say({}) };
 }
 
-// For ever: read, and when it ends begin again after a pause, from where it stopped. `tell(phase, error)` with
-// live, stale (open, but silent), lost (closed; tried again by itself), connecting (after the tab was hidden long).
-// The id of the newest event is kept.
-export function follow(path, { on, tell }) {
-  let stopped = false;
-  let last = "";
-  let pause = FIRST_PAUSE_MS;
-  let wake = () => {};
-  let attempt = null;
-  let hidden = false;
+function problemOf({ status, statusText, body, used }) {
+  if (status === 0) return Problem.unreachable();
+  return refused(new Problem(status, body ?? { title: `${status} ${statusText}` }), used);
+}
 
-  async function once() {
-    attempt = new AbortController();
-    let timer = 0;
-    const forget = whenHiddenLong(() => ((hidden = true), attempt.abort()));
-    const beat = () => {
-      pause = FIRST_PAUSE_MS;
-      tell("live");
-      clearTimeout(timer);
-      timer = setTimeout(() => (tell("stale"), attempt.abort()), SILENCE_MS);
-    };
-    const heard = (event) => {
-      on(event);
-      if (event.id !== undefined) last = event.id;
-    };
-    try {
-      timer = setTimeout(() => attempt.abort(), SILENCE_MS);
-      await readEvents(path, {
-        on: heard,
-        beat,
-        headers: last ? { "Last-Event-ID": last } : {},
-        signal: attempt.signal,
-      });
-      return null;
-    } finally {
-      clearTimeout(timer);
-      forget();
-    }
-  }
+// This tab's own connection, where no worker can be had.
+function own(on, tell) {
+  const path = "/api/v1/stream";
+  const open = (headers, signal) => raw("GET", path, { headers: { Accept: "text/event-stream", ...headers }, signal });
+  const stream = follow({ open, on: ({ event, data }) => on(event, JSON.parse(data)), tell });
+  whenHiddenLong(() => stream.want(false));
+  document.addEventListener("visibilitychange", () => document.hidden || (stream.want(true), stream.now()));
+  return { now: stream.now, held: () => {} };
+}
 
-  async function forever() {
-    while (!stopped) {
-      const error = await once().catch((problem) => problem);
-      if (stopped) return;
-      if (hidden) {
-        await seen();
-        hidden = false;
-        tell("connecting");
-        continue;
-      }
-      tell("lost", error?.name === "AbortError" ? "" : (error?.message ?? ""), error);
-      // Without a session asking again helps nothing: a new one calls now().
-      await rest(error?.status === 401 ? 3600_000 : pause * (0.75 + Math.random() / 2));
-    }
-  }
+let wantsSeat = false;
+let seated = () => {};
 
-  // The pause doubles; there is some chance in it so that many tabs do not come back at once.
-  async function rest(length) {
-    await new Promise((resolve) => {
-      wake = resolve;
-      setTimeout(resolve, length);
-    });
-    pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
-  }
-
-  const now = () => {
-    pause = FIRST_PAUSE_MS;
-    wake();
+// A seat for reading a log as it is written, of the few that the tabs share: `{taken, leave()}`. `taken` is a promise,
+// pending as long as others have them all. Without a worker nobody knows of others, and it is there at once.
+export function askSeat() {
+  if (!port) return { taken: Promise.resolve(), leave: () => {} };
+  wantsSeat = true;
+  const taken = new Promise((resolve) => (seated = resolve));
+  port.postMessage({ seat: true });
+  const leave = () => {
+    wantsSeat = false;
+    port?.postMessage({ seat: false });
   };
-  addEventListener("online", now);
-  document.addEventListener("visibilitychange", () => document.hidden || now());
-  forever();
-  return {
-    now,
-    stop() {
-      stopped = true;
-      attempt?.abort();
-      wake();
-    },
-  };
+  return { taken, leave };
 }

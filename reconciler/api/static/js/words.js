@@ -1,6 +1,6 @@
 // What lists and pages say of a server, taken from its item.
 
-import { baseName, condition, number, ticking } from "./format.js";
+import { baseName, condition, holds, number, ticking } from "./format.js";
 
 const ANYWHERE = new Set(["", "0.0.0.0", "::", "127.0.0.1", "localhost", "::1"]);
 const ALIVE = new Set(["Starting", "Ready", "Unhealthy", "Stopping", "Unknown"]);
@@ -14,6 +14,7 @@ export function modelName(item) {
   return baseName(status.effective?.model ?? spec.model ?? spec.flags?.["hf-repo"] ?? spec.hf ?? "");
 }
 
+// Bytes of its weights, as llama-server tells them: the file is a little larger.
 export function modelSize(item) {
   return item.status.models?.[0]?.size ?? null;
 }
@@ -42,12 +43,19 @@ export function uptime(item, now) {
   return runs(item) && began ? (now - Date.parse(began)) / 1000 : null;
 }
 
-// `retry 2/5 in 3 s`; null while nothing is tried again.
+// Its phase; one that serves, but with less than was asked for, is `Ready, degraded`.
+export function standing(item) {
+  const { phase } = item.status;
+  return phase === "Ready" && holds(item, "Degraded") ? "Ready, degraded" : phase;
+}
+
+// `retry 2/5 in 3 s`, or `gave up after 5`; null while there is nothing of that.
 export function retry(item, now) {
   const { backoffAttempt: attempt, maxRestarts: most, backoffUntil: until, phase } = item.status;
   if (!attempt || phase === "Ready") return null;
+  if (phase === "Failed") return attempt > 1 ? `gave up after ${attempt - 1}` : "gave up";
   const left = until && phase === "BackOff" ? (Date.parse(until) - now) / 1000 : 0;
-  return `retry ${attempt}${most ? `/${most}` : ""}${left > 0 ? ` in ${ticking(Math.ceil(left))}` : ""}`;
+  return `retry ${most ? `${Math.min(attempt, most)}/${most}` : attempt}${left > 0 ? ` in ${ticking(Math.ceil(left))}` : ""}`;
 }
 
 // The newest thing that went wrong, or that one should know; empty when all is well.

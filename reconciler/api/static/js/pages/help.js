@@ -16,12 +16,18 @@ const COMMANDS = [
 
 const WORDS = [
   ["Server", "what a LlamaServer document declares; its processes come and go"],
+  ["Pending", "it is to run, and waits for its turn, or has not been looked at yet"],
+  ["Starting", "its process is there and loads the model"],
   ["Ready", "it answers, on its own port, with the model that was asked for"],
-  ["Degraded", "it serves, but with less than was asked for; its page says why and how to go back"],
+  ["Ready, degraded", "it serves, but with less than was asked for; its page says why and how to go back"],
+  ["Unhealthy", "its process is there and does not answer as it should; if that lasts, it is restarted"],
   ["BackOff", "it ended, and is started again after a pause that grows"],
   ["Failed", "it ended too often in a row; it is tried again later, or when you say so"],
   ["Blocked", "something is missing that it needs; it starts by itself when that is there"],
   ["Invalid", "its document has an error; what ran before goes on"],
+  ["Stopping", "it was asked to end; after its grace it is made to"],
+  ["Stopped", "it rests: suspended, left out by the profile, stopped by hand, or done"],
+  ["Unknown", "its process is there, and no controller looks at it"],
 ];
 
 export default function Help() {

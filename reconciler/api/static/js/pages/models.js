@@ -17,6 +17,11 @@ const COLUMNS = [
   { key: "used", title: "Used by", sort: (model) => model.usedBy.length, cell: (model) => html`<span class="names">${model.usedBy.map((name) => html`<a key=${name} href=${serverPath(name)}>${name}</a> `)}</span>` },
 ];
 
+// Its problem, which need not name it.
+function told({ file, problem }) {
+  return problem.includes(file) ? problem : `${file}: ${problem}`;
+}
+
 export default function Models({ query }) {
   const { data, problem, loading, again } = useAsked("/api/v1/models");
   const q = (query.q ?? "").toLowerCase();
@@ -33,6 +38,6 @@ export default function Models({ query }) {
       ? html`<${Empty} title="No models">Put a GGUF file into the models folder, or let a server fetch one: spec.model with hf.<//>`
       : null}
     ${all.length ? html`<${Table} label="Models" rows=${found} columns=${COLUMNS} rowKey=${(model) => model.path} initial=${{ key: "file", down: false }} empty="No model matches" />` : null}
-    ${all.filter((model) => model.problem).map((model) => html`<p class="problem bad" key=${model.path}><b>${model.file}</b>: ${model.problem}</p>`)}
+    ${all.filter((model) => model.problem).map((model) => html`<p class="problem bad" key=${model.path}>${told(model)}</p>`)}
   <//>`;
 }

@@ -4,9 +4,11 @@ import { html, useState } from "../../vendor/preact-htm.js";
 import { act } from "../api.js";
 import { Badge, Button, Dialog, Empty, Facts, Loading, Page, Section } from "../components.js";
 import { manifestPath } from "../edits.js";
+import { serverTone } from "../format.js";
 import { Plan } from "../plan.js";
 import { serverPath } from "../router.js";
 import { toast, useStore } from "../store.js";
+import { standing } from "../words.js";
 
 export default function Profiles() {
   const { profiles, loaded, servers } = useStore("profiles", "loaded", "servers");
@@ -55,7 +57,7 @@ function Tile({ profile, servers, choose }) {
 
 function phaseOf(servers, name) {
   const item = servers.get(name);
-  return item ? html`<${Badge} word=${item.status.phase} />` : null;
+  return item ? html`<${Badge} word=${standing(item)} as=${serverTone(item)} />` : null;
 }
 
 function Switch({ name, edit, close }) {

@@ -2,12 +2,23 @@
 
 import { html } from "../../vendor/preact-htm.js";
 import { Acts } from "../acts.js";
-import { Card, LoadingBar, PortLink, StateBadge } from "../card.js";
+import { Card, gaveUp, LoadingBar, PortLink, StateBadge } from "../card.js";
 import { Choice, Empty, Loading, Page, Search, Table, WaysOut } from "../components.js";
 import { bytes, compare, number, PHASES, plural, serverTone, ticking, tone } from "../format.js";
 import { serverPath, setQuery } from "../router.js";
 import { state, useClock, useStore, useUsage } from "../store.js";
-import { contextLine, layersLine, modelName, modelSize, port, reason, retry, trouble, uptime } from "../words.js";
+import {
+  contextLine,
+  layersLine,
+  modelName,
+  modelSize,
+  port,
+  reason,
+  retry,
+  standing,
+  trouble,
+  uptime,
+} from "../words.js";
 
 const VIEW = "reconciler.view";
 const ORDERS = [
@@ -77,7 +88,7 @@ export function chosen(items, { q = "", phase = "", order = "trouble" }) {
 function told(item) {
   const { name, labels } = item.metadata;
   const pairs = Object.entries(labels ?? {}).map(([key, value]) => `${key}=${value}`);
-  return [name, item.status.phase, modelName(item), reason(item), `:${port(item)}`, ...pairs].join(" ").toLowerCase();
+  return [name, standing(item), modelName(item), reason(item), `:${port(item)}`, ...pairs].join(" ").toLowerCase();
 }
 
 function began(item) {
@@ -151,7 +162,7 @@ const COLUMNS = [
     sort: (item) => item.metadata.name,
     cell: (item) =>
       html`<a class="clamp" title=${item.metadata.name} href=${serverPath(item.metadata.name)}>${item.metadata.name}
-        </a>`,
+        </a><${Tightened} text=${modelName(item)} />`,
   },
   {
     key: "phase",
@@ -159,18 +170,20 @@ const COLUMNS = [
     sort: rank,
     cell: (item) =>
       html`<span class="state" title=${trouble(item)}><${StateBadge} item=${item} always /></span>
-        <${LoadingBar} item=${item} />`,
+        <${LoadingBar} item=${item} /><${Squeezed} text=${trouble(item)} />`,
   },
   {
     key: "model",
     title: "Model",
-    className: "model",
+    className: "model tight",
     sort: modelName,
-    cell: (item) => html`<span title=${item.spec.model}>${modelName(item)}</span>`,
+    cell: (item) =>
+      html`<span title=${item.spec.model}>${modelName(item)}</span>
+        <${Squeezed} text=${modelSize(item) && bytes(modelSize(item))} />`,
   },
   {
     key: "size",
-    title: "Size",
+    title: "Weights",
     number: true,
     className: "spare",
     sort: modelSize,
@@ -182,7 +195,9 @@ const COLUMNS = [
     number: true,
     className: "fold",
     sort: (item) => item.status.effective?.ctxPerSlot ?? item.status.asked?.ctx,
-    cell: (item) => html`<${Line} line=${contextLine(item)} />`,
+    cell: (item) =>
+      html`<${Line} line=${contextLine(item)} />
+        <${Squeezed} text=${layersLine(item) && html`GPU <${Line} line=${layersLine(item)} />`} />`,
   },
   {
     key: "layers",
@@ -191,11 +206,12 @@ const COLUMNS = [
     className: "spare",
     cell: (item) => html`<${Line} line=${layersLine(item)} />`,
   },
-  { key: "port", title: "Port", sort: port, cell: (item) => html`<${PortLink} item=${item} />` },
+  { key: "port", title: "Port", sort: port, cell: (item) => html`<${PortLink} item=${item} /><${Tightened} text=${html`<${Up} item=${item} />`} />` },
   {
     key: "up",
     title: "Uptime",
     number: true,
+    className: "tight",
     sort: (item) => uptime(item, Date.now()),
     cell: (item) => html`<${Up} item=${item} />`,
   },
@@ -211,7 +227,10 @@ const COLUMNS = [
     title: "Memory",
     number: true,
     sort: (item) => of(item)?.memoryBytes,
-    cell: (item) => html`<${Use} name=${item.metadata.name} show=${(one) => bytes(one?.memoryBytes)} />`,
+    cell: (item) =>
+      html`<${Use} name=${item.metadata.name} show=${(one) => bytes(one?.memoryBytes)} />
+        <${Use} name=${item.metadata.name} show=${(one) =>
+          one?.gpuBytes ? html`<${Squeezed} text=${`GPU ${bytes(one.gpuBytes)}`} />` : null} />`,
   },
   {
     key: "gpu",
@@ -237,6 +256,15 @@ const COLUMNS = [
   { key: "acts", title: "Act", className: "acts-cell", cell: (item) => html`<${Acts} item=${item} small />` },
 ];
 
+// What has no column of its own where there is little room stands below something else.
+function Squeezed({ text }) {
+  return text ? html`<span class="squeezed clamp">${text}</span>` : null;
+}
+
+function Tightened({ text }) {
+  return text ? html`<span class="tightened clamp">${text}</span>` : null;
+}
+
 function Line({ line }) {
   return line
     ? html`<span class=${line.differs ? "differs" : ""}>${line.text}</span>`
@@ -250,7 +278,7 @@ function Up({ item }) {
 
 function Retries({ item }) {
   const again = retry(item, useClock());
-  return again ? html`<span class="warn-text">${again}</span>` : item.status.restarts;
+  return again ? html`<span class=${gaveUp(item)}>${again}</span>` : item.status.restarts;
 }
 
 function Use({ name, show }) {

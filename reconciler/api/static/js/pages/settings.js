@@ -11,7 +11,7 @@ import { choose } from "../theme.js";
 
 const COLUMNS = [
   { key: "key", title: "Setting", className: "name", sort: (row) => row.key, cell: (row) => html`<code>${row.key}</code>` },
-  { key: "value", title: "Value", className: "message", cell: (row) => html`<code>${told(row.value)}</code>` },
+  { key: "value", title: "Value", className: "message", cell: (row) => html`<${Value} row=${row} />` },
   { key: "source", title: "From", sort: (row) => row.source, cell: (row) => html`<${Badge} word=${row.source} as=${/^default/.test(row.source) ? "rest" : "busy"} />` },
 ];
 
@@ -40,9 +40,34 @@ function rowsOf(data) {
   return rows.sort((a, b) => (a.source === "default") - (b.source === "default"));
 }
 
-function told(value) {
-  if (value === "" || (Array.isArray(value) && !value.length)) return "none";
-  return Array.isArray(value) ? value.map(shown).join(", ") : shown(value);
+// What the absence of a value means, where that is not that there is none.
+const ABSENT = [
+  [/^policy\.\w+\.ports$/, "any"],
+  [/^(loads|policy\.\w+\.max_\w+)$/, "no limit"],
+  [/^http\.listen$/, "off"],
+  [/^llama_server$/, "looked for"],
+  [/^source\.git\.branch$/, "main, unless a tag is set"],
+  [/^source\.git\.path$/, "all of it"],
+  [/^notify$/, "nobody"],
+];
+const UNITS = [
+  [/^tick$/, "s"],
+  [/max_mib$/, "MiB"],
+];
+
+function Value({ row: { key, value } }) {
+  const isAbsent = value === "" || value === 0 || value === null || (Array.isArray(value) && !value.length);
+  const of = (pairs) => pairs.find(([pattern]) => pattern.test(key))?.[1];
+  if (isAbsent && (value !== 0 || of(ABSENT))) return html`<span class="faint">${of(ABSENT) ?? "none"}</span>`;
+  if (typeof value === "boolean") return html`<code>${value ? "yes" : "no"}</code>`;
+  const every = Array.isArray(value) && value.length === 1 && value[0] === "*";
+  if (every) return html`<code>*</code> <span class="faint">any</span>`;
+  return html`<code>${told(value, key)}</code> ${of(UNITS)}`;
+}
+
+function told(value, key) {
+  if (Array.isArray(value)) return value.map(shown).join(", ");
+  return typeof value === "number" && !/port/.test(key) ? number(value, 1) : shown(value);
 }
 
 function Binary({ found }) {

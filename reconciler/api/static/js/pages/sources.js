@@ -37,7 +37,7 @@ function Source({ source }) {
   return html`<${Section} title=${metadata.name} tools=${tools}>
     <${Facts} rows=${[
       ["Repository", safeAddress(spec.url) ? html`<a href=${spec.url} target="_blank" rel="noreferrer">${spec.url}</a>` : spec.url],
-      ["Follows", `${spec.ref}${spec.path ? `, folder ${spec.path}` : ""}, each ${spec.interval}`],
+      ["Follows", `${spec.ref}${spec.path ? `, folder ${spec.path}` : ""}, each ${spec.interval.replace(/(\d)(?=[a-z])|([a-z])(?=\d)/g, "$& ")}`],
       ["In force", status.revision ? html`<${Revision} revision=${status.revision} />` : "nothing yet"],
       ["Since", status.appliedAt && html`<${Time} at=${status.appliedAt} ago />`],
       ["Waiting", status.pending && html`<${Revision} revision=${status.pending} />`],

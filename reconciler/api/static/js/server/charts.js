@@ -2,16 +2,16 @@
 
 import { html, useEffect, useMemo, useRef, useState } from "../../vendor/preact-htm.js";
 import { Choice, Loading, ProblemBox, useAsked } from "../components.js";
-import { bytes, milliseconds, number } from "../format.js";
+import { bytes, milliseconds, number, places } from "../format.js";
 import { state, subscribe, useStore } from "../store.js";
 import { draw } from "./plot.js";
 
 const CHARTS = [
   { key: "memoryBytes", title: "Memory", show: bytes, colour: "--busy" },
   { key: "gpuBytes", title: "GPU memory", show: bytes, colour: "--busy", optional: true },
-  { key: "tokensPerSecond", title: "Tokens per second", show: (value) => number(value), colour: "--accent" },
+  { key: "tokensPerSecond", title: "Tokens per second", show: (value, step) => number(value, places(step, 1)), colour: "--accent" },
   { key: "slotsBusy", title: "Slots at work", show: (value) => number(value, 0), colour: "--accent", whole: true },
-  { key: "cpuPercent", title: "CPU, % of one core", show: (value) => number(value, 0), colour: "--warn" },
+  { key: "cpuPercent", title: "CPU, % of one core", show: percent, colour: "--warn" },
   { key: "healthSeconds", title: "Health answers in", show: milliseconds, colour: "--warn" },
   {
     key: "ready",
@@ -28,19 +28,25 @@ const SPANS = [
   [3600, "1 h"],
 ];
 
+// On the axis as its steps ask for; a value with as much as says something.
+function percent(value, step) {
+  return number(value, step ? places(step) : value < 10 ? 1 : 0);
+}
+
 export default function Charts({ item }) {
   const { name } = item.metadata;
   const { data, problem, again } = useAsked(`/api/v1/servers/${encodeURIComponent(name)}/usage`);
-  const [span, setSpan] = useState(900);
+  const [chosen, choose] = useState(0);
   const { theme } = useStore("theme");
   const held = useMemo(() => data && new Held(data), [data]);
   useLive(name, held);
   if (problem && !data) return html`<${ProblemBox} problem=${problem} again=${again} />`;
   if (!held) return html`<${Loading} />`;
+  const span = chosen || held.fitting;
   const shown = CHARTS.filter((chart) => !chart.optional || held.has(chart.key));
   return html`<div class="charts-head"><p
     class="faint">Measured every ${data.interval} s; while you look, every 2 s.</p>
-    <${Choice} label="Span" options=${SPANS} value=${span} onChange=${setSpan} /></div>
+    <${Choice} label="Span" options=${SPANS} value=${span} onChange=${choose} /></div>
     <div class="charts">${shown.map((chart) => html`<${Chart} key=${chart.key} chart=${chart} held=${held} span=${span}
       theme=${theme} />`)}</div>`;
 }
@@ -51,6 +57,9 @@ class Held {
     this.at = [...at];
     this.series = Object.fromEntries(CHARTS.map(({ key }) => [key, [...(series[key] ?? at.map(() => null))]]));
     this.listeners = new Set();
+    // What to show at first: no more than there is something to see of, as far as the choice goes.
+    const known = this.at[this.series.ready.findIndex((value) => value !== null)] ?? Infinity;
+    this.fitting = (this.at.at(-1) ?? 0) - known > SPANS[0][0] ? SPANS[1][0] : SPANS[0][0];
   }
 
   has(key) {

@@ -1,15 +1,17 @@
 // A server's log, as it is written, with a search.
 
 import { html, useEffect, useRef, useState } from "../../vendor/preact-htm.js";
-import { act } from "../api.js";
+import { act, get } from "../api.js";
 import { Button, ProblemBox, Search } from "../components.js";
 import { bytes, moment } from "../format.js";
 import { setQuery } from "../router.js";
-import { readEvents, seen, whenHiddenLong } from "../stream.js";
+import { askSeat, readEvents, seen, whenHiddenLong } from "../stream.js";
 import { ending, useRestarts } from "./restarts.js";
 import { LogView } from "./log_view.js";
 
 const TAIL = 1000; // lines of what was written before one looked
+const SEAT_MS = 500; // for the other tabs to say whether there is a seat
+const LOOK_MS = 2000;
 const MOST = 10_000; // that are saved
 
 export default function Log({ item, query }) {
@@ -77,7 +79,9 @@ async function follow(name, uid, view, signal) {
     const stop = () => turn.abort(signal.reason);
     signal.addEventListener("abort", stop, { once: true });
     const forget = whenHiddenLong(stop);
+    const seat = askSeat();
     try {
+      await looks(name, uid, view, seat.taken, turn.signal);
       await readEvents(path(name, uid, { follow: "true", tail: TAIL }), {
         on: (event) => heard(event, view),
         signal: turn.signal,
@@ -87,6 +91,7 @@ async function follow(name, uid, view, signal) {
       if (signal.aborted || error.status >= 400) throw error;
     } finally {
       forget();
+      seat.leave();
       signal.removeEventListener("abort", stop);
     }
     if (!document.hidden) view.mark("not connected; tried again by itself");
@@ -94,6 +99,40 @@ async function follow(name, uid, view, signal) {
     await pause(2000, signal);
     view.clear();
   }
+}
+
+// As long as other tabs have all the seats: what is in the log now and then, added to what was there.
+async function looks(name, uid, view, taken, signal) {
+  let isTaken = false;
+  let before = [];
+  taken.then(() => (isTaken = true));
+  await Promise.race([taken, pause(SEAT_MS, signal)]);
+  if (isTaken) return;
+  view.mark(`other tabs follow logs, more would hold up the rest: this one looks every ${LOOK_MS / 1000} s`);
+  while (!isTaken) {
+    const lines = await written(name, uid, signal);
+    for (const line of lines.slice(overlap(before, lines))) view.add(line);
+    before = lines;
+    await Promise.race([taken, pause(LOOK_MS, signal)]);
+  }
+  view.clear();
+}
+
+async function written(name, uid, signal) {
+  try {
+    return String(await get(path(name, uid, { tail: TAIL }), { signal })).replace(/\n$/, "").split("\n");
+  } catch (error) {
+    if (error.reason === "NoLog" && !uid) return []; // none was started yet
+    throw error;
+  }
+}
+
+// How many of the lines were there before: up to the last two of those.
+function overlap(before, lines) {
+  const [last, other] = [before.at(-1), before.at(-2)];
+  for (let at = lines.length - 1; at >= 0; at--)
+    if (lines[at] === last && (at === 0 || lines[at - 1] === other)) return at + 1;
+  return 0;
 }
 
 function heard({ event, data }, view) {

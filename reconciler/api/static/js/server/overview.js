@@ -1,8 +1,9 @@
 // The first part of a server's page.
 
-import { html } from "../../vendor/preact-htm.js";
-import { Badge, Section, Facts, Time } from "../components.js";
+import { html, useMemo } from "../../vendor/preact-htm.js";
+import { Badge, Section, Facts, Time, useAsked } from "../components.js";
 import { bytes, count, duration, milliseconds, number } from "../format.js";
+import { merged, sameEvent } from "../known.js";
 import { serverPath } from "../router.js";
 import { useStore, useUsage } from "../store.js";
 import { comparison, modelSize, percent } from "../words.js";
@@ -90,23 +91,23 @@ function About({ item }) {
     [
       "size",
       model
-        ? `${bytes(modelSize(item))}, ${count(model.parameters)} parameters, trained for ${number(model.trainedContext, 0)}`
+        ? `${bytes(modelSize(item))} of weights, ${count(model.parameters)} parameters, trained for ${number(model.trainedContext, 0)}`
         : null,
     ],
     [
       "manifest",
-      source
-        ? html`<a href=${serverPath(metadata.name, "manifest")} class="mono">${source.file}:${source.line}</a>`
-        : null,
+      html`<a href=${serverPath(metadata.name, "manifest")} class="mono">${
+        source ? `${source.file}:${source.line}` : "see its file"
+      }</a>`,
     ],
     ["labels", pairs(metadata.labels)],
     ["annotations", pairs(metadata.annotations)],
     ["from defaults", pairs(status.fromDefaults)],
     ["process", instance ? html`<span class="number">pid ${instance.pid}, instance ${instance.uid}</span>` : null],
-    ["started", instance ? html`<${Time} at=${instance.startedAt} />, for ${instance.trigger}` : null],
+    ["started", instance ? html`<${Time} at=${instance.startedAt} /> (${instance.trigger})` : null],
     ["ready after", readyAfter === null ? null : duration(readyAfter)],
     [
-      "starts again",
+      "restarts",
       `${status.restarts} so far${status.maxRestarts === null ? "" : `, at most ${status.maxRestarts} in a row`}`,
     ],
     ["generation", status.generation || null],
@@ -121,13 +122,19 @@ function pairs(held) {
     : null;
 }
 
+const MOST_EVENTS = 12;
+
 function Events({ name }) {
-  const events = useStore("events")
-    .events.filter((one) => one.server === name)
-    .slice(0, 12);
+  // The stream begins with the newest of all servers, of which this one may have none.
+  const asked = useAsked(`/api/v1/events?server=${encodeURIComponent(name)}&limit=${MOST_EVENTS}`);
+  const live = useStore("events").events;
+  const events = useMemo(() => {
+    const mine = live.filter((one) => one.server === name);
+    return merged(asked.data?.items ?? [], mine, sameEvent, "lastAt").slice(0, MOST_EVENTS);
+  }, [asked.data, live, name]);
   return html`<${Section} title="Events" tools=${html`<a
     href=${`/events?server=${encodeURIComponent(name)}`}>All events</a>`}>
-    ${!events.length && html`<p class="pad faint">None of late</p>`}
+    ${!events.length && html`<p class="pad faint">${asked.loading ? "Looking…" : "None"}</p>`}
     <ul class="happenings">${events.map(
       (one) => html`<li key=${one.reason + one.firstAt + one.message} class=${one.type === "Warning" ? "warn" : ""}>
       <${Time} at=${one.lastAt} /><span><b>${one.reason}</b>${one.count > 1 ? html`<span class="faint"> × ${one.count}

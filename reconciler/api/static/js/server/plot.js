@@ -62,7 +62,7 @@ function options(Plot, place, chart, span, pointed) {
         show: !chart.share,
         incrs: chart.whole ? [1, 2, 5, 10, 20, 50, 100] : undefined,
         splits: chart.show.name === "bytes" ? byteSplits : undefined,
-        values: (_plot, at) => at.map((one) => chart.show(one)),
+        values: (_plot, at) => at.map((one) => chart.show(one, at[1] - at[0])),
       },
     ],
     series: [

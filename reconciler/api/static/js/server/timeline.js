@@ -15,15 +15,16 @@ const SPANS = [
 ];
 const NEWEST = 8; // starts in the first view
 const [LABELS, TOP, BAR, HEIGHT] = [34, 40, 24, 92];
-const LETTER = 6.6; // px, of a label
+const LEAST_MS = 20_000;
+const [STRONG, PLAIN] = ["600 12px", "12px"];
 
 export function Timeline({ restarts, chosen, onChoose }) {
   const [span, setSpan] = useState("auto");
   const [width, box] = useWidth();
   const now = useClock(span === "auto" || span === "900" ? 1000 : 5000);
-  const from =
-    span === "auto" ? Date.parse(restarts[Math.min(restarts.length, NEWEST) - 1].startedAt) : now - span * 1000;
-  const length = Math.max(now - from, 20_000) * 1.02;
+  const first = Date.parse(restarts[Math.min(restarts.length, NEWEST) - 1].startedAt);
+  const from = span === "auto" ? Math.min(first, now - LEAST_MS) : now - span * 1000;
+  const length = (now - from) * 1.02;
   const x = (when) => ((when - from) / length) * width;
   const shown = restarts
     .map(timed(now))
@@ -105,7 +106,7 @@ function Causes({ shown, x, width }) {
   const drawn = [];
   for (const one of [...shown].reverse()) {
     if (!one.ending || x(one.end) < 0) continue;
-    const length = one.ending.word.length * LETTER + 8;
+    const length = measured(one.ending.word, STRONG) + 8;
     const right = Math.max(length, Math.min(width, x(one.end) + length / 2));
     const row = free.findIndex((edge) => right <= edge);
     if (row < 0) continue;
@@ -125,13 +126,23 @@ function Axis({ from, length, x, width }) {
   const zone = new Date(from).getTimezoneOffset() * 60_000;
   const ticks = [];
   for (let at = Math.ceil((from - zone) / step) * step + zone; at < from + length; at += step) ticks.push(at);
+  const half = measured("00:00:00", PLAIN) / 2 + 1;
   const text = (at) => (step >= 86_400_000 ? day(at) : step < 60_000 ? clock(at) : clock(at).slice(0, 5));
   return ticks.map(
     (at) =>
       html`<g key=${at} class="tick"><path d=${`M${x(at)} ${TOP + BAR}v5`} />
-        <text x=${Math.min(width - 16, Math.max(16, x(at)))} y=${TOP + BAR + 18} text-anchor="middle">${text(at)}</text>
+        <text x=${Math.min(width - half, Math.max(half, x(at)))} y=${TOP + BAR + 18} text-anchor="middle">${text(at)}</text>
         </g>`,
   );
+}
+
+let pen = null;
+
+// The width of a label in px, as it will be drawn.
+function measured(text, font) {
+  pen ??= document.createElement("canvas").getContext("2d");
+  pen.font = `${font} ${getComputedStyle(document.body).fontFamily}`;
+  return Math.ceil(pen.measureText(text).width);
 }
 
 const KINDS = [
