@@ -13,7 +13,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.11 python3.12 python3.13 py
 	$(shell $(name) -c 'import sys; sys.version_info >= (3, 11) and print("$(name)")' 2>/dev/null)))
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-portable lint format bench chaos soak schema docs screenshot clean
+.PHONY: help up test test-long test-portable lint format bench chaos soak schema docs screenshot clean
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -21,9 +21,17 @@ help: ## Show this
 up: $(STAMP) ## Run the demo: three llama-servers from manifests/ (builds llama-server if there is none)
 	@$(BIN)/python -m reconciler.demo.up
 
-test: $(STAMP) ## Run all tests, the real llama-server's too; ARGS are pytest's (one after the other: -n0)
+test: $(STAMP) ## Run all tests, the real llama-server's and the browser's too; ARGS are pytest's (one after the other: -n0)
 	@$(BIN)/python -m reconciler.demo.binary
-	@$(BIN)/python -m pytest -n 4 --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --dist worksteal $(if $(ARGS),$(ARGS),-m 'not long' --ignore=tests/browser)
+ifeq ($(ARGS),)
+	@# What a page looks at is set up once for each file: a file is not shared out.
+	@$(BIN)/python -m pytest -n 4 --dist loadfile -m 'not long' tests/browser
+endif
+
+test-long: $(STAMP) ## Run what `make test` leaves out for its length: kills at sampled moments, memory of pages, a short soak
+	@$(BIN)/python -m reconciler.demo.binary
+	@$(BIN)/python -m pytest -n 3 --dist worksteal -m long $(ARGS)
 
 test-portable: $(STAMP) ## Run the end-to-end tests without pidfd and /proc, as on macOS
 	@$(BIN)/python -m reconciler.demo.binary

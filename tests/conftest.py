@@ -26,7 +26,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begun last, a long one would be waited for by all the others of a parallel run."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    items.sort(key=lambda item: not any(item.get_closest_marker(name) for name in ("early", "long")))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,13 @@ def options(llama_server: str, tiny_model: Path, tmp_path: Path) -> Options:
     return Options(llama_server, tiny_model, tmp_path, servers=3, rounds=1, seconds=0.5)
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+QUICK = {"cold-start", "idle-pass", "api"}
+"""The others take long even with few servers, and measure by the same means."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in BENCHMARKS]
+)
 def test_a_benchmark_yields_numbers_and_leaves_nothing(name: str, options: Options) -> None:
     result = BENCHMARKS[name](options)
     assert result.benchmark == name

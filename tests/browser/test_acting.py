@@ -264,7 +264,9 @@ def test_a_remedy_is_a_button(opened: Opens, dashboard: Dashboard) -> None:
         expect(page.get_by_role("region", name="Diagnosis")).to_contain_text("PortInUse")
         page.locator("[data-remedy$='/servers/late']").click()
         expect(page.get_by_role("dialog")).to_contain_text(f'-  "port": {port}')
-        [follows] = page.get_by_role("dialog").locator(".plan > li").all_inner_texts()
+        plan = page.get_by_role("dialog").locator(".plan > li")
+        expect(plan).to_have_count(1)
+        [follows] = plan.all_inner_texts()
         assert follows.split()[:2] == ["start", "late"]
         confirm(page, "Apply")
         expect(page.locator(".standing .badge").first).to_have_text("Ready")

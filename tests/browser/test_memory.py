@@ -44,6 +44,7 @@ def nodes(session: CDPSession) -> int:
     return int(next(one["value"] for one in metrics if one["name"] == "Nodes"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", ["events", "servers/chat"])
 def test_what_has_left_the_page_leaves_the_memory(
     path: str, context: BrowserContext, faults: list[str], stage: Stage

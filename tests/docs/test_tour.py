@@ -121,7 +121,7 @@ def test_the_tour_has_these_steps() -> None:
     assert tuple(re.findall(r"^### (.*)$", tour, re.MULTILINE)) == STEPS[1:]
 
 
-@pytest.mark.long
+@pytest.mark.early
 def test_the_tour_goes_as_it_is_told(reader: Reader) -> None:
     installation = reader.installation
     installation.start()

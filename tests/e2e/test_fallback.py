@@ -316,7 +316,7 @@ def test_without_its_database_it_is_told_as_it_runs(installation: Installation, 
     assert "ContextCapped" not in installation.conditions("coder")
 
 
-@pytest.mark.parametrize("when", range(6))
+@pytest.mark.parametrize("when", [0, 3, *(pytest.param(when, marks=pytest.mark.long) for when in (1, 2, 4, 5))])
 def test_a_controller_killed_on_the_way_down_leaves_one_server_on_one_step(
     installation: Installation, limited: Limited, when: int
 ) -> None:

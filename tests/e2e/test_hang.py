@@ -60,6 +60,7 @@ def stolen_cpu() -> Iterator[None]:
 
 
 @pytest.mark.real
+@pytest.mark.long
 def test_a_long_prefill_on_a_crowded_machine_is_no_hang(installation: Installation, long_model: str) -> None:
     liveness = {**FAST, "stall": "1s"}
     installation.declare("chat", model=long_model, ctx=32768, probes={"liveness": liveness})

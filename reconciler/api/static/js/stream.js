@@ -5,7 +5,7 @@ import { follow, parser, readAnswer } from "./sse.js";
 
 export { parser };
 
-const STREAM_NAME = "reconciler stream 1"; // tabs of another version have a worker of their own
+const STREAM_NAME = "reconciler-stream-1"; // tabs of another version have a worker of their own
 const HIDDEN_MS = 5000;
 
 // Made at once, for its modules come while the page asks for its session; it reads nothing before it is greeted.
