@@ -8,12 +8,13 @@ import urllib.request
 import pytest
 
 from tests.e2e.installation import Installation
+from tests.sampling import some
 
 pytestmark = pytest.mark.real
 TEN = [f"s{number}" for number in range(10)]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", some([signal.SIGTERM, signal.SIGKILL, signal.SIGINT], [signal.SIGKILL]))
 def test_ten_servers_go_on_and_are_adopted(installation: Installation, number: int) -> None:
     for name in TEN:
         installation.declare(name)

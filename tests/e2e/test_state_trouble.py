@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.installation import Installation
+from tests.sampling import some
 
 pytestmark = pytest.mark.real
 
@@ -103,7 +104,7 @@ def move_folder(installation: Installation) -> None:
 TAKEN_AWAY = [delete_database, delete_wal, delete_all_files, delete_folder, replace_database, move_folder]
 
 
-@pytest.mark.parametrize("take_away", TAKEN_AWAY)
+@pytest.mark.parametrize("take_away", some(TAKEN_AWAY, [delete_database, move_folder]))
 def test_files_that_are_taken_away_are_made_anew_with_all_history(
     installation: Installation, take_away: Callable[[Installation], None]
 ) -> None:

@@ -4,8 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,14 @@ def linux() -> Host:
     return choose_host()
 
 
+def _wait_for_environment(pid: int) -> None:
+    """A program has begun for whoever started it a moment before its environment can be read (proc(5))."""
+    path, until = Path(f"/proc/{pid}/environ"), time.monotonic() + 10
+    with suppress(OSError):  # elsewhere than on Linux; or it has ended already
+        while not path.read_bytes() and time.monotonic() < until:
+            time.sleep(0.001)
+
+
 @pytest.fixture
 def spawn() -> Iterator[Spawn]:
     """Starts processes in sessions of their own; with the session ends all that is in it."""
@@ -37,6 +47,7 @@ def spawn() -> Iterator[Spawn]:
         env = {"PATH": os.environ["PATH"], **environ}
         child = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, start_new_session=True)
         started.append(child)
+        _wait_for_environment(child.pid)
         return child
 
     yield start
