@@ -129,12 +129,7 @@ class Daemon:
             self._surfaces.begin(views)
         on_up()
         try:
-            stopping = asyncio.create_task(stop.event.wait())
-            done, _ = await asyncio.wait({stopping, looping, serving}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {stopping}:
-                task.result()
-            if stop.on_exit == "stop":
-                await self._stop_all()
+            await self._until(stop, looping, serving)
         finally:
             views.close()
             server.stop()
@@ -142,12 +137,24 @@ class Daemon:
             scheduler.shutdown(wait=False)
             watching.cancel()
             looping.cancel()
-            self._syncing.close()
-            self._launcher.flags.close()
-            self.loop.close()
-            # A check that is still reading would keep SQLite from tidying up.
-            await asyncio.wait({serving, *self._checker.running}, timeout=0.5)
-            self._store.close()
+            await self._close(serving)
+
+    async def _until(self, stop: Stop, *running: asyncio.Task[None]) -> None:
+        """Until told to stop, or until one of these fails, which raises."""
+        stopping = asyncio.create_task(stop.event.wait())
+        done, _ = await asyncio.wait({stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            task.result()
+        if stop.on_exit == "stop":
+            await self._stop_all()
+
+    async def _close(self, serving: asyncio.Task[None]) -> None:
+        self._syncing.close()
+        self._launcher.flags.close()
+        self.loop.close()
+        # A check that is still reading would keep SQLite from tidying up.
+        await asyncio.wait({serving, *self._checker.running}, timeout=0.5)
+        self._store.close()
 
     def _tick(self) -> None:
         """The periodic look; it also keeps logs and history within their bounds."""
